@@ -1,0 +1,12 @@
+# What was found and what was left out, at the end of every configuration.
+message(STATUS "RailCCL ${PROJECT_VERSION}: ${CMAKE_BUILD_TYPE}, compiler ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+if(MPI_C_FOUND)
+  message(STATUS "  Open MPI start:  yes (${MPI_C_VERSION})")
+else()
+  message(STATUS "  Open MPI start:  no  (libopenmpi-dev not found; mpirun cannot start the perftest programs)")
+endif()
+if(CUDAToolkit_FOUND)
+  message(STATUS "  CUDA toolkit:    found (${CUDAToolkit_VERSION}); used for the nccl.h conformance test")
+else()
+  message(STATUS "  CUDA toolkit:    not found (the nccl.h conformance test is left out)")
+endif()

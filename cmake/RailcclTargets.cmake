@@ -1,0 +1,48 @@
+# One CMake target per room. Every room compiles with the same rules: C++20, warnings are errors, hidden
+# visibility, position independent (all rooms end in one shared library).
+
+set(RAILCCL_WARNINGS -Wall -Wextra -Wpedantic -Werror -Wshadow -Wnon-virtual-dtor
+                     -Woverloaded-virtual -Wno-missing-field-initializers)
+
+function(railccl_configure target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
+                        VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${RAILCCL_WARNINGS}>)
+  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
+  if(RAILCCL_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${RAILCCL_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${RAILCCL_SANITIZE})
+  endif()
+endfunction()
+
+# railccl_room(base SOURCES a.cc b.cc DEPENDS railccl_x): the static library railccl_base.
+function(railccl_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(railccl_${name} STATIC ${ROOM_SOURCES})
+  railccl_configure(railccl_${name})
+  target_link_libraries(railccl_${name} PUBLIC ${ROOM_DEPENDS})
+endfunction()
+
+# railccl_test(name SOURCES a_test.cc DEPENDS railccl_x [LABELS fast] [TIMEOUT s]): one GoogleTest program, one ctest entry.
+function(railccl_test name)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  railccl_configure(${name})
+  target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT TEST_TIMEOUT)
+    set(TEST_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+endfunction()
+
+# railccl_benchmark(name SOURCES ... DEPENDS ...): a Google Benchmark program in bin/bench, not a test.
+function(railccl_benchmark name)
+  cmake_parse_arguments(BENCH "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${BENCH_SOURCES})
+  railccl_configure(${name})
+  target_link_libraries(${name} PRIVATE ${BENCH_DEPENDS} benchmark::benchmark benchmark::benchmark_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
+endfunction()

@@ -1,0 +1,47 @@
+#include "src/base/status.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace railccl {
+
+std::string_view code_name(Code code) {
+  switch (code) {
+    case Code::kOk:
+      return "ok";
+    case Code::kInvalidArgument:
+      return "invalid argument";
+    case Code::kInvalidUsage:
+      return "invalid usage";
+    case Code::kSystemError:
+      return "system error";
+    case Code::kInternalError:
+      return "internal error";
+    case Code::kMismatch:
+      return "mismatched call";
+    case Code::kBackPressure:
+      return "back-pressure";
+    case Code::kRailFailed:
+      return "rail failed";
+    case Code::kPeerFailed:
+      return "peer failed";
+    case Code::kTimeout:
+      return "timeout";
+    case Code::kAborted:
+      return "aborted";
+  }
+  return "unknown code";
+}
+
+Status Status::with_context(std::string_view context) const {
+  if (is_ok()) return *this;
+  return Status(code(), fmt::format("{}: {}", context, message()));
+}
+
+Error system_error(int errno_value, std::string_view what) {
+  char text[128];
+  const char* reason = strerror_r(errno_value, text, sizeof text);
+  return error(Code::kSystemError, "{}: {} (errno {})", what, reason, errno_value);
+}
+
+}  // namespace railccl

@@ -1,0 +1,109 @@
+// Status and Result<T>: errors as values. Any thread may create and pass them; no function of
+// RailCCL throws for what a caller, the environment, a peer or a NIC can cause. The code that
+// detects an error builds the Status with the exact cause (rank, peer, rail, value) and logs it
+// once; everyone else passes it on.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
+
+namespace railccl {
+
+enum class Code : uint8_t {
+  kOk = 0,
+  kInvalidArgument,  // one argument of a call is wrong by itself
+  kInvalidUsage,     // the call, setting or order of calls is wrong, or not supported
+  kSystemError,      // the operating system refused (errno is in the message)
+  kInternalError,    // a bug of this library
+  kMismatch,         // ranks called different things
+  kBackPressure,     // not an error: try again after progress
+  kRailFailed,       // one rail of several is unusable
+  kPeerFailed,       // a peer process or host is gone, or no rail to it is left
+  kTimeout,          // a configured time passed
+  kAborted,          // the communicator was aborted or revoked here
+};
+
+std::string_view code_name(Code code);
+
+// A success, or a code with a text that says what happened, to whom, and the way out. Cheap to
+// copy; a success allocates nothing.
+class [[nodiscard]] Status {
+ public:
+  Status() = default;
+  Status(Code code, std::string message)
+      : detail_(code == Code::kOk ? nullptr
+                                  : std::make_shared<const Detail>(code, std::move(message))) {}
+
+  static Status ok() { return {}; }
+
+  bool is_ok() const { return detail_ == nullptr; }
+  explicit operator bool() const { return is_ok(); }
+  Code code() const { return detail_ ? detail_->code : Code::kOk; }
+  std::string_view message() const {
+    return detail_ ? std::string_view(detail_->message) : std::string_view();
+  }
+  // The same error with `context` and ": " before its text; a success stays a success.
+  Status with_context(std::string_view context) const;
+
+ private:
+  struct Detail {
+    Detail(Code c, std::string m) : code(c), message(std::move(m)) {}
+    Code code;
+    std::string message;
+  };
+  std::shared_ptr<const Detail> detail_;
+};
+
+template <typename T>
+using Result = tl::expected<T, Status>;
+
+// Builds the error side of a Result: `return error(Code::kTimeout, "rank {} ...", rank);`. It also
+// converts to Status, so that the same line serves in both kinds of function.
+class [[nodiscard]] Error {
+ public:
+  explicit Error(Status status) : status_(std::move(status)) {}
+  operator Status() const { return status_; }
+  template <typename T>
+  operator Result<T>() const {
+    return tl::unexpected<Status>(status_);
+  }
+
+ private:
+  Status status_;
+};
+
+template <typename... Args>
+Error error(Code code, fmt::format_string<Args...> format, Args&&... args) {
+  return Error(Status(code, fmt::format(format, std::forward<Args>(args)...)));
+}
+
+// "what: strerror (errno N)" for a failed system call; reads errno_value, not errno.
+Error system_error(int errno_value, std::string_view what);
+
+}  // namespace railccl
+
+// Returns the error of a Status or Result expression to the caller, if there is one.
+#define RAILCCL_TRY(expression)                                               \
+  do {                                                                        \
+    if (::railccl::Status railccl_status_ = (expression); !railccl_status_) { \
+      return ::railccl::Error(railccl_status_);                               \
+    }                                                                         \
+  } while (false)
+
+#define RAILCCL_CONCAT_INNER_(a, b) a##b
+#define RAILCCL_CONCAT_(a, b) RAILCCL_CONCAT_INNER_(a, b)
+
+// `RAILCCL_ASSIGN(auto fd, open_socket(...));`: declares or assigns the value, or returns the
+// error.
+#define RAILCCL_ASSIGN(target, expression) \
+  RAILCCL_ASSIGN_IMPL_(RAILCCL_CONCAT_(railccl_result_, __LINE__), target, expression)
+#define RAILCCL_ASSIGN_IMPL_(result, target, expression)           \
+  auto result = (expression);                                      \
+  if (!result) return ::railccl::Error(std::move(result).error()); \
+  target = std::move(*result)

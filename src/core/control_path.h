@@ -1,0 +1,59 @@
+// The control path: authenticated TCP connections between the ranks of one communicator, made by
+// the bootstrap and kept until the communicator ends. It carries small reliable messages between
+// any two ranks, and it is how the death of a process is known. Slow path only.
+//
+// Threading: owned by the progress engine's driver; never blocks after it was made.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/base/status.h"
+
+namespace railccl {
+
+class ControlSink {
+ public:
+  virtual ~ControlSink() = default;
+  // From `peer`, authenticated; valid during the call.
+  virtual void on_control_message(int peer, std::span<const std::byte> message) = 0;
+  // The process or host of `peer` is gone (status names rank, host, last sign of life), reported
+  // once per peer, also when it was another rank that noticed.
+  virtual void on_peer_lost(int peer, const Status& status) = 0;
+  // `origin` called announce_failure: the communicator must end with this error on every rank.
+  virtual void on_failure_announced(int origin, const Status& status) = 0;
+};
+
+class ControlPath {
+ public:
+  virtual ~ControlPath() = default;
+  virtual int rank() const = 0;
+  virtual int ranks() const = 0;
+  // What each rank gave to the bootstrap, by rank.
+  virtual std::span<const std::byte> info(int rank) const = 0;
+  // Reliable and in order per pair; a connection is opened on first use. At most kMaxControlBytes.
+  // Queues without bound on a stalled peer never: above a limit the peer counts as lost.
+  virtual Status send(int peer, std::span<const std::byte> message) = 0;
+  // Floods an error to all ranks that can still be reached; the first one sticks.
+  virtual void announce_failure(const Status& status) = 0;
+  // An all-gather of one blob per rank over the control path, for split and shrink: begin once at a
+  // time per `sequence` (equal on all ranks, growing); poll gives null until every rank's blob is
+  // here.
+  virtual Status begin_gather(uint64_t sequence, std::span<const std::byte> mine) = 0;
+  virtual const std::vector<std::vector<std::byte>>* poll_gather(uint64_t sequence) = 0;
+  // True when it did anything.
+  virtual bool progress(TimeNs now, ControlSink& sink) = 0;
+  virtual int wake_fd() const = 0;
+  virtual TimeNs next_deadline() const = 0;
+  // Says goodbye to all, so that the end of this process is not taken for a death. Progress must go
+  // on until closed() or a deadline of the caller's.
+  virtual void close() = 0;
+  virtual bool closed() const = 0;
+};
+constexpr size_t kMaxControlBytes = 65536;
+
+}  // namespace railccl

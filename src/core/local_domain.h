@@ -1,0 +1,151 @@
+// The ranks of one node that can load and store each other's memory: a shared memory segment with
+// notification rings, a board on which each rank publishes its buffers for each operation, shared
+// scratch, small collectives in cache lines, doorbells to wake a sleeper. One object per rank and
+// communicator. Works the same for ranks in one process (threads) and in several.
+//
+// Threading: one thread at a time (the driver of the communicator). Nothing here blocks except
+// sleep().
+//
+// Every shared word has a single writer. Data is published by release stores and read after acquire
+// loads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/base/status.h"
+#include "src/base/types.h"
+#include "src/compute/compute.h"
+
+namespace railccl {
+
+// How others reach a buffer of this rank.
+struct BufferHandle {
+  enum class Kind : uint32_t {
+    kNone,     // zero bytes
+    kShared,   // segment of the shared heap (ncclMemAlloc): `segment` names it, `offset` within
+    kProcess,  // address in the owner's process: direct for threads of it, else cross-memory attach
+  };
+  Kind kind = Kind::kNone;
+  uint32_t pid = 0;
+  uint64_t segment = 0;
+  uint64_t offset = 0;  // or the address
+  uint64_t bytes = 0;
+};
+
+// What a rank publishes at the beginning of operation `sequence`.
+struct ReadyRecord {
+  uint64_t sequence = 0;
+  uint64_t fingerprint[4] = {};  // packed call; compared by the caller
+  BufferHandle input;
+  BufferHandle output;
+};
+
+struct LocalDomainOptions {
+  int index = 0;               // of this rank in the node
+  std::vector<int> ranks;      // the node's ranks, ascending; ranks[index] is this one
+  std::vector<int> pids;       // by index
+  uint64_t scratch_bytes = 0;  // per rank, in the segment, page aligned; grows lazily with use
+                               // (untouched pages cost nothing)
+};
+
+// The creator's (index 0) half of the start: bytes for the other ranks, sent over the control path.
+struct LocalSegmentName {
+  uint32_t pid = 0;
+  int fd = -1;
+  uint64_t token[2] = {};
+};
+
+class LocalNotificationSink {
+ public:
+  virtual ~LocalNotificationSink() = default;
+  virtual void on_local_notification(int index, uint64_t tag) = 0;
+};
+
+class LocalDomain {
+ public:
+  // Index 0 makes the segment; the others attach to it by name. Fails with the cause (no /proc
+  // access, /dev/shm or memory limits) and the way out.
+  static Result<std::unique_ptr<LocalDomain>> create(const LocalDomainOptions& options);
+  static Result<std::unique_ptr<LocalDomain>> attach(const LocalDomainOptions& options,
+                                                     const LocalSegmentName& name);
+  virtual ~LocalDomain() = default;
+  virtual LocalSegmentName name() const = 0;
+
+  // --- operations in order: sequence 1, 2, ... the same on all ranks of the domain ---
+  // False: the board slot is still being read by a rank that is several operations behind; try
+  // again.
+  virtual bool publish(const ReadyRecord& ready) = 0;
+  // Null until `index` has published `sequence`.
+  virtual const ReadyRecord* ready(int index, uint64_t sequence) = 0;
+  // This rank is through with `sequence` (it reads nobody's memory of it any more).
+  virtual void finish(uint64_t sequence) = 0;
+
+  // --- memory ---
+  static BufferHandle handle_of(const void* address, size_t bytes);
+  // A pointer through which this process reaches the buffer; null if only copy_from / copy_to
+  // (cross-memory attach) do.
+  virtual std::byte* map(int index, const BufferHandle& handle) = 0;
+  // Whether every rank of the domain can cross-memory attach to every other (tried once at start,
+  // agreed by all).
+  virtual bool can_attach() const = 0;
+  virtual Status copy_from(int index, const BufferHandle& handle, uint64_t offset, std::byte* dst,
+                           size_t bytes) = 0;
+  virtual Status copy_to(int index, const BufferHandle& handle, uint64_t offset,
+                         const std::byte* src, size_t bytes) = 0;
+  virtual std::byte* scratch(int index) = 0;  // of any rank of the node
+
+  // --- notifications, in order per pair ---
+  virtual bool notify(int index, uint64_t tag) = 0;  // false: that ring is full, try again
+  virtual bool poll(LocalNotificationSink& sink) = 0;
+
+  // --- small collectives: data and flags in shared cache lines, one step, no board and no
+  // notifications ---
+  static constexpr size_t kMaxSmallBytes = 8192;
+  struct Small {
+    Collective collective = Collective::kAllReduce;
+    DataType type = DataType::kFloat32;
+    ReduceOp op = ReduceOp::kSum;
+    uint32_t divide_by = 1;
+    int root_index = 0;
+    uint64_t count = 0;  // as in Shape::block
+    const std::byte* input = nullptr;
+    std::byte* output = nullptr;
+    uint64_t sequence = 0;
+    uint64_t fingerprint = 0;  // of the call; differing ranks are found before data is used
+  };
+  static bool small_suits(Collective collective, uint64_t count, DataType type, int ranks);
+  enum class Progress : uint8_t { kWaiting, kDone, kMismatch };
+  virtual void small_begin(const Small& call) = 0;
+  virtual Progress small_step() = 0;
+  // After kMismatch: whose fingerprint differed, and what it was.
+  virtual std::pair<int, uint64_t> small_mismatch() const = 0;
+
+  // --- sleeping ---
+  // Someone may have something for this rank since the last poll: cheap test before sleeping.
+  // Pattern: prepare_sleep(); if (nothing to do on a last look) sleep(...) or poll() on wake_fd();
+  // finish_sleep().
+  enum class SleepOn : uint8_t { kFutex, kDescriptor };
+  virtual void prepare_sleep(SleepOn how) = 0;
+  virtual void sleep(
+      TimeNs timeout_ns) = 0;  // kFutex only; returns on a doorbell or after the timeout
+  virtual void finish_sleep() = 0;
+  virtual int
+  wake_fd() = 0;  // kDescriptor: a socket that becomes readable on a doorbell (opened on first use)
+  // Wakes all ranks of the domain, e.g. after the abort flag was set.
+  virtual void ring_all() = 0;
+  // A flag that every rank of the node sees at once; first writer wins, value != 0.
+  virtual void raise_abort(uint32_t value) = 0;
+  virtual uint32_t aborted() const = 0;
+};
+
+// --- shared heap: memory that the ranks of this node can map (ncclMemAlloc) ---
+Result<void*> shared_heap_allocate(size_t bytes);
+Status shared_heap_free(void* address);
+
+}  // namespace railccl
