@@ -1,0 +1,73 @@
+#include "src/core/call.h"
+
+#include <fmt/format.h>
+
+namespace railccl {
+namespace {
+
+// | 63..32 root | 23..16 operator | 15..8 type | 7..0 collective |
+uint64_t pack_kind(Collective collective, DataType type, ReduceOp op, int root) {
+  return static_cast<uint64_t>(collective) | static_cast<uint64_t>(type) << 8 |
+         static_cast<uint64_t>(op) << 16 | static_cast<uint64_t>(static_cast<uint32_t>(root)) << 32;
+}
+
+}  // namespace
+
+Fingerprint Call::fingerprint() const {
+  const ReduceOp compared_op = is_reduction(collective) ? op : ReduceOp::kSum;
+  const int compared_root = is_rooted(collective) ? root : 0;
+  return {pack_kind(collective, type, compared_op, compared_root), count};
+}
+
+uint64_t input_bytes(const Call& call, int rank, int ranks) {
+  const uint64_t block = call.count * call.element();
+  switch (call.collective) {
+    case Collective::kAllToAll:
+    case Collective::kReduceScatter:
+      return block * static_cast<uint64_t>(ranks);
+    case Collective::kScatter:
+      return rank == call.root ? block * static_cast<uint64_t>(ranks) : 0;
+    case Collective::kBroadcast:
+      return rank == call.root ? block : 0;
+    default:
+      return block;
+  }
+}
+
+uint64_t output_bytes(const Call& call, int rank, int ranks) {
+  const uint64_t block = call.count * call.element();
+  switch (call.collective) {
+    case Collective::kAllToAll:
+    case Collective::kAllGather:
+      return block * static_cast<uint64_t>(ranks);
+    case Collective::kGather:
+      return rank == call.root ? block * static_cast<uint64_t>(ranks) : 0;
+    case Collective::kReduce:
+      return rank == call.root ? block : 0;
+    default:
+      return block;
+  }
+}
+
+std::string to_string(const Fingerprint& fingerprint) {
+  const auto collective_number = fingerprint.kind & 0xff;
+  const auto type_number = fingerprint.kind >> 8 & 0xff;
+  const auto op_number = fingerprint.kind >> 16 & 0xff;
+  if (collective_number >= kCollectives || type_number >= kDataTypes || op_number >= kReduceOps) {
+    return fmt::format("unknown call {:#x}", fingerprint.kind);
+  }
+  const auto collective = static_cast<Collective>(collective_number);
+  std::string text = fmt::format("{}(count {}, {}", collective_name(collective), fingerprint.count,
+                                 data_type_name(static_cast<DataType>(type_number)));
+  if (is_reduction(collective)) {
+    text += fmt::format(", {}", reduce_op_name(static_cast<ReduceOp>(op_number)));
+  }
+  if (is_rooted(collective)) text += fmt::format(", root {}", fingerprint.kind >> 32);
+  return text + ")";
+}
+
+Fingerprint P2pTransfer::fingerprint() const {
+  return {pack_kind(Collective::kSendRecv, type, ReduceOp::kSum, 0), count};
+}
+
+}  // namespace railccl

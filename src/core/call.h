@@ -1,0 +1,55 @@
+// One collective call as a value, and its fingerprint: what all ranks must agree on.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/base/types.h"
+
+namespace railccl {
+
+// What ranks compare before they touch data; 16 bytes, travels in every ready and small-data
+// message.
+struct Fingerprint {
+  uint64_t kind = 0;   // collective, type, operator, root
+  uint64_t count = 0;  // elements
+  friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
+};
+
+struct Call {
+  Collective collective = Collective::kAllReduce;
+  DataType type = DataType::kFloat32;
+  ReduceOp op = ReduceOp::kSum;
+  int root = 0;
+  uint64_t count = 0;  // as in Shape::block
+  const std::byte* input = nullptr;
+  std::byte* output = nullptr;
+  std::array<std::byte, 8> scalar{};  // kPreMulSum: one element of `type`
+
+  size_t element() const { return element_bytes(type); }
+  Fingerprint fingerprint() const;
+};
+
+// Bytes of the caller's buffers on one rank; 0 where the call has no such buffer there.
+uint64_t input_bytes(const Call& call, int rank, int ranks);
+uint64_t output_bytes(const Call& call, int rank, int ranks);
+
+// "AllReduce(count 1024, float, sum)".
+std::string to_string(const Fingerprint& fingerprint);
+
+// One send or receive of a point-to-point group.
+struct P2pTransfer {
+  bool is_send = false;
+  int peer = 0;
+  std::byte* buffer = nullptr;  // read only when is_send
+  uint64_t count = 0;
+  DataType type = DataType::kFloat32;
+
+  uint64_t bytes() const { return count * element_bytes(type); }
+  Fingerprint fingerprint() const;
+};
+
+}  // namespace railccl

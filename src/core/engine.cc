@@ -1,0 +1,244 @@
+#include "src/core/engine.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+namespace railccl {
+namespace {
+
+constexpr TimeNs kWatchInterval = 100 * kMillisecond;  // longest sleep of a driver
+constexpr std::chrono::milliseconds kParkInterval{10};
+constexpr TimeNs kSharedWait = 200 * kMicrosecond;  // sleep of a caller while another one drives
+constexpr std::chrono::microseconds kSharedPause{200};  // the same for one without an operation
+
+thread_local bool is_engine_thread = false;
+
+}  // namespace
+
+Result<std::shared_ptr<Engine>> Engine::create(std::vector<std::unique_ptr<Rail>> rails,
+                                               const EngineOptions& options) {
+  std::shared_ptr<Engine> engine(new Engine(std::move(rails), options));
+  engine->epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!engine->epoll_) return system_error(errno, "epoll_create1 for the progress engine");
+  engine->wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!engine->wake_) return system_error(errno, "eventfd for the progress engine");
+  engine->watch(engine->wake_.get());
+  for (Rail* rail : engine->rail_pointers_) engine->watch(rail->wake_fd());
+  engine->thread_ = std::thread([raw = engine.get()] { raw->run(); });
+  return engine;
+}
+
+Engine::Engine(std::vector<std::unique_ptr<Rail>> rails, const EngineOptions& options)
+    : options_(options), rails_(std::move(rails)) {
+  for (const auto& rail : rails_) rail_pointers_.push_back(rail.get());
+}
+
+Engine::~Engine() {
+  stop_.store(true);
+  wake_thread();
+  kick();
+  if (thread_.joinable()) thread_.join();
+}
+
+std::unique_lock<std::mutex> Engine::lock() {
+  lock_wanted_.fetch_add(1);
+  std::unique_lock<std::mutex> held(driver_);
+  lock_wanted_.fetch_sub(1);
+  return held;
+}
+
+uint64_t Engine::add_endpoint_sink(EndpointEventSink* sink) {
+  const auto free = std::find(sinks_.begin(), sinks_.end(), nullptr);
+  const auto index = static_cast<uint64_t>(free - sinks_.begin());
+  if (free == sinks_.end()) sinks_.push_back(nullptr);
+  sinks_[index] = sink;
+  return index << kTagBits;
+}
+
+void Engine::remove_endpoint_sink(uint64_t tag_base) { sinks_[tag_base >> kTagBits] = nullptr; }
+
+void Engine::add_client(EngineClient* client) {
+  clients_.push_back(client);
+  if (armed_) client->prepare_sleep();
+}
+
+void Engine::remove_client(EngineClient* client) { std::erase(clients_, client); }
+
+void Engine::watch(int fd) {
+  if (fd < 0) return;
+  epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+void Engine::unwatch(int fd) {
+  if (fd >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void Engine::wait(Completion& completion, TimeNs spin_ns) {
+  waiting_callers_.fetch_add(1);
+  if (thread_sleeps_.load()) wake_sleeper();
+  bool left_work = false;
+  while (!completion.done()) {
+    std::unique_lock<std::mutex> held(driver_, std::try_to_lock);
+    if (!held) {
+      completion.wait_for(kSharedWait);
+      continue;
+    }
+    drive(
+        held, spin_ns, kWatchInterval, [&] { return completion.done(); }, &completion);
+    left_work = has_work();
+  }
+  waiting_callers_.fetch_sub(1);
+  if (left_work) wake_thread();
+}
+
+bool Engine::drive_until(const std::function<bool()>& done, TimeNs deadline) {
+  const auto ended = [&] { return done() || system_clock().now_ns() >= deadline; };
+  std::unique_lock<std::mutex> held = lock();
+  drive(held, 0, kMillisecond, ended);
+  return done();
+}
+
+void Engine::kick() {
+  if (sleeper_.load()) {
+    wake_sleeper();
+  } else {
+    wake_thread();
+  }
+}
+
+void Engine::wake_sleeper() {
+  if (!sleeper_.load()) return;
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+void Engine::wake_thread() {
+  const std::lock_guard<std::mutex> guard(park_mutex_);
+  park_.notify_one();
+}
+
+void Engine::run() {
+  is_engine_thread = true;
+  while (!stop_.load()) {
+    std::unique_lock<std::mutex> held(driver_, std::defer_lock);
+    if (waiting_callers_.load() == 0 && held.try_lock()) {
+      drive(held, options_.spin_ns, kWatchInterval,
+            [this] { return stop_.load() || waiting_callers_.load() > 0; });
+      continue;
+    }
+    std::unique_lock<std::mutex> parked(park_mutex_);
+    if (!stop_.load()) park_.wait_for(parked, kParkInterval);
+  }
+}
+
+void Engine::drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs limit,
+                   const std::function<bool()>& stop, Completion* own) {
+  TimeNs last_progress = system_clock().now_ns();
+  while (!stop()) {
+    const bool worked = drive_once();
+    if (worked) last_progress = now_;
+    if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room(held);
+    if (worked || (now_ - last_progress < spin_ns && has_work())) continue;
+    if (!stop()) sleep(held, limit, own);
+    last_progress = system_clock().now_ns();
+  }
+}
+
+bool Engine::drive_once() {
+  if (armed_) disarm();
+  now_ = system_clock().now_ns();
+  bool worked = false;
+  for (size_t i = 0; i < rail_pointers_.size(); ++i) {
+    current_rail_ = static_cast<int>(i);
+    worked |= rail_pointers_[i]->progress(now_, *this);
+  }
+  for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
+  return worked;
+}
+
+bool Engine::has_work() const {
+  return std::any_of(clients_.begin(), clients_.end(),
+                     [](const EngineClient* client) { return client->has_work(); });
+}
+
+void Engine::sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion* own) {
+  if (sleeper_.exchange(true)) {
+    held.unlock();
+    if (own != nullptr) {
+      own->wait_for(kSharedWait);
+    } else {
+      std::this_thread::sleep_for(kSharedPause);
+    }
+    held.lock();
+    return;
+  }
+  thread_sleeps_.store(is_engine_thread);
+  // Announced first, then looked again, then asleep: whatever comes after the look rings a
+  // descriptor.
+  arm();
+  now_ = system_clock().now_ns();
+  TimeNs deadline = now_ + limit;
+  bool found_work = false;
+  for (EngineClient* client : clients_) {
+    found_work |= client->progress(now_);
+    deadline = std::min(deadline, client->next_deadline());
+  }
+  const bool abandoned = stop_.load() || (own == nullptr && waiting_callers_.load() > 0) ||
+                         (own != nullptr && own->done());
+  if (!found_work && !abandoned && deadline > now_) {
+    held.unlock();
+    sleep_on_descriptors(deadline - now_);
+    held.lock();
+  }
+  thread_sleeps_.store(false);
+  sleeper_.store(false);
+}
+
+void Engine::sleep_on_descriptors(TimeNs timeout) {
+  epoll_event events[8];
+  const timespec limit{.tv_sec = static_cast<time_t>(timeout / kSecond),
+                       .tv_nsec = static_cast<long>(timeout % kSecond)};
+  if (epoll_pwait2(epoll_.get(), events, 8, &limit, nullptr) < 0 && errno == ENOSYS) {
+    // Kernels before 5.11 know whole milliseconds only.
+    const TimeNs rounded = (timeout + kMillisecond - 1) / kMillisecond;
+    epoll_wait(epoll_.get(), events, 8, static_cast<int>(rounded));
+  }
+  uint64_t drained = 0;
+  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &drained, sizeof drained);
+}
+
+void Engine::make_room(std::unique_lock<std::mutex>& held) {
+  held.unlock();
+  while (lock_wanted_.load() > 0) std::this_thread::yield();
+  held.lock();
+}
+
+void Engine::arm() {
+  armed_ = true;
+  for (EngineClient* client : clients_) client->prepare_sleep();
+}
+
+void Engine::disarm() {
+  armed_ = false;
+  for (EngineClient* client : clients_) client->finish_sleep();
+}
+
+void Engine::on_event(const RailEvent& event) {
+  if (event.kind == RailEvent::Kind::kRailDown || event.kind == RailEvent::Kind::kRailUp) {
+    for (EndpointEventSink* sink : sinks_) {
+      if (sink != nullptr) sink->on_port_event(current_rail_, event, now_);
+    }
+    return;
+  }
+  const uint64_t index = event.endpoint_tag >> kTagBits;
+  if (index >= sinks_.size() || sinks_[index] == nullptr) return;
+  const auto pair = static_cast<int>(event.endpoint_tag & ((uint64_t{1} << kTagBits) - 1));
+  sinks_[index]->on_endpoint_event(pair, event, now_);
+}
+
+}  // namespace railccl

@@ -1,0 +1,125 @@
+// The progress engine: owns this process's rails and moves everything forward. One per process,
+// shared by all communicators. Whoever waits for an operation drives it himself, for latency; the
+// engine's own thread drives what nobody waits for, and keeps watch (peers that die, rails that
+// change) while the callers compute.
+//
+// Threading: rails, links and clients are touched under the driver lock only. At most one driver at
+// a time; a driver that finds nothing to do releases the lock before it sleeps on the descriptors.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/base/status.h"
+#include "src/base/unique_fd.h"
+#include "src/core/completion.h"
+#include "transport/link.h"
+#include "transport/rail.h"
+
+namespace railccl {
+
+// A communicator as the engine sees it. All calls under the driver lock.
+class EngineClient {
+ public:
+  virtual ~EngineClient() = default;
+  virtual bool progress(TimeNs now) = 0;  // true when it did anything
+  virtual bool has_work() const = 0;      // operations that somebody has to drive
+  virtual TimeNs next_deadline() const = 0;
+  virtual void prepare_sleep() = 0;  // arm doorbells that write to descriptors
+  virtual void finish_sleep() = 0;
+};
+
+// Where a rail's events for one link go.
+class EndpointEventSink {
+ public:
+  virtual ~EndpointEventSink() = default;
+  virtual void on_endpoint_event(int pair, const RailEvent& event, TimeNs now) = 0;
+  virtual void on_port_event(int local_rail, const RailEvent& event, TimeNs now) = 0;
+};
+
+struct EngineOptions {
+  TimeNs spin_ns = 50 * kMicrosecond;  // how long a driver polls before it sleeps
+};
+
+class Engine final : private EventSink {
+ public:
+  static Result<std::shared_ptr<Engine>> create(std::vector<std::unique_ptr<Rail>> rails,
+                                                const EngineOptions& options);
+  ~Engine() override;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Rails are set for the life of the engine.
+  std::span<Rail* const> rails() const { return rail_pointers_; }
+
+  // The driver lock. Sleeping drivers do not hold it; a busy one makes room.
+  std::unique_lock<std::mutex> lock();
+
+  // Under the lock. Tags base .. base + 255 belong to the sink until removed.
+  uint64_t add_endpoint_sink(EndpointEventSink* sink);
+  void remove_endpoint_sink(uint64_t tag_base);
+  void add_client(EngineClient* client);
+  void remove_client(EngineClient* client);
+  void watch(int fd);
+  void unwatch(int fd);
+
+  // Waits for `completion`, driving meanwhile. `spin_ns` 0: sleep at once when idle.
+  void wait(Completion& completion, TimeNs spin_ns);
+  // Drives until `done()` answers true or the deadline passed (false). For shutdown and start.
+  bool drive_until(const std::function<bool()>& done, TimeNs deadline);
+  // New work was queued that nobody waits for: makes sure that someone drives it.
+  void kick();
+  // A completion was set by this driver: its caller may be the one that sleeps on the descriptors.
+  void wake_sleeper();
+
+ private:
+  Engine(std::vector<std::unique_ptr<Rail>> rails, const EngineOptions& options);
+  void run();
+  // Under the lock; true when anything happened.
+  bool drive_once();
+  // Drives until `stop()` holds; spins for spin_ns without progress, then sleeps for at most
+  // `limit`.
+  void drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs limit,
+             const std::function<bool()>& stop, Completion* own = nullptr);
+  bool has_work() const;
+  // Releases the lock meanwhile. One sleeper at a time waits on the descriptors; another one waits
+  // on `own`.
+  void sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion* own);
+  void sleep_on_descriptors(TimeNs timeout);
+  void make_room(std::unique_lock<std::mutex>& held);
+  void arm();
+  void disarm();
+  void wake_thread();
+  void on_event(const RailEvent& event) override;
+
+  static constexpr unsigned kTagBits = 8;  // pairs of one link
+
+  EngineOptions options_;
+  std::vector<std::unique_ptr<Rail>> rails_;
+  std::vector<Rail*> rail_pointers_;
+  std::mutex driver_;
+  std::vector<EndpointEventSink*> sinks_;  // by tag >> kTagBits
+  std::vector<EngineClient*> clients_;
+  int current_rail_ = 0;  // whose progress is running
+  TimeNs now_ = 0;        // of the current round
+  bool armed_ = false;    // clients' doorbells write to descriptors
+  UniqueFd epoll_;
+  UniqueFd wake_;
+  std::atomic<bool> sleeper_{false};        // somebody sleeps on the descriptors, or is about to
+  std::atomic<bool> thread_sleeps_{false};  // and it is the engine's own thread
+  std::atomic<int> waiting_callers_{0};
+  std::atomic<int> lock_wanted_{0};
+  std::atomic<bool> stop_{false};
+  std::mutex park_mutex_;  // the thread's pause while callers drive
+  std::condition_variable park_;
+  std::thread thread_;
+};
+
+}  // namespace railccl

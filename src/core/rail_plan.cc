@@ -1,0 +1,58 @@
+#include "src/core/rail_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace railccl {
+namespace {
+
+constexpr std::array<TransportKind, 4> kTransports = {TransportKind::kVerbs, TransportKind::kUcx,
+                                                      TransportKind::kTcp, TransportKind::kSim};
+
+std::vector<int> rails_of(const std::vector<RailSummary>& rails, TransportKind transport) {
+  std::vector<int> indices;
+  for (const RailSummary& rail : rails) {
+    if (rail.transport == transport) indices.push_back(rail.index);
+  }
+  return indices;
+}
+
+std::string count_rails(const std::vector<RailSummary>& rails) {
+  std::string text;
+  for (const TransportKind transport : kTransports) {
+    const size_t count = rails_of(rails, transport).size();
+    if (count == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, transport_name(transport));
+  }
+  return text.empty() ? "no rail" : text;
+}
+
+}  // namespace
+
+std::vector<LinkOptions::Pair> plan_pairs(const std::vector<RailSummary>& self,
+                                          const std::vector<RailSummary>& peer, CrossRail cross) {
+  std::vector<LinkOptions::Pair> pairs;
+  for (const TransportKind transport : kTransports) {
+    const std::vector<int> mine = rails_of(self, transport);
+    const std::vector<int> theirs = rails_of(peer, transport);
+    if (mine.empty() || theirs.empty()) continue;
+    const size_t aligned = std::min(mine.size(), theirs.size());
+    const size_t count =
+        cross == CrossRail::kAllowed ? std::max(mine.size(), theirs.size()) : aligned;
+    for (size_t i = 0; i < count; ++i) {
+      pairs.push_back(
+          {.local_rail = mine[i % mine.size()], .peer_rail = theirs[i % theirs.size()]});
+    }
+  }
+  return pairs;
+}
+
+std::string explain_no_pair(int self_rank, const std::vector<RailSummary>& self, int peer_rank,
+                            const std::vector<RailSummary>& peer) {
+  return fmt::format("rank {} has {}, rank {} has {}", self_rank, count_rails(self), peer_rank,
+                     count_rails(peer));
+}
+
+}  // namespace railccl
