@@ -1,0 +1,15 @@
+// File names in settings: %h is the host name, %p the process id, %% a percent sign; anything else
+// stays as it is. Any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace railccl {
+
+std::string expand_path(std::string_view pattern);
+
+// Of this machine, up to the first dot, as NCCL prints it; "unknown" when it cannot be read.
+const std::string& host_name();
+
+}  // namespace railccl
