@@ -11,7 +11,7 @@
 namespace railccl {
 
 enum class CrossRail : uint8_t {
-  kNever,    // rail k to rail k only
+  kAligned,  // rail k to rail k only
   kAllowed,  // and the rails that one side has more go to the other's, in turn
 };
 
