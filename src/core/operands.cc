@@ -1,0 +1,132 @@
+#include "src/core/operands.h"
+
+#include <algorithm>
+
+namespace railccl {
+namespace {
+
+constexpr size_t kBounceBytes =
+    131072;  // per source; fits the second-level cache with some siblings
+constexpr size_t kBlockBytes = 1048576;  // between two looks at the network
+
+}  // namespace
+
+std::byte* Operands::own(const Slice& slice, const OperandPlace& place) const {
+  const size_t element = call_.element();
+  switch (slice.buffer) {
+    case BufferId::kInput:
+      return const_cast<std::byte*>(call_.input) + (place.first_element + slice.offset) * element;
+    case BufferId::kOutput:
+      return call_.output + (place.first_element + slice.offset) * element;
+    case BufferId::kScratch:
+      return scratch_.own + place.slot_offset + slice.offset * element;
+  }
+  return nullptr;
+}
+
+uint64_t Operands::max_block() const { return kBlockBytes / call_.element(); }
+
+Result<Operands::Reach> Operands::reach(const Slice& slice, const OperandPlace& place,
+                                        uint64_t begin) {
+  const size_t element = call_.element();
+  Reach result;
+  if (slice.owner == kSelf) {
+    result.pointer = own(slice, place) + begin * element;
+    return result;
+  }
+  result.index = layout_->local_index[static_cast<size_t>(slice.owner)];
+  if (slice.buffer == BufferId::kScratch) {
+    result.pointer =
+        scratch_.of(result.index) + place.slot_offset + (slice.offset + begin) * element;
+    return result;
+  }
+  const ReadyRecord* ready = local_->ready(result.index, sequence_);
+  if (ready == nullptr) {
+    return error(Code::kInternalError, "buffers of rank {} were used before it was ready",
+                 slice.owner);
+  }
+  result.handle = slice.buffer == BufferId::kInput ? ready->input : ready->output;
+  result.offset = (place.first_element + slice.offset + begin) * element;
+  if (std::byte* base = local_->map(result.index, result.handle)) {
+    result.pointer = base + result.offset;
+  }
+  return result;
+}
+
+std::byte* Operands::bounce(size_t index, size_t bytes) {
+  const size_t needed = (index + 1) * kBounceBytes;
+  if (bounce_.size() < needed) bounce_.resize(needed);
+  return bytes <= kBounceBytes ? bounce_.data() + index * kBounceBytes : nullptr;
+}
+
+Status Operands::fetch(std::vector<Reach>& srcs, size_t bytes) {
+  // Growing the bounce buffer moves it, so it reaches its size before pointers into it are taken.
+  bounce(srcs.size(), 0);
+  for (size_t i = 0; i < srcs.size(); ++i) {
+    Reach& src = srcs[i];
+    if (src.pointer != nullptr) continue;
+    std::byte* place = bounce(i, bytes);
+    RAILCCL_TRY(local_->copy_from(src.index, src.handle, src.offset, place, bytes));
+    src.pointer = place;
+  }
+  return Status::ok();
+}
+
+Result<Compute::Ticket> Operands::compute(const Work& work, const OperandPlace& place,
+                                          Compute& compute) {
+  const size_t element = call_.element();
+  Compute::Ticket ticket = 0;
+  uint64_t done = 0;
+  while (done < work.count) {
+    src_reach_.clear();
+    dst_reach_.clear();
+    bool all_mapped = true;
+    for (const Slice& slice : work.srcs) {
+      RAILCCL_ASSIGN(Reach src, reach(slice, place, work.begin + done));
+      all_mapped &= src.pointer != nullptr;
+      src_reach_.push_back(src);
+    }
+    for (const Slice& slice : work.dsts) {
+      RAILCCL_ASSIGN(Reach dst, reach(slice, place, work.begin + done));
+      all_mapped &= dst.pointer != nullptr;
+      dst_reach_.push_back(dst);
+    }
+    const uint64_t block =
+        all_mapped ? work.count - done : std::min(work.count - done, kBounceBytes / element);
+    const size_t bytes = block * element;
+    if (!all_mapped) RAILCCL_TRY(fetch(src_reach_, bytes));
+    src_pointers_.clear();
+    dst_pointers_.clear();
+    for (const Reach& src : src_reach_) src_pointers_.push_back(src.pointer);
+    std::byte* computed = nullptr;
+    for (const Reach& dst : dst_reach_) {
+      std::byte* target = dst.pointer;
+      if (target == nullptr && computed == nullptr) {
+        computed = target = bounce(src_reach_.size(), bytes);
+      }
+      if (target != nullptr) dst_pointers_.push_back(target);
+    }
+    if (work.srcs.size() == 1) {
+      ticket = compute.submit(CopyWork{.dsts = dst_pointers_,
+                                       .src = src_pointers_[0],
+                                       .bytes = bytes,
+                                       .streaming = work.streaming});
+    } else {
+      ticket = compute.submit(ReduceWork{.dsts = dst_pointers_,
+                                         .srcs = src_pointers_,
+                                         .count = block,
+                                         .type = call_.type,
+                                         .op = work.op,
+                                         .divide_by = work.divide_by,
+                                         .streaming = work.streaming});
+    }
+    for (const Reach& dst : dst_reach_) {
+      if (dst.pointer != nullptr) continue;
+      RAILCCL_TRY(local_->copy_to(dst.index, dst.handle, dst.offset, computed, bytes));
+    }
+    done += block;
+  }
+  return ticket;
+}
+
+}  // namespace railccl

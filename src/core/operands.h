@@ -1,0 +1,87 @@
+// From the slices of a schedule to memory: pointers where this process can load and store,
+// cross-memory attach through a bounce buffer where it cannot. Threading: the driver of the
+// communicator.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "algorithms/schedule.h"
+#include "src/base/status.h"
+#include "src/compute/compute.h"
+#include "src/core/call.h"
+#include "src/core/local_domain.h"
+
+namespace railccl {
+
+// The scratch of this rank (alone on its node) or of all ranks of its node.
+struct ScratchView {
+  std::byte* own = nullptr;
+  uint64_t bytes = 0;
+  LocalDomain* local = nullptr;  // for those of local peers
+
+  std::byte* of(int local_index) const { return local->scratch(local_index); }
+};
+
+// Where the piece at hand lies: first element of each block, and offset of its scratch slot.
+struct OperandPlace {
+  uint64_t first_element = 0;
+  uint64_t slot_offset = 0;  // bytes
+};
+
+class Operands {
+ public:
+  Operands(std::shared_ptr<const Layout> layout, LocalDomain* local, const ScratchView& scratch)
+      : layout_(std::move(layout)), local_(local), scratch_(scratch) {}
+
+  // `input` may differ from the call's (a scaled copy).
+  void begin(const Call& call, const std::byte* input, uint64_t sequence) {
+    call_ = call;
+    call_.input = input;
+    sequence_ = sequence;
+  }
+
+  std::byte* own(const Slice& slice, const OperandPlace& place) const;
+
+  struct Work {
+    std::span<const Slice> dsts;
+    std::span<const Slice> srcs;
+    uint64_t begin = 0;  // elements within the step
+    uint64_t count = 0;
+    ReduceOp op = ReduceOp::kSum;
+    uint32_t divide_by = 1;
+    bool streaming = false;
+  };
+  // One block of a kReduce, kCopy or local kPut: as many elements as `work.count`, at most
+  // max_block(). Every owner must be ready.
+  Result<Compute::Ticket> compute(const Work& work, const OperandPlace& place, Compute& compute);
+  // Elements to hand to compute() at once.
+  uint64_t max_block() const;
+
+ private:
+  // A place in memory of this process, or of another one.
+  struct Reach {
+    std::byte* pointer = nullptr;  // null: through `handle` of local peer `index`
+    int index = -1;
+    BufferHandle handle;
+    uint64_t offset = 0;
+  };
+  Result<Reach> reach(const Slice& slice, const OperandPlace& place, uint64_t begin);
+  Status fetch(std::vector<Reach>& srcs, size_t bytes);
+  std::byte* bounce(size_t index, size_t bytes);
+
+  std::shared_ptr<const Layout> layout_;
+  LocalDomain* local_;
+  ScratchView scratch_;
+  Call call_;
+  uint64_t sequence_ = 0;
+  std::vector<std::byte> bounce_;
+  std::vector<Reach> src_reach_;
+  std::vector<Reach> dst_reach_;
+  std::vector<const std::byte*> src_pointers_;
+  std::vector<std::byte*> dst_pointers_;
+};
+
+}  // namespace railccl

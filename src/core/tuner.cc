@@ -1,0 +1,113 @@
+#include "src/core/tuner.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace railccl {
+namespace {
+
+constexpr uint64_t kSmallestPieceBytes = 65536;
+constexpr uint64_t kAlignElements = 64;
+constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
+
+// Predicted seconds of the whole operation in pieces of `shape.piece` elements.
+double predict(const Cost& cost, const Shape& shape, size_t element, const MachineModel& machine) {
+  const double latency = cost.latency_steps_inter * machine.network_latency_s +
+                         cost.latency_steps_local * machine.local_latency_s;
+  const auto bytes = static_cast<double>(element);
+  const double network = cost.bytes_sent_inter * bytes / machine.network_bytes_per_second;
+  const double memory = (2 * cost.bytes_sent_local + 2 * cost.elements_reduced) * bytes /
+                        machine.memory_bytes_per_second;
+  const auto block = static_cast<double>(shape.block);
+  const auto piece = static_cast<double>(shape.piece);
+  const double first = latency + piece * (network + memory);
+  return first + (block - piece) * std::max(network, memory);
+}
+
+bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimits& limits) {
+  const double scratch = cost.scratch * static_cast<double>(shape.piece * element);
+  // Chunk boundaries are rounded up to whole cache lines by the generators.
+  const double rounding = 4096.0 + 64.0 * static_cast<double>(element) * shape.layout->ranks();
+  return cost.scratch == 0 || scratch + rounding <= static_cast<double>(limits.slot_bytes);
+}
+
+std::vector<uint64_t> piece_sizes(const Shape& shape, size_t element, const TuningLimits& limits) {
+  const auto elements = [&](uint64_t bytes) {
+    const uint64_t rounded = bytes / element / kAlignElements * kAlignElements;
+    return std::clamp<uint64_t>(rounded, 1, shape.block);
+  };
+  if (limits.piece_bytes > 0) return {elements(limits.piece_bytes)};
+  std::vector<uint64_t> sizes = {shape.block};
+  uint64_t bytes = kSmallestPieceBytes;
+  for (; bytes < shape.block * element && bytes <= (uint64_t{64} << 20); bytes *= 2) {
+    if (shape.block / elements(bytes) < kMaxPieces) sizes.push_back(elements(bytes));
+  }
+  return sizes;
+}
+
+Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t element,
+                   const MachineModel& machine, const TuningLimits& limits) {
+  Candidate best{.algorithm = &algorithm, .piece = 0, .seconds = 0, .unsuitable = {}};
+  if (!limits.allowed.empty() && std::find(limits.allowed.begin(), limits.allowed.end(),
+                                           algorithm.name) == limits.allowed.end()) {
+    best.unsuitable = "not among the allowed algorithms";
+    return best;
+  }
+  for (const uint64_t piece : piece_sizes(shape, element, limits)) {
+    Shape tried = shape;
+    tried.piece = piece;
+    const std::string reason = algorithm.unsuitable(tried);
+    if (!reason.empty()) {
+      if (best.piece == 0) best.unsuitable = reason;
+      continue;
+    }
+    const Cost cost = algorithm.cost(tried);
+    if (!fits(cost, tried, element, limits)) {
+      if (best.piece == 0) best.unsuitable = "its scratch does not fit RAILCCL_SCRATCH_BYTES";
+      continue;
+    }
+    const double seconds = predict(cost, tried, element, machine);
+    if (best.piece == 0 || seconds < best.seconds) {
+      best.piece = piece;
+      best.seconds = seconds;
+      best.unsuitable.clear();
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineModel& machine,
+                        const TuningLimits& limits) {
+  Decision decision;
+  for (const Algorithm& algorithm : catalog()) {
+    if (algorithm.collective != shape.collective) continue;
+    decision.considered.push_back(consider(algorithm, shape, element_bytes, machine, limits));
+    const Candidate& last = decision.considered.back();
+    if (!last.unsuitable.empty()) continue;
+    if (decision.chosen.algorithm == nullptr || last.seconds < decision.chosen.seconds) {
+      decision.chosen = last;
+    }
+  }
+  if (decision.chosen.algorithm == nullptr) {
+    std::string reasons;
+    for (const Candidate& candidate : decision.considered) {
+      reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", candidate.algorithm->name,
+                             candidate.unsuitable);
+    }
+    return error(Code::kInvalidUsage, "no algorithm for {} of {} elements on {} ranks ({})",
+                 collective_name(shape.collective), shape.block, shape.layout->ranks(), reasons);
+  }
+  const uint64_t pieces = (shape.block + decision.chosen.piece - 1) / decision.chosen.piece;
+  const int wanted = std::min(decision.chosen.algorithm->channels, limits.max_channels);
+  decision.channels =
+      static_cast<int>(std::clamp<uint64_t>(pieces, 1, static_cast<uint64_t>(wanted)));
+  decision.depth = limits.depth;
+  return decision;
+}
+
+}  // namespace railccl

@@ -1,0 +1,55 @@
+// Which algorithm, cut into which pieces: a pure decision from a cost model, the same on all ranks
+// because its inputs are, and able to say why. Model: Hockney's alpha-beta per level (R. W.
+// Hockney, Parallel Computing 20, 1994), with the pieces of an operation overlapped: the first
+// piece pays every step's latency and all its bytes, each further piece only the slowest of network
+// and memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/schedule.h"
+#include "src/base/status.h"
+#include "src/base/types.h"
+
+namespace railccl {
+
+// What the model knows of the machine; equal on all ranks (agreed at the start).
+struct MachineModel {
+  double network_bytes_per_second = 1e9;  // all rails of a rank together
+  double network_latency_s = 30e-6;       // one message between nodes
+  double memory_bytes_per_second = 8e9;   // one rank's share of a node's memory bandwidth
+  double local_latency_s = 1e-6;          // one signal inside a node
+};
+
+struct TuningLimits {
+  uint64_t slot_bytes = 0;   // scratch of one piece
+  int depth = 4;             // pieces of a channel under way
+  uint64_t piece_bytes = 0;  // 0: chosen
+  int max_channels = 2;
+  std::vector<std::string> allowed;  // algorithm names for this collective; empty: all
+};
+
+// One algorithm with its best piece size, as considered.
+struct Candidate {
+  const Algorithm* algorithm = nullptr;
+  uint64_t piece = 0;      // elements
+  double seconds = 0;      // predicted
+  std::string unsuitable;  // not empty: why it was left out
+};
+
+struct Decision {
+  Candidate chosen;
+  int channels = 1;
+  int depth = 1;
+  std::vector<Candidate> considered;
+};
+
+// `shape` has everything but piece, channel and channels. Error: no allowed algorithm can run it
+// (names them and why).
+Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineModel& machine,
+                        const TuningLimits& limits);
+
+}  // namespace railccl
