@@ -6,15 +6,15 @@
 // Threading: one thread at a time (the driver of the communicator). Nothing here blocks except
 // sleep().
 //
-// Every shared word has a single writer. Data is published by release stores and read after acquire
-// loads.
+// Every shared word has a single writer, but for the doorbells and the abort flag. Data is
+// published by release stores and read after acquire loads.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <string>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "src/base/clock.h"
@@ -76,6 +76,14 @@ class LocalDomain {
                                                      const LocalSegmentName& name);
   virtual ~LocalDomain() = default;
   virtual LocalSegmentName name() const = 0;
+  // The rest of the start, after create or attach: call again until true, before anything else.
+  // True when every rank of the domain has attached and has tried what it can do with each other
+  // (all agree on the result). An error names the rank, the cause and the way out. A rank that
+  // never comes keeps it false: the deadline is the caller's.
+  virtual Result<bool> settle() = 0;
+  // After settle(): on how many cores the ranks of the domain may run, all together; with more
+  // ranks than that, waiting must not spin (see waiting_policy.h).
+  virtual int cores() const = 0;
 
   // --- operations in order: sequence 1, 2, ... the same on all ranks of the domain ---
   // False: the board slot is still being read by a rank that is several operations behind; try
@@ -89,10 +97,11 @@ class LocalDomain {
   // --- memory ---
   static BufferHandle handle_of(const void* address, size_t bytes);
   // A pointer through which this process reaches the buffer; null if only copy_from / copy_to
-  // (cross-memory attach) do.
+  // (cross-memory attach) do. Not null, and not to be dereferenced, for kNone. Valid until the
+  // owner frees the memory.
   virtual std::byte* map(int index, const BufferHandle& handle) = 0;
-  // Whether every rank of the domain can cross-memory attach to every other (tried once at start,
-  // agreed by all).
+  // After settle(): whether every rank of the domain can cross-memory attach to every other (tried
+  // once, the same answer on all).
   virtual bool can_attach() const = 0;
   virtual Status copy_from(int index, const BufferHandle& handle, uint64_t offset, std::byte* dst,
                            size_t bytes) = 0;
@@ -119,24 +128,32 @@ class LocalDomain {
     uint64_t sequence = 0;
     uint64_t fingerprint = 0;  // of the call; differing ranks are found before data is used
   };
+  // The call's payload fits. Every rank calls small_begin for the same operations in the same
+  // order, and small_step until it is not kWaiting, before the next. Input and output must stay
+  // valid until then. An operation is either small or has a ready record, never both.
   static bool small_suits(Collective collective, uint64_t count, DataType type, int ranks);
   enum class Progress : uint8_t { kWaiting, kDone, kMismatch };
   virtual void small_begin(const Small& call) = 0;
   virtual Progress small_step() = 0;
-  // After kMismatch: whose fingerprint differed, and what it was.
+  // After kMismatch: whose fingerprint differed, and what it was; 0 if that rank published a ready
+  // record for this sequence instead (ready() has it).
   virtual std::pair<int, uint64_t> small_mismatch() const = 0;
+  // For a rank that waits for the ready record of `sequence`: the fingerprint, if `index` called a
+  // small collective instead. Not for the hot path.
+  virtual std::optional<uint64_t> small_called(int index, uint64_t sequence) const = 0;
 
   // --- sleeping ---
   // Someone may have something for this rank since the last poll: cheap test before sleeping.
   // Pattern: prepare_sleep(); if (nothing to do on a last look) sleep(...) or poll() on wake_fd();
   // finish_sleep().
   enum class SleepOn : uint8_t { kFutex, kDescriptor };
+  // kDescriptor only after wake_fd() has succeeded.
   virtual void prepare_sleep(SleepOn how) = 0;
-  virtual void sleep(
-      TimeNs timeout_ns) = 0;  // kFutex only; returns on a doorbell or after the timeout
+  // kFutex only; returns on a doorbell or after the timeout (at most a second), or early.
+  virtual void sleep(TimeNs timeout_ns) = 0;
   virtual void finish_sleep() = 0;
-  virtual int
-  wake_fd() = 0;  // kDescriptor: a socket that becomes readable on a doorbell (opened on first use)
+  // A socket that becomes readable on a doorbell (opened on first use); finish_sleep() empties it.
+  virtual Result<int> wake_fd() = 0;
   // Wakes all ranks of the domain, e.g. after the abort flag was set.
   virtual void ring_all() = 0;
   // A flag that every rank of the node sees at once; first writer wins, value != 0.
@@ -145,7 +162,11 @@ class LocalDomain {
 };
 
 // --- shared heap: memory that the ranks of this node can map (ncclMemAlloc) ---
+// Any thread. Zeroed, aligned to 4096 bytes (2 MiB for 2 MiB or more); backed by memory on first
+// touch.
 Result<void*> shared_heap_allocate(size_t bytes);
+// The start of an allocation that is not freed yet, null (nothing happens), else an error. No rank
+// may use the memory any more, in a running operation either.
 Status shared_heap_free(void* address);
 
 }  // namespace railccl

@@ -1,0 +1,124 @@
+// Where everything lies in the segment of a local domain. For n ranks:
+//
+//   header            1 page     magic, token, sizes, abort flag
+//   doorbells         n words    rank i's sleep word
+//   states            n x 320 B  rank i: who it is, what it can do, how far it is
+//   hints             n x 64 B   receiver i: one byte per sender (more lines from 65 ranks on)
+//   rings             n x n      receiver i, sender j: 128 tags
+//   boards            n x 16     rank i: its ready records
+//   small slots       n x 8      rank i: its contributions to small collectives
+//   scratch           n x as asked
+//
+// What one rank writes, or reads all the time, begins at a page, so that it lies on the NUMA node
+// of the rank that touches it first. Untouched pages cost nothing: a rank of a node with 8 ranks
+// touches about 8 KiB (rings) + 4 KiB (board) + up to 68 KiB (small slots) of its own, besides its
+// scratch.
+//
+// All zero is the valid beginning of every structure here.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "src/core/local_domain.h"
+#include "src/core/local_memory_file.h"
+
+namespace railccl {
+
+constexpr size_t kCacheLine = 64;
+constexpr int kMaxLocalRanks = 512;
+
+static_assert(std::atomic<uint64_t>::is_always_lock_free &&
+              std::atomic<uint32_t>::is_always_lock_free &&
+              std::atomic<uint8_t>::is_always_lock_free);
+
+struct SegmentHeader {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t ranks;
+  uint64_t bytes;
+  uint64_t scratch_bytes;
+  uint64_t token[2];
+  alignas(kCacheLine) std::atomic<uint32_t> abort;
+};
+static_assert(sizeof(SegmentHeader) <= kPageBytes);
+
+// Written by its rank alone.
+struct alignas(kCacheLine) RankState {
+  // 0 not there; kPresent: what follows up to `cores` is valid; kVoted: `votes` too.
+  std::atomic<uint32_t> stage;
+  uint32_t pid;
+  int32_t segment_fd;  // the segment as open in that process
+  uint32_t votes;
+  uint64_t network_namespace;
+  uint64_t probe_address;  // of a word in that process's private memory that holds probe_value
+  uint64_t probe_value;
+  uint64_t cores[16];  // bit mask of the cores it may run on
+  // How far it is; each in its own line, since others look at them while the rank goes on.
+  alignas(kCacheLine) std::atomic<uint64_t> finished;
+  alignas(kCacheLine) std::atomic<uint64_t> small_done;
+};
+static_assert(sizeof(RankState) == 5 * kCacheLine);
+
+// One sender, one receiver. The number of tags that were ever sent is the sender's byte in the
+// receiver's hint line (modulo 256).
+struct alignas(kCacheLine) NotificationRing {
+  static constexpr uint32_t kTags = 128;  // < 256, so that the byte is unambiguous
+  uint64_t tags[kTags];
+  alignas(kCacheLine) std::atomic<uint32_t> taken;  // by the receiver, ever
+};
+
+constexpr uint64_t kBoardSlots = 16;
+struct alignas(2 * kCacheLine) BoardSlot {
+  ReadyRecord record;  // record.sequence is written last, and read first
+};
+static_assert(sizeof(BoardSlot) == 128 && sizeof(BoardSlot) * kBoardSlots <= kPageBytes);
+
+// A rank's part in one small collective. Up to 56 bytes travel in the line of the flag.
+struct alignas(kCacheLine) SmallSlot {
+  std::atomic<uint64_t> flag;  // counter and hash of the call, see local_small.h
+  std::byte data[LocalDomain::kMaxSmallBytes];
+  // For the report of a mismatch; not read otherwise.
+  alignas(kCacheLine) uint64_t sequence;
+  uint64_t fingerprint;
+};
+static_assert(offsetof(SmallSlot, data) == 8);
+constexpr uint64_t kSmallSlots = 8;
+
+// Offsets and strides, in bytes.
+struct SegmentLayout {
+  SegmentLayout(int ranks, size_t scratch_bytes);
+
+  int ranks;
+  size_t hint_bytes;      // per receiver: a multiple of a line
+  size_t ring_stride;     // per receiver
+  size_t small_stride;    // per rank
+  size_t scratch_stride;  // per rank
+
+  size_t doorbells;
+  size_t states;
+  size_t hints;
+  size_t rings;
+  size_t boards;
+  size_t smalls;
+  size_t scratch;
+  size_t total;
+};
+
+inline SegmentLayout::SegmentLayout(int n, size_t scratch_bytes)
+    : ranks(n),
+      hint_bytes(round_up(static_cast<size_t>(n), kCacheLine)),
+      ring_stride(round_up(static_cast<size_t>(n) * sizeof(NotificationRing), kPageBytes)),
+      small_stride(round_up(kSmallSlots * sizeof(SmallSlot), kPageBytes)),
+      scratch_stride(round_up(scratch_bytes, kPageBytes)),
+      doorbells(kPageBytes),
+      states(doorbells + round_up(static_cast<size_t>(n) * sizeof(uint32_t), kCacheLine)),
+      hints(states + static_cast<size_t>(n) * sizeof(RankState)),
+      rings(round_up(hints + static_cast<size_t>(n) * hint_bytes, kPageBytes)),
+      boards(rings + static_cast<size_t>(n) * ring_stride),
+      smalls(boards + static_cast<size_t>(n) * kPageBytes),
+      scratch(smalls + static_cast<size_t>(n) * small_stride),
+      total(scratch + static_cast<size_t>(n) * scratch_stride) {}
+
+}  // namespace railccl

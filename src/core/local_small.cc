@@ -1,0 +1,220 @@
+#include "src/core/local_small.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace railccl {
+namespace {
+
+constexpr uint64_t kCounterMask = 0xffff;
+// How often a waiting rank looks whether its peers called something that is not small.
+constexpr uint32_t kLookEvery = 256;
+
+uint64_t flag_of(uint64_t counter, uint64_t fingerprint, uint64_t sequence) {
+  uint64_t hash = fingerprint ^ (sequence * 0x9e3779b97f4a7c15);
+  hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
+  hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
+  return ((hash ^ (hash >> 33)) & ~kCounterMask) | (counter & kCounterMask);
+}
+
+bool has_block_per_rank(Collective collective) {
+  return collective == Collective::kReduceScatter || collective == Collective::kAllToAll ||
+         collective == Collective::kScatter;
+}
+
+// The root alone gives data to the others.
+bool is_from_root(Collective collective) {
+  return collective == Collective::kBroadcast || collective == Collective::kScatter;
+}
+
+void copy(std::byte* dst, const std::byte* src, size_t bytes) {
+  if (dst != src && bytes != 0) std::memcpy(dst, src, bytes);
+}
+
+}  // namespace
+
+bool LocalDomain::small_suits(Collective collective, uint64_t count, DataType type, int ranks) {
+  if (collective == Collective::kSendRecv || count > kMaxSmallBytes) return false;
+  const uint64_t blocks = has_block_per_rank(collective) ? static_cast<uint64_t>(ranks) : 1;
+  return count * element_bytes(type) * blocks <= kMaxSmallBytes;
+}
+
+LocalSmall::LocalSmall(std::shared_ptr<LocalSegment> segment, int self, LocalDoorbell& doorbell,
+                       const LocalBoard& board)
+    : segment_(std::move(segment)),
+      self_(self),
+      ranks_(segment_->layout().ranks),
+      doorbell_(doorbell),
+      board_(board) {
+  for (int rank = 0; rank < ranks_; ++rank) slots_.push_back(segment_->small_slots(rank));
+  sources_.resize(slots_.size());
+}
+
+void LocalSmall::begin(const Call& call) {
+  call_ = call;
+  block_bytes_ = call.count * element_bytes(call.type);
+  ++counter_;
+  flag_ = flag_of(counter_, call.fingerprint, call.sequence);
+  next_ = 0;
+  idle_steps_ = 0;
+  progress_ = Progress::kWaiting;
+  rung_ = false;
+  published_ = publish();
+}
+
+LocalSmall::Progress LocalSmall::step() {
+  if (progress_ != Progress::kWaiting) return progress_;
+  if (!published_) published_ = publish();
+  progress_ = published_ ? collect() : Progress::kWaiting;
+  if (progress_ == Progress::kDone) return complete();
+  if (progress_ == Progress::kWaiting) return waiting();
+  return progress_;
+}
+
+bool LocalSmall::publish() {
+  if (!slot_is_free()) return false;
+  SmallSlot& slot = slot_of(self_);
+  const bool from_root = is_from_root(call_.collective);
+  const bool to_root = !from_root && is_rooted(call_.collective);
+  const bool is_root = self_ == call_.root_index;
+  const bool gives = from_root ? is_root : !(to_root && is_root);
+  if (gives) {
+    const size_t blocks = has_block_per_rank(call_.collective) ? slots_.size() : 1;
+    if (block_bytes_ != 0) std::memcpy(slot.data, call_.input, blocks * block_bytes_);
+  }
+  std::atomic_ref(slot.fingerprint).store(call_.fingerprint, std::memory_order_relaxed);
+  std::atomic_ref(slot.sequence).store(call_.sequence, std::memory_order_release);
+  slot.flag.store(flag_, std::memory_order_release);
+  return true;
+}
+
+bool LocalSmall::slot_is_free() {
+  if (counter_ <= done_by_all_ + kSmallSlots) return true;
+  uint64_t least = counter_;
+  for (int rank = 0; rank < ranks_; ++rank) {
+    if (rank == self_) continue;
+    least = std::min(least, segment_->state(rank).small_done.load(std::memory_order_acquire));
+  }
+  done_by_all_ = least;
+  return counter_ <= done_by_all_ + kSmallSlots;
+}
+
+LocalSmall::Progress LocalSmall::collect() {
+  const bool is_root = self_ == call_.root_index;
+  if (is_from_root(call_.collective)) {
+    return is_root ? Progress::kDone : look_at(call_.root_index);
+  }
+  if (is_rooted(call_.collective) && !is_root) return Progress::kDone;
+  for (; next_ < ranks_; ++next_) {
+    if (const Progress found = look_at(next_); found != Progress::kDone) return found;
+  }
+  return Progress::kDone;
+}
+
+LocalSmall::Progress LocalSmall::look_at(int rank) {
+  if (rank == self_) return Progress::kDone;
+  SmallSlot& slot = slot_of(rank);
+  const uint64_t flag = slot.flag.load(std::memory_order_acquire);
+  if (flag == flag_) return Progress::kDone;
+  if (((flag ^ flag_) & kCounterMask) != 0) return Progress::kWaiting;
+  mismatch_ = {rank, std::atomic_ref(slot.fingerprint).load(std::memory_order_relaxed)};
+  return Progress::kMismatch;
+}
+
+LocalSmall::Progress LocalSmall::waiting() {
+  // Only now, so that the barrier in it is not between writing our line and asking for theirs.
+  if (published_ && !rung_) {
+    doorbell_.ring_all();
+    rung_ = true;
+  }
+  if (++idle_steps_ % kLookEvery == 0) find_other_call();
+  return progress_;
+}
+
+void LocalSmall::find_other_call() {
+  for (int rank = 0; rank < ranks_; ++rank) {
+    if (rank == self_ || board_.ready(rank, call_.sequence) == nullptr) continue;
+    mismatch_ = {rank, 0};
+    progress_ = Progress::kMismatch;
+    return;
+  }
+}
+
+LocalSmall::Progress LocalSmall::complete() {
+  combine();
+  segment_->state(self_).small_done.store(counter_, std::memory_order_release);
+  // Who waited for all knows that all have completed the call before.
+  if (!is_rooted(call_.collective)) done_by_all_ = std::max(done_by_all_, counter_ - 1);
+  doorbell_.ring_all();
+  return progress_;
+}
+
+void LocalSmall::combine() {
+  const bool is_root = self_ == call_.root_index;
+  switch (call_.collective) {
+    case Collective::kAllReduce:
+      return reduce(0);
+    case Collective::kReduce:
+      return is_root ? reduce(0) : void();
+    case Collective::kReduceScatter:
+      return reduce(static_cast<size_t>(self_) * block_bytes_);
+    case Collective::kBroadcast:
+      return copy(call_.output, is_root ? call_.input : data_of(call_.root_index), block_bytes_);
+    case Collective::kScatter: {
+      const std::byte* blocks = is_root ? call_.input : data_of(call_.root_index);
+      return copy(call_.output, blocks + static_cast<size_t>(self_) * block_bytes_, block_bytes_);
+    }
+    case Collective::kGather:
+      return is_root ? gather() : void();
+    case Collective::kAllGather:
+    case Collective::kAllToAll:
+      return gather();
+    case Collective::kSendRecv:
+      return;  // small_suits() says no
+  }
+}
+
+void LocalSmall::reduce(size_t block_offset) {
+  if (call_.count == 0) return;
+  for (size_t rank = 0; rank < sources_.size(); ++rank) {
+    sources_[rank] = data_of(static_cast<int>(rank)) + block_offset;
+  }
+  std::byte* const outputs[] = {call_.output};
+  host_compute().submit(ReduceWork{.dsts = outputs,
+                                   .srcs = sources_,
+                                   .count = call_.count,
+                                   .type = call_.type,
+                                   .op = call_.op,
+                                   .divide_by = call_.divide_by});
+}
+
+void LocalSmall::gather() {
+  const bool from_blocks = call_.collective == Collective::kAllToAll;
+  // An all-to-all in place has overwritten its own input by now; what it published is still there.
+  for (int rank = 0; rank < ranks_; ++rank) {
+    const std::byte* source = from_blocks
+                                  ? slot_of(rank).data + static_cast<size_t>(self_) * block_bytes_
+                                  : data_of(rank);
+    copy(call_.output + static_cast<size_t>(rank) * block_bytes_, source, block_bytes_);
+  }
+}
+
+const std::byte* LocalSmall::data_of(int rank) const {
+  return rank == self_ ? call_.input : slot_of(rank).data;
+}
+
+SmallSlot& LocalSmall::slot_of(int rank) const {
+  return slots_[static_cast<size_t>(rank)][counter_ % kSmallSlots];
+}
+
+std::optional<uint64_t> LocalSmall::called(int rank, uint64_t sequence) const {
+  for (uint64_t i = 0; i < kSmallSlots; ++i) {
+    SmallSlot& slot = slots_[static_cast<size_t>(rank)][i];
+    if (std::atomic_ref(slot.sequence).load(std::memory_order_acquire) == sequence) {
+      return std::atomic_ref(slot.fingerprint).load(std::memory_order_relaxed);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace railccl
