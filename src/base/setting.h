@@ -107,7 +107,7 @@ enum class SignalChoice : uint8_t { kNone, kUsr1, kUsr2 };
 // bridge (NUMA node), anywhere; kLoc: never.
 enum class GdrLevelChoice : uint8_t { kAuto, kLoc, kPix, kPxb, kPhb, kSys };
 // kAvoid: only when the aligned rail is down.
-enum class CrossNicChoice : uint8_t { kNever, kAllowed, kAvoid };
+enum class CrossNicChoice : uint8_t { kAligned, kAllowed, kAvoid };
 enum class RelaxedOrderingChoice : uint8_t { kOff, kOn, kAuto };
 
 }  // namespace railccl

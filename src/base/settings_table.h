@@ -45,7 +45,7 @@ constexpr SettingSpec text(Key key, Text name, NcclName nccl, Text fallback, Set
 constexpr std::array<SettingSpec, kSettings> kTable = {{
     choice(Key::kDevice, "DEVICE", kNone, "auto", "auto|host|cuda", kGeneral,
            "where buffers live; auto: CUDA if this process has a device, else host memory"),
-    text(Key::kConfFile, "CONF_FILE", kShared, "", kGeneral,
+    text(Key::kConfFile, "CONF_FILE", kNone, "", kGeneral,
          "a file of further settings, NAME=value per line; read from the environment only"),
     text(Key::kHostId, "HOSTID", kShared, "", kGeneral,
          "ranks with the same text are one node; empty: found from the machine"),
