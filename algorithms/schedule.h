@@ -4,15 +4,18 @@
 //
 // A schedule describes one *piece* of the data. The executor cuts the data into pieces and runs up
 // to `depth` of them at a time, each with its own scratch slot; instructions of one piece run in
-// program order, except that a put only starts there: it has ended when its notification was waited
-// for by the peer. Pieces of a channel start in order; piece p starts when piece p - depth of this
-// rank is complete.
+// program order, except that a put only starts there. Piece p of a channel starts when piece
+// p - depth of this rank is complete: all its steps were executed and all its puts acknowledged.
 //
-// Memory model of the verifier: put reads its source and writes its target at any moment between
-// its issue and the end of the matching wait at the peer. Signals and waits order; everything a
-// rank does to another rank's buffers must be ordered before that rank's end by a wait there. The
-// beginning of a rank's operation (its buffers are there) is ordered before every access by others:
-// the executor waits for the owner's ready message.
+// Memory model of the verifier: a put reads its source and writes its target at any moment between
+// its issue and its end. Its end is before the matching wait at the peer returns, before the next
+// `previous_lap` signal of the sender, and before the sender's piece is complete. Signals and waits
+// order. What a rank does to a local peer's memory (`owner`) must be ordered before the owner's end
+// by waits there. The beginning of a rank's operation (its buffers are there) is ordered before
+// every access by others: the executor waits for the owner's ready message.
+//
+// All pieces of an operation have the same notifications (peer, tag, previous_lap), whatever their
+// size: where a chunk is empty, a signal stands for the put.
 //
 // Pure: no I/O, clock, thread, environment.
 #pragma once
@@ -21,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/status.h"
@@ -34,6 +38,8 @@ struct Layout {
   std::vector<int> node_of;                // by rank
   std::vector<int> local_index;            // by rank: position within its node
   std::vector<std::vector<int>> ranks_of;  // by node, ascending
+  std::vector<int> order;                  // all ranks, node by node: neighbours share a node
+  std::vector<int> position;               // by rank: index in `order`
   int ranks() const { return static_cast<int>(node_of.size()); }
   int nodes() const { return static_cast<int>(ranks_of.size()); }
 };
@@ -59,7 +65,8 @@ struct Slice {
 };
 
 enum class StepKind : uint8_t {
-  kPut,     // srcs[0] of self -> dsts[0] at `peer`, then notification `tag` there
+  kPut,     // srcs[0] of self -> dsts[0] at `peer` (both owners kSelf: each side's own memory),
+            // then notification `tag` there
   kSignal,  // notification `tag` at `peer`, no data
   kWait,    // until notification `tag` from `peer`
   kReduce,  // every dst = srcs[0] op srcs[1] op ... (in this order)
@@ -69,10 +76,11 @@ enum class StepKind : uint8_t {
 struct Step {
   StepKind kind = StepKind::kCopy;
   int peer = kSelf;  // kPut, kSignal, kWait
-  uint32_t tag = 0;  // unique per (sender, receiver) within a piece
-  // kWait only: the notification belongs to piece p - depth (the peer says that a scratch slot may
-  // be written again). Pieces below depth skip it; the executor collects the last ones at the end
-  // of the operation.
+  uint32_t tag = 0;  // below kMaxTags, unique per (sender, receiver) within a piece
+  // kSignal and kWait: a credit from piece p - depth to piece p, saying that a scratch slot may be
+  // written again. The signal (of the earlier piece) is sent when all puts issued before it in its
+  // piece are acknowledged; the wait (of the later piece) is skipped by pieces below depth. A
+  // signal that no piece will wait for is left out or collected at the end, on all ranks alike.
   bool previous_lap = false;
   // kReduce only: the result has every rank's contribution, so an average is scaled here. A kCopy
   // or kPut of single-rank data is never final.
@@ -82,6 +90,8 @@ struct Step {
   uint16_t num_dsts = 0;
   uint16_t num_srcs = 0;
 };
+
+constexpr uint32_t kMaxTags = uint32_t{1} << 20;
 
 struct Schedule {
   std::vector<Step> steps;
@@ -101,6 +111,9 @@ struct Shape {
   // Elements of each block in this piece; 0 < piece <= block (0 = nothing to do: an empty
   // schedule).
   uint64_t piece = 0;
+  // The largest piece of the operation; scratch is laid out for it, so that a shorter last piece
+  // agrees with the one before it about who uses what. 0: `piece`.
+  uint64_t max_piece = 0;
   bool in_place = false;
   // The input and output of every rank can be loaded and stored by the ranks of its node. If false,
   // only kScratch of local peers may be used as a slice's owner != kSelf.
@@ -110,7 +123,9 @@ struct Shape {
   int channels = 1;
 };
 
-// What an algorithm declares; the verifier checks steps and bytes, the tuner uses it.
+// What an algorithm declares, for a piece that splits evenly; the verifier checks it, the tuner
+// uses it. Amounts are means over the algorithm's channels (a rank that forwards in one tree is a
+// leaf of the other) of the rank that has most; credits (previous_lap) do not count.
 struct Cost {
   uint32_t latency_steps_inter =
       0;  // messages between nodes one after another, per piece, critical path
@@ -126,7 +141,7 @@ struct Cost {
 struct Algorithm {
   std::string_view name;  // "ring", "tree", "hierarchical", "doubling", "bruck", "direct", "local"
   Collective collective;
-  // Empty: it can run this shape. Otherwise why not.
+  // Empty: it can run this shape. Otherwise why not. generate and cost are for shapes it can run.
   std::string (*unsuitable)(const Shape& shape);
   Schedule (*generate)(const Shape& shape, int rank);
   Cost (*cost)(const Shape& shape);
