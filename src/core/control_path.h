@@ -2,7 +2,9 @@
 // the bootstrap and kept until the communicator ends. It carries small reliable messages between
 // any two ranks, and it is how the death of a process is known. Slow path only.
 //
-// Threading: owned by the progress engine's driver; never blocks after it was made.
+// Threading: owned by the progress engine's driver; never blocks after it was made. The driver
+// calls progress() when wake_fd() is readable or next_deadline() has passed; a rank that is not
+// driven for the silence timeout is taken for lost by the others.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +26,8 @@ class ControlSink {
   // The process or host of `peer` is gone (status names rank, host, last sign of life), reported
   // once per peer, also when it was another rank that noticed.
   virtual void on_peer_lost(int peer, const Status& status) = 0;
-  // `origin` called announce_failure: the communicator must end with this error on every rank.
+  // `origin` called announce_failure, or found that the others had declared this rank lost: the
+  // communicator must end with this error on every rank. At most once; not on `origin` itself.
   virtual void on_failure_announced(int origin, const Status& status) = 0;
 };
 
@@ -37,12 +40,14 @@ class ControlPath {
   virtual std::span<const std::byte> info(int rank) const = 0;
   // Reliable and in order per pair; a connection is opened on first use. At most kMaxControlBytes.
   // Queues without bound on a stalled peer never: above a limit the peer counts as lost.
+  // kPeerFailed: the peer is gone (the text says how); kInvalidUsage: after close().
   virtual Status send(int peer, std::span<const std::byte> message) = 0;
   // Floods an error to all ranks that can still be reached; the first one sticks.
   virtual void announce_failure(const Status& status) = 0;
-  // An all-gather of one blob per rank over the control path, for split and shrink: begin once at a
-  // time per `sequence` (equal on all ranks, growing); poll gives null until every rank's blob is
-  // here.
+  // An all-gather of one blob per rank (at most kMaxGatherBytes) over the control path, for split
+  // and shrink: begin once per `sequence` (>= 1, equal on all ranks, growing; a few may be open at
+  // once). poll gives null until every rank's blob is here; a rank that is lost counts with its
+  // blob or with an empty one, the same on all ranks. The result stays until the next begin_gather.
   virtual Status begin_gather(uint64_t sequence, std::span<const std::byte> mine) = 0;
   virtual const std::vector<std::vector<std::byte>>* poll_gather(uint64_t sequence) = 0;
   // True when it did anything.
@@ -50,10 +55,12 @@ class ControlPath {
   virtual int wake_fd() const = 0;
   virtual TimeNs next_deadline() const = 0;
   // Says goodbye to all, so that the end of this process is not taken for a death. Progress must go
-  // on until closed() or a deadline of the caller's.
+  // on until closed(), which is when every rank has said goodbye or is lost, or until a deadline of
+  // the caller's; then the object may be destroyed.
   virtual void close() = 0;
   virtual bool closed() const = 0;
 };
 constexpr size_t kMaxControlBytes = 65536;
+constexpr size_t kMaxGatherBytes = 4096;
 
 }  // namespace railccl
