@@ -30,6 +30,9 @@ std::string format_bytes(uint64_t bytes);
 // Without white space at both ends.
 std::string_view trimmed(std::string_view text);
 
+// Equal but for the case of letters.
+bool same_word(std::string_view left, std::string_view right);
+
 // The number of insertions, deletions and replacements between two words, letters' case ignored.
 size_t edit_distance(std::string_view left, std::string_view right);
 

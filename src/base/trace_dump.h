@@ -3,8 +3,8 @@
 //
 // Each (communicator, rank) is a process of the timeline, each thread of ours a thread of it. Spans
 // are async events ("b"/"e"), because operations and chunks overlap. Times are microseconds of
-// CLOCK_MONOTONIC plus clock_offset_ns. otherData holds host, pid, both clocks at the dump, the
-// offset, and how many records were overwritten.
+// CLOCK_MONOTONIC plus clock_offset_ns. otherData holds host, process id, both clocks at the dump,
+// the offset, and how many records were overwritten.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,24 @@
 
 namespace railccl {
 
-struct TraceDumpOptions {
-  int64_t clock_offset_ns = 0;  // added to every time, to align the clocks of ranks
+// A moment of a process's trace, with what is needed to align it with others.
+struct TraceCapture {
+  std::vector<TraceThread> threads;
+  std::vector<TraceSourceInfo> sources;  // by TraceSource
+  std::string host;
+  int process_id = 0;
+  TimeNs monotonic_ns = 0;  // both clocks at the same moment
+  TimeNs realtime_ns = 0;
+  int64_t clock_offset_ns = 0;  // to be added to every time, to align the clocks of ranks
 };
 
-// Pure: from given records.
-std::string chrome_trace_json(const std::vector<TraceThread>& threads,
-                              const std::vector<TraceSourceInfo>& sources,
-                              const TraceDumpOptions& options);
+// Of this process, now.
+TraceCapture capture_trace(int64_t clock_offset_ns);
 
-// Writes the process's trace to `path` (a complete file or none: written aside, then renamed).
-Status dump_trace(const std::string& path, const TraceDumpOptions& options);
+// Pure.
+std::string chrome_trace_json(const TraceCapture& capture);
+
+// capture_trace, as JSON, in the file `path`; see write_file.h.
+Status dump_trace(const std::string& path, int64_t clock_offset_ns);
 
 }  // namespace railccl

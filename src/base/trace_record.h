@@ -59,6 +59,12 @@ static_assert(sizeof(TraceRecord) == 32);
 constexpr uint64_t trace_operation(Collective collective, uint64_t bytes) {
   return static_cast<uint64_t>(collective) << 56 | (bytes & ((uint64_t{1} << 56) - 1));
 }
+constexpr Collective trace_operation_collective(uint64_t packed) {
+  return static_cast<Collective>(packed >> 56);
+}
+constexpr uint64_t trace_operation_bytes(uint64_t packed) {
+  return packed & ((uint64_t{1} << 56) - 1);
+}
 //  63          32 31       24 23      0
 // |   sequence   | channel   |  step  |
 constexpr uint64_t trace_step(uint64_t sequence, uint32_t channel, uint32_t step) {
