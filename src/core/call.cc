@@ -19,6 +19,16 @@ Fingerprint Call::fingerprint() const {
   return {pack_kind(collective, type, compared_op, compared_root), count};
 }
 
+uint64_t pack_small(const Fingerprint& fingerprint) {
+  const uint64_t root = fingerprint.kind >> 32;
+  return (root & 0xfffff) << 44 | (fingerprint.count & 0xfffff) << 24 |
+         (fingerprint.kind & 0xffffff);
+}
+
+Fingerprint unpack_small(uint64_t packed) {
+  return {(packed & 0xffffff) | (packed >> 44) << 32, packed >> 24 & 0xfffff};
+}
+
 uint64_t input_bytes(const Call& call, int rank, int ranks) {
   const uint64_t block = call.count * call.element();
   switch (call.collective) {

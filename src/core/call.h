@@ -19,6 +19,12 @@ struct Fingerprint {
   friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
 };
 
+// The same in 64 bits, for calls of few elements (small collectives): | root 20 | count 20 | kind
+// 24 |
+constexpr uint64_t kSmallCountLimit = uint64_t{1} << 20;
+uint64_t pack_small(const Fingerprint& fingerprint);
+Fingerprint unpack_small(uint64_t packed);
+
 struct Call {
   Collective collective = Collective::kAllReduce;
   DataType type = DataType::kFloat32;

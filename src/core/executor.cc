@@ -126,10 +126,16 @@ Result<bool> Executor::announce(TimeNs now) {
 Result<bool> Executor::send_ready(int peer, TimeNs now) {
   const MessageHeader header{.type = MessageType::kReady,
                              .sequence = static_cast<uint32_t>(sequence_),
-                             .fingerprint = call_.fingerprint()};
+                             .fingerprint = call_.fingerprint(),
+                             .offset = output_offset()};
   const std::vector<std::byte> target =
       pack(output_memory_ ? railccl::describe(*output_memory_) : RemoteBuffer{});
   return services_.peers->send(peer, header, target, now);
+}
+
+// Of the caller's buffer within its registration, which may cover more.
+uint64_t Executor::output_offset() const {
+  return output_memory_ ? static_cast<uint64_t>(call_.output - output_memory_->region.address) : 0;
 }
 
 Result<bool> Executor::run_pieces(TimeNs now) {
@@ -228,7 +234,7 @@ Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
   const uint64_t tag = operation_tag(sequence_, index, step.tag);
   if (inbox_of(step.peer).take_notification(tag)) return Outcome::kAdvanced;
   // A peer that has begun something else will never say this.
-  if (is_local(step.peer)) RAILCCL_TRY(local_peer_status(step.peer));
+  RAILCCL_TRY(is_local(step.peer) ? local_peer_status(step.peer) : check_arrived(step.peer));
   return Outcome::kBlocked;
 }
 
@@ -281,6 +287,7 @@ uint64_t Executor::remote_offset(const Slice& dst, const OperandPlace& place) co
 Result<Executor::Outcome> Executor::put_bulk(Piece& piece, const Step& step, TimeNs now) {
   const Inbox::Ready* ready = find_ready(step.peer);
   if (ready == nullptr || !services_.peers->connected(step.peer)) return Outcome::kBlocked;
+  RAILCCL_TRY(check(step.peer, ready->sequence, ready->fingerprint));
   const Slice& dst = piece.schedule->slices[step.first_slice];
   const Slice& src = piece.schedule->slices[step.first_slice + step.num_dsts];
   const OperandPlace place = place_of(piece);
@@ -301,14 +308,15 @@ Result<Executor::Outcome> Executor::put_bulk(Piece& piece, const Step& step, Tim
     return error(Code::kInternalError, "a put reads from a buffer that rank {} does not have",
                  services_.rank);
   }
+  const bool to_scratch = dst.buffer == BufferId::kScratch;
   const RemoteBuffer& target =
-      dst.buffer == BufferId::kScratch ? services_.peers->remote_scratch(step.peer) : ready->target;
+      to_scratch ? services_.peers->remote_scratch(step.peer) : ready->target;
   const LinkPut put{.token = static_cast<uint64_t>(&piece - slots_.data()),
                     .source = memory,
                     .source_offset = static_cast<uint64_t>(source - memory->region.address),
                     .bytes = step.count * call_.element(),
                     .target = &target,
-                    .target_offset = remote_offset(dst, place),
+                    .target_offset = remote_offset(dst, place) + (to_scratch ? 0 : ready->offset),
                     .tag = tag_of(piece, step.tag)};
   RAILCCL_TRY(services_.peers->put(step.peer, put, now));
   ++piece.unacknowledged;
@@ -363,7 +371,12 @@ Result<bool> Executor::owners_ready(std::span<const Slice> dsts, std::span<const
 Result<bool> Executor::local_peer_ready(int peer) {
   const int index = services_.layout->local_index[static_cast<size_t>(peer)];
   const ReadyRecord* ready = services_.local->ready(index, sequence_);
-  if (ready == nullptr) return false;
+  if (ready == nullptr) {
+    if (const auto small = services_.local->small_called(index, sequence_)) {
+      RAILCCL_TRY(check(peer, sequence_, unpack_small(*small)));
+    }
+    return false;
+  }
   RAILCCL_TRY(check(peer, sequence_, {ready->fingerprint[0], ready->fingerprint[1]}));
   return true;
 }

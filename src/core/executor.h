@@ -43,6 +43,7 @@ struct ExecutorServices {
   RailMemory* rail_memory = nullptr;
   ScratchView scratch;
   const RegisteredBuffer* scratch_memory = nullptr;
+  bool direct = false;  // ranks of a node reach each other's buffers
   uint64_t eager_bytes = 0;
   uint64_t streaming_bytes = 0;  // results of operations larger than this bypass the cache
 };
@@ -115,6 +116,7 @@ class Executor {
   const Inbox::Ready* find_ready(int peer);
   bool is_local(int peer) const;
   Inbox& inbox_of(int peer) const { return (*services_.inboxes)[static_cast<size_t>(peer)]; }
+  uint64_t output_offset() const;
   uint64_t remote_offset(const Slice& dst, const OperandPlace& place) const;
   uint64_t tag_of(const Piece& piece, uint32_t tag) const {
     return operation_tag(sequence_, piece.index, tag);

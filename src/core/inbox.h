@@ -22,6 +22,7 @@ class Inbox {
     uint32_t sequence = 0;
     Fingerprint fingerprint;
     RemoteBuffer target;
+    uint64_t offset = 0;  // of the buffer within the target's registration
   };
   struct Data {
     MessageHeader header;

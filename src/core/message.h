@@ -30,7 +30,7 @@ struct MessageHeader {
   uint32_t sequence = 0;
   Fingerprint fingerprint;
   uint64_t tag = 0;
-  uint64_t offset = 0;  // bytes within the buffer (kData)
+  uint64_t offset = 0;  // bytes within the buffer (kData) or the registration (kReady, kP2pReady)
 };
 static_assert(sizeof(MessageHeader) == 40);
 

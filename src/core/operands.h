@@ -21,8 +21,9 @@ struct ScratchView {
   std::byte* own = nullptr;
   uint64_t bytes = 0;
   LocalDomain* local = nullptr;  // for those of local peers
+  uint64_t skip = 0;             // bytes in front that are for point-to-point slots
 
-  std::byte* of(int local_index) const { return local->scratch(local_index); }
+  std::byte* of(int local_index) const { return local->scratch(local_index) + skip; }
 };
 
 // Where the piece at hand lies: first element of each block, and offset of its scratch slot.

@@ -210,6 +210,12 @@ bool Peers::closed() const {
                      [](const PeerLink* peer_link) { return peer_link->link->closed(); });
 }
 
+std::vector<int> Peers::linked() const {
+  std::vector<int> peers;
+  for (const PeerLink* peer_link : active_) peers.push_back(peer_link->peer);
+  return peers;
+}
+
 std::vector<Peers::RailReport> Peers::rail_reports() const {
   std::vector<RailReport> reports;
   for (const PeerLink* peer_link : active_) {
@@ -249,7 +255,8 @@ Status Peers::accept_message(int peer, const Message& message) {
       auto& queue = header.type == MessageType::kReady ? box.ready() : box.p2p_ready();
       queue.push_back({.sequence = header.sequence,
                        .fingerprint = header.fingerprint,
-                       .target = std::move(target)});
+                       .target = std::move(target),
+                       .offset = header.offset});
       return Status::ok();
     }
     case MessageType::kData:

@@ -72,6 +72,8 @@ class Peers final : private LinkSink {
   void close(const Status& reason, TimeNs now);
   bool closed() const;
 
+  std::vector<int> linked() const;  // peers to whom there is a link
+
   struct RailReport {
     int peer = 0;
     int local_rail = 0;

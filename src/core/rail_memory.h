@@ -21,6 +21,7 @@ class RailMemory {
   // Keeps a registration of the range until release(); ranges may be registered several times.
   Status keep(const std::byte* address, size_t bytes);
   void release(const std::byte* address);
+  void clear() { kept_.clear(); }
 
  private:
   Engine& engine_;

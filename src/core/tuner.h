@@ -22,6 +22,7 @@ struct MachineModel {
   double network_latency_s = 30e-6;       // one message between nodes
   double memory_bytes_per_second = 8e9;   // one rank's share of a node's memory bandwidth
   double local_latency_s = 1e-6;          // one signal inside a node
+  uint64_t streaming_bytes = 8 << 20;     // results larger than this do not stay in the cache
 };
 
 struct TuningLimits {

@@ -1,0 +1,123 @@
+// Communicator: the end of one, in order or not, and gathers over its control path (see
+// communicator.h).
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "src/base/log.h"
+#include "src/core/communicator.h"
+
+namespace railccl {
+namespace {
+
+constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;  // for peers that are still in their last operation
+constexpr TimeNs kCloseTimeout = 2 * kSecond;
+constexpr std::byte kGoodbyeMessage{2};
+
+}  // namespace
+
+Communicator::~Communicator() {
+  if (registered_) {
+    const TimeNs now = system_clock().now_ns();
+    close_paths(Status(Code::kAborted, "the communicator was destroyed"), now + kCloseTimeout);
+  }
+  static_cast<void>(shared_heap_free(scaled_));
+}
+
+Status Communicator::finalize() {
+  // Operations in flight end or fail by their own deadlines.
+  engine_.drive_until([this] { return queued_.load() == 0; }, kNever);
+  const TimeNs now = system_clock().now_ns();
+  if (!failed_.load()) say_goodbye(now + kGoodbyeTimeout);
+  close_paths(Status(Code::kAborted, "the communicator was finalized"),
+              now + kGoodbyeTimeout + kCloseTimeout);
+  return error();
+}
+
+void Communicator::abort() {
+  if (!registered_) return;
+  set_error(Status(Code::kAborted, fmt::format("rank {} on {} called ncclCommAbort", rank_,
+                                               parts_.nodes[static_cast<size_t>(rank_)].host)),
+            true);
+  const TimeNs deadline = system_clock().now_ns() + kCloseTimeout;
+  engine_.drive_until([this] { return queued_.load() == 0 && !announce_.load(); }, deadline);
+  close_paths(error(), deadline);
+}
+
+// A peer in its last operation may still need our acknowledgements: waits until all to whom there
+// is a link have said that they are through.
+void Communicator::say_goodbye(TimeNs deadline) {
+  if (!peers_) return;
+  std::vector<int> linked;
+  {
+    const auto held = engine_.lock();
+    linked = peers_->linked();
+    for (const int peer : linked) {
+      const Status sent = control_->send(peer, {&kGoodbyeMessage, 1});
+      if (!sent) goodbyes_[static_cast<size_t>(peer)] = true;
+    }
+  }
+  const auto all_said = [this, &linked] {
+    return failed_.load() || std::all_of(linked.begin(), linked.end(), [this](int peer) {
+             return goodbyes_[static_cast<size_t>(peer)];
+           });
+  };
+  if (!engine_.drive_until(all_said, deadline)) {
+    RAILCCL_INFO(Subsys::kDestroy, "communicator {}: rank {} leaves before its peers are through",
+                 parts_.name, rank_);
+  }
+}
+
+void Communicator::close_paths(const Status& reason, TimeNs deadline) {
+  if (!registered_) return;
+  if (peers_) {
+    {
+      const auto held = engine_.lock();
+      peers_->close(reason, system_clock().now_ns());
+    }
+    engine_.drive_until([this] { return peers_->closed(); }, deadline);
+  }
+  {
+    const auto held = engine_.lock();
+    control_->close();
+  }
+  engine_.drive_until([this] { return control_->closed(); }, deadline);
+  const auto held = engine_.lock();
+  engine_.remove_client(this);
+  engine_.unwatch(control_->wake_fd());
+  if (local_ != nullptr) {
+    if (const auto doorbell = local_->wake_fd()) engine_.unwatch(*doorbell);
+  }
+  peers_.reset();
+  scratch_memory_.reset();
+  rail_memory_.clear();
+  registered_ = false;
+}
+
+Result<std::vector<std::vector<std::byte>>> Communicator::gather(std::span<const std::byte> mine,
+                                                                 TimeNs timeout) {
+  uint64_t sequence = 0;
+  {
+    const auto held = engine_.lock();
+    sequence = ++gathers_;
+    RAILCCL_TRY(control_->begin_gather(sequence, mine));
+  }
+  std::vector<std::vector<std::byte>> blobs;
+  const auto arrived = [&] {
+    if (failed_.load()) return true;
+    const auto* found = control_->poll_gather(sequence);
+    if (found == nullptr) return false;
+    blobs = *found;
+    return true;
+  };
+  const bool in_time = engine_.drive_until(arrived, system_clock().now_ns() + timeout);
+  RAILCCL_TRY(error());
+  if (!in_time) {
+    return railccl::error(Code::kTimeout,
+                          "rank {} of {} waited {} s for the other ranks to call the same function",
+                          rank_, parts_.name, timeout / kSecond);
+  }
+  return blobs;
+}
+
+}  // namespace railccl

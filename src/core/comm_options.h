@@ -1,0 +1,37 @@
+// How a communicator behaves: the settings that concern it, as numbers. Made from Settings in one
+// place, so that tests can make it by hand. Pure data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/base/settings.h"
+#include "src/base/status.h"
+#include "src/core/bootstrap.h"
+#include "src/core/peers.h"
+#include "src/core/waiting_policy.h"
+
+namespace railccl {
+
+struct CommOptions {
+  BootstrapOptions bootstrap;  // rank, ranks and host label are filled in at the start
+  PeersOptions peers;          // rank is filled in at the start
+  std::string host_id;
+  bool share_memory = true;     // ranks of a node use shared memory
+  bool attach_memory = true;    // and cross-memory attach
+  uint64_t eager_bytes = 8192;  // puts up to this travel as messages
+  uint64_t scratch_bytes = 0;   // per rank
+  uint64_t piece_bytes = 0;     // 0: chosen
+  int depth = 4;
+  int max_channels = 2;
+  std::vector<std::vector<std::string>> allowed;  // algorithms by Collective; empty: all
+  WaitMode wait_mode = WaitMode::kAdaptive;
+  TimeNs spin_ns = 50 * kMicrosecond;
+  uint64_t configuration = 0;  // hash of what ranks must agree on
+};
+
+Result<CommOptions> make_comm_options(const Settings& settings);
+
+}  // namespace railccl

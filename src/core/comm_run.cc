@@ -1,0 +1,205 @@
+// Communicator: one operation from call to result (see communicator.h).
+#include <sched.h>
+
+#include <cstring>
+
+#include "src/base/fast_clock.h"
+#include "src/base/trace.h"
+#include "src/core/communicator.h"
+
+namespace railccl {
+namespace {
+
+constexpr TimeNs kSleepHere =
+    20 * kMillisecond;  // between two looks at the error of a waiting caller
+
+bool scales_first(const Call& call) {
+  // Narrow floats would overflow in the sum, so an average divides before it adds
+  // (docs/numerics.md).
+  const bool narrow = call.type == DataType::kFloat16 || call.type == DataType::kFloat8e4m3 ||
+                      call.type == DataType::kFloat8e5m2;
+  return call.op == ReduceOp::kPreMulSum || (call.op == ReduceOp::kAvg && narrow);
+}
+
+}  // namespace
+
+bool Communicator::is_in_place(const Call& call) const {
+  if (is_reduction(call.collective) && scales_first(call)) return false;
+  const uint64_t block = call.count * call.element();
+  const std::byte* input = call.input;
+  const std::byte* output = call.output;
+  switch (call.collective) {
+    case Collective::kAllGather:
+      return input == output + static_cast<uint64_t>(rank_) * block;
+    case Collective::kReduceScatter:
+      return output == input + static_cast<uint64_t>(rank_) * block;
+    case Collective::kGather:
+      return rank_ == call.root && input == output + static_cast<uint64_t>(rank_) * block;
+    case Collective::kScatter:
+      return rank_ == call.root && output == input + static_cast<uint64_t>(rank_) * block;
+    case Collective::kAllToAll:
+      return false;
+    default:
+      return input == output;
+  }
+}
+
+Status Communicator::run(const Call& call) {
+  if (failed_.load(std::memory_order_acquire)) return error();
+  if (one_node_ && queued_.load(std::memory_order_acquire) == 0 && try_drive()) {
+    if (running_ == Running::kNothing && queued_.load(std::memory_order_acquire) == 0) {
+      const Status status = run_here(call);
+      stop_driving();
+      if (queued_.load(std::memory_order_acquire) > 0) engine_.kick();
+      return status;
+    }
+    stop_driving();
+  }
+  const auto operation = std::make_shared<Operation>();
+  operation->call = call;
+  RAILCCL_TRY(submit(operation));
+  wait(*operation);
+  return operation->completion.status();
+}
+
+// The caller is the driver: no other thread is woken, nothing is queued.
+Status Communicator::run_here(const Call& call) {
+  if (armed_) {
+    local_->finish_sleep();
+    armed_ = false;
+  }
+  const Status started = start(call, fast_now_ns());
+  const Status status = started ? await_here() : started;
+  running_ = Running::kNothing;
+  if (status) return status;
+  executor_->abandon();
+  set_error(status, true);
+  return error();
+}
+
+Status Communicator::await_here() {
+  WaitingPolicy policy({.mode = parts_.options.wait_mode,
+                        .ranks = layout_->ranks(),
+                        .cores = local_ != nullptr ? local_->cores() : 1,
+                        .spin_ns = parts_.options.spin_ns});
+  while (running_ != Running::kNothing) {
+    bool worked = running_ != Running::kSmall && local_ != nullptr && local_->poll(*this);
+    RAILCCL_ASSIGN(const bool moved, step(0));
+    worked |= moved;
+    if (worked) {
+      policy.reset();
+      continue;
+    }
+    if (failed_.load(std::memory_order_relaxed)) return error();
+    const WaitingPolicy::Action action = policy.idle(fast_now_ns());
+    if (action == WaitingPolicy::Action::kYield) sched_yield();
+    if (action != WaitingPolicy::Action::kSleep) continue;
+    local_->prepare_sleep(LocalDomain::SleepOn::kFutex);
+    const bool notified = running_ != Running::kSmall && local_->poll(*this);
+    RAILCCL_ASSIGN(const bool late, step(0));
+    if (!late && !notified && !failed_.load()) local_->sleep(kSleepHere);
+    local_->finish_sleep();
+    policy.reset();
+  }
+  return Status::ok();
+}
+
+Status Communicator::start(const Call& call, TimeNs now) {
+  ++sequence_;
+  current_call_ = call;
+  if (local_ != nullptr && one_node_ && !scales_first(call) &&
+      LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks())) {
+    start_small(call);
+    return Status::ok();
+  }
+  return start_schedule(call, now);
+}
+
+void Communicator::start_small(const Call& call) {
+  const bool average = call.op == ReduceOp::kAvg && is_reduction(call.collective);
+  local_->small_begin({.collective = call.collective,
+                       .type = call.type,
+                       .op = call.op,
+                       .divide_by = average ? static_cast<uint32_t>(layout_->ranks()) : 1,
+                       .root_index = call.root,
+                       .count = call.count,
+                       .input = call.input,
+                       .output = call.output,
+                       .sequence = sequence_,
+                       .fingerprint = pack_small(call.fingerprint())});
+  running_ = Running::kSmall;
+}
+
+Result<bool> Communicator::step_small() {
+  const LocalDomain::Progress progress = local_->small_step();
+  if (progress == LocalDomain::Progress::kWaiting) return false;
+  if (progress == LocalDomain::Progress::kMismatch) return Error(small_mismatch());
+  if (current_ == nullptr) running_ = Running::kNothing;
+  return true;
+}
+
+Status Communicator::small_mismatch() const {
+  const auto [index, packed] = local_->small_mismatch();
+  Fingerprint theirs = unpack_small(packed);
+  if (packed == 0) {
+    const ReadyRecord* ready = local_->ready(index, sequence_);
+    if (ready != nullptr) theirs = {ready->fingerprint[0], ready->fingerprint[1]};
+  }
+  return railccl::error(
+      Code::kMismatch,
+      "operation {} of the communicator differs between ranks: rank {} called {}, rank {} "
+      "called {}",
+      sequence_, rank_, to_string(current_call_.fingerprint()),
+      layout_->ranks_of[0][static_cast<size_t>(index)], to_string(theirs));
+}
+
+Status Communicator::start_schedule(const Call& call, TimeNs now) {
+  RAILCCL_ASSIGN(auto plan, plans_->get(call, is_in_place(call)));
+  RAILCCL_ASSIGN(const Arithmetic arithmetic, prepare(call));
+  RAILCCL_TRY(executor_->begin(call, arithmetic, sequence_, std::move(plan), now));
+  running_ = Running::kSchedule;
+  return Status::ok();
+}
+
+// Averages and scalars: what can be left to the last reduction is, the rest is a scaled copy of the
+// input.
+Result<Arithmetic> Communicator::prepare(const Call& call) {
+  Arithmetic arithmetic{.input = call.input, .op = call.op, .divide_by = 1};
+  if (!is_reduction(call.collective)) return arithmetic;
+  if (call.op == ReduceOp::kAvg) arithmetic.divide_by = static_cast<uint32_t>(layout_->ranks());
+  if (!scales_first(call)) return arithmetic;
+  const uint64_t bytes = input_bytes(call, rank_, layout_->ranks());
+  if (bytes > scaled_bytes_) {
+    RAILCCL_TRY(shared_heap_free(scaled_));
+    scaled_ = nullptr;
+    scaled_bytes_ = 0;
+    RAILCCL_ASSIGN(void* memory, shared_heap_allocate(bytes));
+    scaled_ = static_cast<std::byte*>(memory);
+    scaled_bytes_ = bytes;
+  }
+  const size_t count = bytes / call.element();
+  Compute& compute = host_compute();
+  Compute::Ticket ticket = 0;
+  if (call.op == ReduceOp::kAvg) {
+    std::byte* dsts[] = {scaled_};
+    const std::byte* srcs[] = {call.input};
+    ticket = compute.submit(ReduceWork{.dsts = dsts,
+                                       .srcs = srcs,
+                                       .count = count,
+                                       .type = call.type,
+                                       .op = ReduceOp::kSum,
+                                       .divide_by = arithmetic.divide_by});
+  } else {
+    ticket = compute.submit(ScaleWork{.dst = scaled_,
+                                      .src = call.input,
+                                      .count = count,
+                                      .type = call.type,
+                                      .scalar = call.scalar.data()});
+  }
+  if (!compute.done(ticket)) {
+    return railccl::error(Code::kInternalError, "scaling answered late");
+  }
+  return Arithmetic{.input = scaled_, .op = ReduceOp::kSum, .divide_by = 1};
+}
+
+}  // namespace railccl

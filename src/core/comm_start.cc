@@ -1,0 +1,281 @@
+#include "src/core/comm_start.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "src/base/log.h"
+#include "src/core/p2p.h"
+
+namespace railccl {
+namespace {
+
+constexpr double kUnknownRailSpeed = 1.25e9;  // 10 Gbit/s
+
+// Serves the control path before the engine does: nothing but gathers happens then.
+class StartSink final : public ControlSink {
+ public:
+  void on_control_message(int /*peer*/, std::span<const std::byte> /*message*/) override {}
+  void on_peer_lost(int /*peer*/, const Status& status) override { note(status); }
+  void on_failure_announced(int /*origin*/, const Status& status) override { note(status); }
+  const Status& status() const { return status_; }
+
+ private:
+  void note(const Status& status) {
+    if (status_.is_ok()) status_ = status;
+  }
+  Status status_;
+};
+
+class Starter {
+ public:
+  Starter(const CommStart& start, const std::atomic<bool>& abort) : start_(start), abort_(abort) {}
+  Result<std::shared_ptr<Communicator>> run();
+
+ private:
+  using Blobs = std::vector<std::vector<std::byte>>;
+
+  NodeInfo own_info() const;
+  Status bootstrap();
+  Status read_nodes();
+  Status check_configuration() const;
+  Status share_memory();
+  Status agree();
+  // What this rank knows and all have to hear: whether it is well, and the facts of the cost model.
+  struct Facts {
+    uint8_t direct = 0;
+    uint8_t pad[7] = {};
+    double network_bytes_per_second = 0;
+    uint64_t streaming_bytes = 0;
+    char error[240] = {};
+  };
+  Facts own_facts(const Status& shared) const;
+  Result<Blobs> gather(uint64_t sequence, std::span<const std::byte> mine);
+  std::vector<int> local_ranks() const;
+  int most_local_ranks() const;
+
+  const CommStart& start_;
+  const std::atomic<bool>& abort_;
+  CommParts parts_;
+  StartSink sink_;
+};
+
+NodeInfo Starter::own_info() const {
+  NodeInfo info{.node_id = this_node_id(start_.options.host_id),
+                .pid = static_cast<uint32_t>(getpid()),
+                .configuration = start_.options.configuration,
+                .can_share = start_.options.share_memory,
+                .host = this_host_name(),
+                .rails = {}};
+  uint8_t index = 0;
+  for (Rail* rail : start_.engine->rails()) {
+    const RailInfo& rail_info = rail->info();
+    info.rails.push_back(
+        {.transport = rail_info.transport,
+         .index = index++,
+         .megabits_per_second = static_cast<uint32_t>(rail_info.bytes_per_second / 125000)});
+  }
+  return info;
+}
+
+Status Starter::bootstrap() {
+  BootstrapOptions options = start_.options.bootstrap;
+  options.rank = start_.rank;
+  options.ranks = start_.ranks;
+  options.host_label = this_host_name();
+  const std::vector<std::byte> info = pack(own_info());
+  RAILCCL_ASSIGN(parts_.control, connect_bootstrap(start_.ids, options, info, abort_));
+  return Status::ok();
+}
+
+Status Starter::read_nodes() {
+  std::vector<int> node_ids;
+  std::vector<uint64_t> known;
+  for (int rank = 0; rank < start_.ranks; ++rank) {
+    auto info = unpack_node_info(parts_.control->info(rank));
+    if (!info) return info.error().with_context(fmt::format("rank {}", rank));
+    const auto found = std::find(known.begin(), known.end(), info->node_id);
+    const bool new_node = found == known.end() || !info->can_share;
+    if (new_node) known.push_back(info->can_share ? info->node_id : 0);
+    const auto position = new_node ? known.end() - 1 : found;
+    node_ids.push_back(static_cast<int>(position - known.begin()));
+    parts_.nodes.push_back(std::move(*info));
+  }
+  parts_.layout = std::make_shared<const Layout>(make_layout(node_ids));
+  return check_configuration();
+}
+
+Status Starter::check_configuration() const {
+  for (int rank = 0; rank < start_.ranks; ++rank) {
+    const NodeInfo& info = parts_.nodes[static_cast<size_t>(rank)];
+    if (info.configuration == start_.options.configuration) continue;
+    return error(
+        Code::kInvalidUsage,
+        "rank {} on {} and rank {} on {} have different settings; RAILCCL_ALGO, EAGER_BYTES, "
+        "SCRATCH_BYTES, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC and the numbers of channels "
+        "must be the same on all ranks (compare the output of railccl_info --env)",
+        start_.rank, this_host_name(), rank, info.host);
+  }
+  return Status::ok();
+}
+
+std::vector<int> Starter::local_ranks() const {
+  const int node = parts_.layout->node_of[static_cast<size_t>(start_.rank)];
+  return parts_.layout->ranks_of[static_cast<size_t>(node)];
+}
+
+int Starter::most_local_ranks() const {
+  size_t most = 1;
+  for (const auto& ranks : parts_.layout->ranks_of) most = std::max(most, ranks.size());
+  return static_cast<int>(most);
+}
+
+// The lowest rank of each node makes the segment; its name reaches the others by a gather.
+Status Starter::share_memory() {
+  const std::vector<int> ranks = local_ranks();
+  parts_.scratch_skip = p2p_scratch_bytes(most_local_ranks());
+  LocalDomainOptions options{.index = parts_.layout->local_index[static_cast<size_t>(start_.rank)],
+                             .ranks = ranks,
+                             .pids = {},
+                             .scratch_bytes = parts_.scratch_skip + start_.options.scratch_bytes};
+  for (const int rank : ranks) {
+    options.pids.push_back(static_cast<int>(parts_.nodes[static_cast<size_t>(rank)].pid));
+  }
+  Status made;
+  LocalSegmentName name;
+  if (ranks.size() == 1) {
+    RAILCCL_ASSIGN(parts_.scratch, MappedMemory::anonymous(start_.options.scratch_bytes));
+  } else if (options.index == 0) {
+    auto local = LocalDomain::create(options);
+    if (local) {
+      parts_.local = std::move(*local);
+      name = parts_.local->name();
+    } else {
+      made = local.error();
+    }
+  }
+  RAILCCL_ASSIGN(const Blobs names,
+                 gather(1, {reinterpret_cast<const std::byte*>(&name), sizeof name}));
+  if (ranks.size() > 1 && options.index != 0) {
+    const auto& blob = names[static_cast<size_t>(ranks[0])];
+    if (blob.size() != sizeof name) return error(Code::kPeerFailed, "segment name does not parse");
+    std::memcpy(&name, blob.data(), sizeof name);
+    auto local = LocalDomain::attach(options, name);
+    if (local) {
+      parts_.local = std::move(*local);
+    } else {
+      made = local.error();
+    }
+  }
+  return made;
+}
+
+Starter::Facts Starter::own_facts(const Status& shared) const {
+  Facts facts;
+  const bool one_process =
+      std::all_of(parts_.nodes.begin(), parts_.nodes.end(),
+                  [](const NodeInfo& node) { return node.pid == static_cast<uint32_t>(getpid()); });
+  facts.direct = parts_.local == nullptr || one_process ||
+                 (parts_.local->can_attach() && start_.options.attach_memory);
+  double rate = 0;
+  for (Rail* rail : start_.engine->rails()) {
+    const auto known = static_cast<double>(rail->info().bytes_per_second);
+    rate += known > 0 ? known : kUnknownRailSpeed;
+  }
+  facts.network_bytes_per_second = rate / static_cast<double>(local_ranks().size());
+  facts.streaming_bytes = cache_bytes_per_core();
+  const std::string_view message = shared.message().substr(0, sizeof facts.error - 1);
+  std::copy(message.begin(), message.end(), facts.error);
+  return facts;
+}
+
+// All ranks hear of every rank's failure, and take the same view of the machine.
+Status Starter::agree() {
+  Status shared = share_memory();
+  const TimeNs deadline = system_clock().now_ns() + start_.options.bootstrap.rank_timeout_ns;
+  while (shared && parts_.local != nullptr) {
+    const Result<bool> settled = parts_.local->settle();
+    if (!settled) shared = settled.error();
+    if (!settled || *settled) break;
+    if (system_clock().now_ns() > deadline) {
+      shared = error(Code::kTimeout, "not every rank of the node came to the shared memory");
+    }
+    parts_.control->progress(system_clock().now_ns(), sink_);
+    if (!sink_.status()) return sink_.status();
+    usleep(50);
+  }
+  const Facts mine = own_facts(shared);
+  RAILCCL_ASSIGN(const Blobs blobs,
+                 gather(2, {reinterpret_cast<const std::byte*>(&mine), sizeof mine}));
+  parts_.direct = true;
+  parts_.machine.network_bytes_per_second = mine.network_bytes_per_second;
+  parts_.machine.streaming_bytes = mine.streaming_bytes;
+  for (int rank = 0; rank < start_.ranks; ++rank) {
+    Facts facts;
+    const auto& blob = blobs[static_cast<size_t>(rank)];
+    if (blob.size() != sizeof facts)
+      return error(Code::kPeerFailed, "facts of rank {} do not parse", rank);
+    std::memcpy(&facts, blob.data(), sizeof facts);
+    facts.error[sizeof facts.error - 1] = 0;
+    if (facts.error[0] != 0) {
+      return error(Code::kSystemError, "rank {} on {}: {}", rank,
+                   parts_.nodes[static_cast<size_t>(rank)].host, facts.error);
+    }
+    parts_.direct = parts_.direct && facts.direct != 0;
+    parts_.machine.network_bytes_per_second =
+        std::min(parts_.machine.network_bytes_per_second, facts.network_bytes_per_second);
+    parts_.machine.streaming_bytes =
+        std::min(parts_.machine.streaming_bytes, facts.streaming_bytes);
+  }
+  return Status::ok();
+}
+
+Result<Starter::Blobs> Starter::gather(uint64_t sequence, std::span<const std::byte> mine) {
+  RAILCCL_TRY(parts_.control->begin_gather(sequence, mine));
+  const TimeNs deadline = system_clock().now_ns() + start_.options.bootstrap.rank_timeout_ns;
+  for (;;) {
+    const TimeNs now = system_clock().now_ns();
+    parts_.control->progress(now, sink_);
+    if (const Blobs* blobs = parts_.control->poll_gather(sequence)) return *blobs;
+    RAILCCL_TRY(sink_.status());
+    if (abort_.load()) return error(Code::kAborted, "the start was aborted");
+    if (now > deadline) {
+      return error(Code::kTimeout,
+                   "rank {}: other ranks stopped during the start of the communicator",
+                   start_.rank);
+    }
+    pollfd wake{.fd = parts_.control->wake_fd(), .events = POLLIN, .revents = 0};
+    poll(&wake, 1, 20);
+  }
+}
+
+Result<std::shared_ptr<Communicator>> Starter::run() {
+  parts_.options = start_.options;
+  parts_.engine = start_.engine;
+  parts_.name = start_.name;
+  RAILCCL_TRY(bootstrap());
+  RAILCCL_TRY(read_nodes());
+  RAILCCL_TRY(agree());
+  RAILCCL_INFO(Subsys::kInit, "communicator {}: rank {} of {} on {}, {} nodes, {} rails, {} memory",
+               start_.name, start_.rank, start_.ranks, this_host_name(), parts_.layout->nodes(),
+               start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
+  return Communicator::create(std::move(parts_));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Communicator>> start_communicator(const CommStart& start,
+                                                         const std::atomic<bool>& abort) {
+  auto communicator = Starter(start, abort).run();
+  if (!communicator) {
+    return Error(communicator.error().with_context(
+        fmt::format("rank {} of {} could not start", start.rank, start.ranks)));
+  }
+  return communicator;
+}
+
+}  // namespace railccl

@@ -1,0 +1,342 @@
+#include "src/core/communicator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "src/base/log.h"
+
+namespace railccl {
+namespace {
+
+constexpr TimeNs kControlInterval = 200 * kMicrosecond;
+constexpr TimeNs kCloseAfterError = kSecond;
+
+enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2 };
+
+}  // namespace
+
+Result<std::shared_ptr<Communicator>> Communicator::create(CommParts parts) {
+  std::shared_ptr<Communicator> communicator(new Communicator(std::move(parts)));
+  const auto held = communicator->engine_.lock();
+  RAILCCL_TRY(communicator->assemble());
+  return communicator;
+}
+
+Communicator::Communicator(CommParts parts)
+    : parts_(std::move(parts)),
+      rank_(parts_.control->rank()),
+      layout_(parts_.layout),
+      one_node_(layout_->nodes() == 1),
+      engine_(*parts_.engine),
+      control_(parts_.control.get()),
+      local_(parts_.local.get()),
+      rail_memory_(engine_),
+      inboxes_(static_cast<size_t>(layout_->ranks())),
+      goodbyes_(static_cast<size_t>(layout_->ranks())) {}
+
+// Under the engine's lock.
+Status Communicator::assemble() {
+  const CommOptions& options = parts_.options;
+  if (!one_node_) {
+    const ScratchView scratch = services().scratch;
+    RAILCCL_ASSIGN(scratch_memory_, rail_memory_.acquire(scratch.own, scratch.bytes));
+    PeersOptions peers = options.peers;
+    peers.rank = rank_;
+    peers_ = std::make_unique<Peers>(peers, engine_, parts_.nodes, scratch_memory_.get(), inboxes_,
+                                     static_cast<PeersObserver&>(*this));
+  }
+  plans_ = std::make_unique<PlanCache>(PlanInputs{.rank = rank_,
+                                                  .layout = layout_,
+                                                  .direct = parts_.direct,
+                                                  .scratch_bytes = options.scratch_bytes,
+                                                  .eager_bytes = options.eager_bytes,
+                                                  .depth = options.depth,
+                                                  .piece_bytes = options.piece_bytes,
+                                                  .max_channels = options.max_channels,
+                                                  .machine = parts_.machine,
+                                                  .allowed = options.allowed});
+  executor_ = std::make_unique<Executor>(services());
+  p2p_ = std::make_unique<P2p>(services());
+  if (local_ != nullptr) {
+    RAILCCL_ASSIGN(const int doorbell, local_->wake_fd());
+    engine_.watch(doorbell);
+  }
+  engine_.watch(control_->wake_fd());
+  engine_.add_client(this);
+  registered_ = true;
+  return Status::ok();
+}
+
+ExecutorServices Communicator::services() {
+  ScratchView scratch{.own = parts_.scratch.data(),
+                      .bytes = parts_.options.scratch_bytes,
+                      .local = local_,
+                      .skip = parts_.scratch_skip};
+  if (local_ != nullptr) {
+    scratch.own = scratch.of(layout_->local_index[static_cast<size_t>(rank_)]);
+  }
+  return {.rank = rank_,
+          .layout = layout_,
+          .local = local_,
+          .peers = peers_.get(),
+          .inboxes = &inboxes_,
+          .compute = &host_compute(),
+          .rail_memory = &rail_memory_,
+          .scratch = scratch,
+          .scratch_memory = scratch_memory_.get(),
+          .direct = parts_.direct,
+          .eager_bytes = parts_.options.eager_bytes,
+          .streaming_bytes = parts_.machine.streaming_bytes};
+}
+
+Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
+  if (failed_.load(std::memory_order_acquire)) return error();
+  {
+    const std::lock_guard<std::mutex> guard(queue_mutex_);
+    queue_.push_back(operation);
+    queued_.fetch_add(1, std::memory_order_release);
+  }
+  engine_.kick();
+  return Status::ok();
+}
+
+void Communicator::wait(Operation& operation) {
+  const bool crowded = local_ != nullptr && static_cast<int>(layout_->ranks()) > local_->cores();
+  engine_.wait(operation.completion, crowded ? 0 : parts_.options.spin_ns);
+}
+
+bool Communicator::progress(TimeNs now) {
+  now_ = now;
+  bool worked = false;
+  if (now >= control_next_) {
+    control_next_ = now + kControlInterval;
+    worked |= control_->progress(now, *this);
+    if (announce_.exchange(false)) control_->announce_failure(error());
+  }
+  if (!try_drive()) return worked;
+  worked |= drive(now);
+  stop_driving();
+  return worked;
+}
+
+TimeNs Communicator::next_deadline() const {
+  TimeNs deadline = control_->next_deadline();
+  if (peers_) deadline = std::min(deadline, peers_->next_deadline());
+  if (announce_.load()) deadline = 0;
+  if (end_deadline_ != 0) deadline = std::min(deadline, end_deadline_);
+  return deadline;
+}
+
+void Communicator::prepare_sleep() {
+  if (local_ == nullptr || !has_work() || !try_drive()) return;
+  armed_ = true;
+  local_->prepare_sleep(LocalDomain::SleepOn::kDescriptor);
+  stop_driving();
+}
+
+void Communicator::finish_sleep() {
+  if (local_ == nullptr || !try_drive()) return;
+  if (armed_) local_->finish_sleep();
+  armed_ = false;
+  stop_driving();
+}
+
+bool Communicator::drive(TimeNs now) {
+  bool worked = peers_ ? peers_->progress(now) : false;
+  if (failed_.load(std::memory_order_acquire)) return end_with_error(now) || worked;
+  if (running_ == Running::kNothing) {
+    if (queued_.load(std::memory_order_acquire) == 0) return worked;
+    worked |= start_next(now);
+    if (running_ == Running::kNothing) return worked;
+  }
+  if (local_ != nullptr) worked |= local_->poll(*this);
+  const Result<bool> moved = step(now);
+  if (!moved) {
+    set_error(moved.error(), true);
+    return true;
+  }
+  return *moved || worked;
+}
+
+bool Communicator::start_next(TimeNs now) {
+  {
+    const std::lock_guard<std::mutex> guard(queue_mutex_);
+    if (queue_.empty()) return false;
+    const std::shared_ptr<Operation>& next = queue_.front();
+    if (next->after && !next->after->completion.done()) return false;
+    current_ = next;
+    queue_.pop_front();
+  }
+  current_->after.reset();
+  Status status;
+  if (current_->transfers.empty()) {
+    status = start(current_->call, now);
+  } else {
+    running_ = Running::kP2p;
+    status = p2p_->begin(current_->transfers, now);
+  }
+  if (!status) set_error(status, true);
+  return true;
+}
+
+Result<bool> Communicator::step(TimeNs now) {
+  bool worked = false;
+  bool finished = false;
+  switch (running_) {
+    case Running::kNothing:
+      return false;
+    case Running::kSmall: {
+      RAILCCL_ASSIGN(worked, step_small());
+      finished = worked;
+      break;
+    }
+    case Running::kSchedule: {
+      RAILCCL_ASSIGN(worked, executor_->step(now));
+      finished = executor_->finished();
+      break;
+    }
+    case Running::kP2p: {
+      RAILCCL_ASSIGN(worked, p2p_->step(now));
+      finished = p2p_->finished();
+      break;
+    }
+  }
+  if (finished) finish_current(Status::ok());
+  return worked;
+}
+
+void Communicator::finish_current(const Status& status) {
+  running_ = Running::kNothing;
+  if (current_ == nullptr) return;
+  const std::shared_ptr<Operation> ended = std::move(current_);
+  current_.reset();
+  queued_.fetch_sub(1, std::memory_order_release);
+  ended->completion.complete(status);
+  engine_.wake_sleeper();
+}
+
+// After an error: closes the links first, so that nothing lands in the callers' buffers any more,
+// then tells everyone who waits. True when it did anything.
+bool Communicator::end_with_error(TimeNs now) {
+  const Status reason = error();
+  if (peers_ && end_deadline_ == 0) {
+    peers_->close(reason, now);
+    end_deadline_ = now + kCloseAfterError;
+  }
+  if (queued_.load() == 0) return false;
+  if (peers_ && !peers_->closed() && now < end_deadline_) return false;
+  executor_->abandon();
+  p2p_->abandon();
+  if (current_) finish_current(reason);
+  std::deque<std::shared_ptr<Operation>> left;
+  {
+    const std::lock_guard<std::mutex> guard(queue_mutex_);
+    left.swap(queue_);
+  }
+  for (const std::shared_ptr<Operation>& operation : left) {
+    queued_.fetch_sub(1);
+    operation->completion.complete(reason);
+  }
+  engine_.wake_sleeper();
+  return true;
+}
+
+Status Communicator::error() const {
+  if (!failed_.load(std::memory_order_acquire)) return Status::ok();
+  const std::lock_guard<std::mutex> guard(error_mutex_);
+  return error_;
+}
+
+void Communicator::set_error(const Status& status, bool announce) {
+  {
+    const std::lock_guard<std::mutex> guard(error_mutex_);
+    if (!error_.is_ok()) return;
+    error_ = status;
+  }
+  RAILCCL_WARN(Subsys::kColl, "communicator {} ends on rank {}: {}", parts_.name, rank_,
+               status.message());
+  announce_.store(announce);
+  failed_.store(true, std::memory_order_release);
+  if (local_ != nullptr) {
+    local_->raise_abort(1);
+    local_->ring_all();
+  }
+  engine_.kick();
+}
+
+void Communicator::fail(const Status& status) { set_error(status, true); }
+
+void Communicator::on_control_message(int peer, std::span<const std::byte> message) {
+  if (message.empty()) return;
+  if (static_cast<CommMessage>(message[0]) == CommMessage::kGoodbye) {
+    goodbyes_[static_cast<size_t>(peer)] = true;
+    return;
+  }
+  if (!peers_ || static_cast<CommMessage>(message[0]) != CommMessage::kForPeers) return;
+  const Status status = peers_->on_control_message(peer, message.subspan(1), now_);
+  if (!status) set_error(status.with_context(fmt::format("rank {}", peer)), true);
+}
+
+void Communicator::on_peer_lost(int peer, const Status& status) {
+  goodbyes_[static_cast<size_t>(peer)] = true;
+  set_error(status, false);
+}
+
+void Communicator::on_failure_announced(int /*origin*/, const Status& status) {
+  set_error(status, false);
+}
+
+void Communicator::on_peers_failed(const Status& status) { set_error(status, true); }
+
+void Communicator::on_put_done(uint64_t token, const Status& status) {
+  if (!status) return;  // the link's failure follows
+  if (running_ == Running::kSchedule) executor_->on_put_done(token);
+  if (running_ == Running::kP2p) p2p_->on_put_done(token);
+}
+
+bool Communicator::on_small_data(int peer, const MessageHeader& header,
+                                 std::span<const std::byte> body) {
+  if (running_ != Running::kSchedule || header.type != MessageType::kData) return false;
+  const Status same = executor_->check(peer, header.sequence, header.fingerprint);
+  if (!same) {
+    set_error(same, true);
+    return true;
+  }
+  return executor_->on_small_data(peer, header, body);
+}
+
+void Communicator::send_to_peers(int peer, std::span<const std::byte> bytes) {
+  std::vector<std::byte> message = {static_cast<std::byte>(CommMessage::kForPeers)};
+  message.insert(message.end(), bytes.begin(), bytes.end());
+  const Status status = control_->send(peer, message);
+  if (!status) set_error(status, true);
+}
+
+void Communicator::on_local_notification(int index, uint64_t tag) {
+  const int node = layout_->node_of[static_cast<size_t>(rank_)];
+  const int peer = layout_->ranks_of[static_cast<size_t>(node)][static_cast<size_t>(index)];
+  inboxes_[static_cast<size_t>(peer)].add_notification(tag);
+}
+
+Result<Decision> Communicator::explain(const Call& call) const {
+  return decide(call, plans_->inputs(), is_in_place(call));
+}
+
+std::vector<Peers::RailReport> Communicator::rail_reports() const {
+  const auto held = engine_.lock();
+  return peers_ ? peers_->rail_reports() : std::vector<Peers::RailReport>{};
+}
+
+Status Communicator::register_memory(const std::byte* address, size_t bytes) {
+  const auto held = engine_.lock();
+  return rail_memory_.keep(address, bytes);
+}
+
+void Communicator::deregister_memory(const std::byte* address) {
+  const auto held = engine_.lock();
+  rail_memory_.release(address);
+}
+
+}  // namespace railccl

@@ -1,0 +1,178 @@
+// One rank of one communicator. Runs its operations in the order in which they were submitted, over
+// shared memory inside the node and links between nodes; knows when it is over.
+//
+// Threading: submit, run, abort and the queries may be called by any thread. Operations are driven
+// under `driving_`: by the progress engine, or, for a blocking call on a communicator of one node,
+// by the caller himself, who then touches neither rails nor the control path.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "src/base/mapped_memory.h"
+#include "src/base/status.h"
+#include "src/core/comm_options.h"
+#include "src/core/control_path.h"
+#include "src/core/engine.h"
+#include "src/core/executor.h"
+#include "src/core/local_domain.h"
+#include "src/core/operation.h"
+#include "src/core/p2p.h"
+#include "src/core/peers.h"
+#include "src/core/plan.h"
+
+namespace railccl {
+
+// What the start (comm_start.h) has found out and made; moved into the communicator.
+struct CommParts {
+  CommOptions options;
+  std::shared_ptr<Engine> engine;
+  std::unique_ptr<ControlPath> control;
+  std::vector<NodeInfo> nodes;  // by rank
+  std::shared_ptr<const Layout> layout;
+  std::unique_ptr<LocalDomain> local;  // null: alone on the node
+  MappedMemory scratch;                // when alone on the node
+  uint64_t scratch_skip = 0;  // bytes of point-to-point slots in front of each rank's scratch
+  bool direct = false;
+  MachineModel machine;
+  std::string name;
+};
+
+class Communicator final : private EngineClient,
+                           private ControlSink,
+                           private PeersObserver,
+                           private LocalNotificationSink {
+ public:
+  static Result<std::shared_ptr<Communicator>> create(CommParts parts);
+  ~Communicator() override;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int ranks() const { return layout_->ranks(); }
+  const std::string& name() const { return parts_.name; }
+  const CommParts& parts() const { return parts_; }
+
+  // Returns when the result is there or the communicator has failed.
+  Status run(const Call& call);
+  // Queues the operation; its completion says when it is over. Fails at once if the communicator
+  // has.
+  Status submit(const std::shared_ptr<Operation>& operation);
+  void wait(Operation& operation);
+
+  // ok, or the error that ended the communicator. The first one sticks.
+  Status error() const;
+  // Fails the communicator on all ranks. Returns at once.
+  void fail(const Status& status);
+
+  // Ends in order: waits for queued operations, takes leave of the peers. Bounded.
+  Status finalize();
+  // Ends now, without the help of others. Bounded. The other ranks get an error that names this
+  // one.
+  void abort();
+
+  // For split, shrink and the like: an all-gather of one blob per rank over the control path.
+  // Collective.
+  Result<std::vector<std::vector<std::byte>>> gather(std::span<const std::byte> mine,
+                                                     TimeNs timeout);
+
+  Status register_memory(const std::byte* address, size_t bytes);
+  void deregister_memory(const std::byte* address);
+
+  // What would be done for a call, with reasons.
+  Result<Decision> explain(const Call& call) const;
+  std::vector<Peers::RailReport> rail_reports() const;
+
+ private:
+  explicit Communicator(CommParts parts);
+  Status assemble();
+  ExecutorServices services();
+
+  // EngineClient
+  bool progress(TimeNs now) override;
+  bool has_work() const override { return queued_.load(std::memory_order_acquire) > 0; }
+  TimeNs next_deadline() const override;
+  void prepare_sleep() override;
+  void finish_sleep() override;
+  // ControlSink
+  void on_control_message(int peer, std::span<const std::byte> message) override;
+  void on_peer_lost(int peer, const Status& status) override;
+  void on_failure_announced(int origin, const Status& status) override;
+  // PeersObserver
+  void on_peers_failed(const Status& status) override;
+  void on_put_done(uint64_t token, const Status& status) override;
+  bool on_small_data(int peer, const MessageHeader& header,
+                     std::span<const std::byte> body) override;
+  void send_to_peers(int peer, std::span<const std::byte> bytes) override;
+  // LocalNotificationSink
+  void on_local_notification(int index, uint64_t tag) override;
+
+  enum class Running : uint8_t { kNothing, kSmall, kSchedule, kP2p };
+
+  bool try_drive() { return !driving_.exchange(true, std::memory_order_acquire); }
+  void stop_driving() { driving_.store(false, std::memory_order_release); }
+  // The rest is called while driving.
+  bool drive(TimeNs now);
+  bool start_next(TimeNs now);
+  Status start(const Call& call, TimeNs now);
+  Status start_schedule(const Call& call, TimeNs now);
+  void start_small(const Call& call);
+  Result<bool> step(TimeNs now);
+  Result<bool> step_small();
+  Result<Arithmetic> prepare(const Call& call);
+  bool is_in_place(const Call& call) const;
+  Status run_here(const Call& call);
+  Status await_here();
+  Status small_mismatch() const;
+  void finish_current(const Status& status);
+  bool end_with_error(TimeNs now);
+  void set_error(const Status& status, bool announce);
+  void say_goodbye(TimeNs deadline);
+  void close_paths(const Status& reason, TimeNs deadline);
+
+  CommParts parts_;
+  int rank_;
+  std::shared_ptr<const Layout> layout_;
+  bool one_node_;
+  Engine& engine_;
+  ControlPath* control_;
+  LocalDomain* local_;
+  RailMemory rail_memory_;
+  std::shared_ptr<const RegisteredBuffer> scratch_memory_;
+  std::vector<Inbox> inboxes_;  // by rank
+  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<PlanCache> plans_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<P2p> p2p_;
+  std::byte* scaled_ = nullptr;  // shared heap, for inputs that are scaled first
+  size_t scaled_bytes_ = 0;
+
+  std::atomic<bool> driving_{false};
+  Running running_ = Running::kNothing;
+  uint64_t sequence_ = 0;  // collectives begun
+  Call current_call_;
+  std::shared_ptr<Operation> current_;
+  bool armed_ = false;       // the local doorbell writes to a descriptor
+  TimeNs end_deadline_ = 0;  // of closing the links after an error; 0: not closing
+
+  std::mutex queue_mutex_;
+  std::deque<std::shared_ptr<Operation>> queue_;
+  std::atomic<int> queued_{0};  // in the queue or running
+
+  mutable std::mutex error_mutex_;
+  Status error_;
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> announce_{false};  // the error still has to be told
+
+  TimeNs now_ = 0;  // of the engine's round
+  TimeNs control_next_ = 0;
+  uint64_t gathers_ = 0;
+  std::vector<bool> goodbyes_;  // by rank: said that it needs nothing more from us
+  bool registered_ = false;     // with the engine
+};
+
+}  // namespace railccl

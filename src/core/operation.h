@@ -1,0 +1,20 @@
+// One submitted operation: a collective call or a group of point-to-point transfers, and its end.
+// Shared by the caller, its stream and the communicator.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "src/core/call.h"
+#include "src/core/completion.h"
+
+namespace railccl {
+
+struct Operation {
+  Call call;                           // when `transfers` is empty
+  std::vector<P2pTransfer> transfers;  // a point-to-point group
+  std::shared_ptr<Operation> after;    // of the same stream; must be done before this begins
+  Completion completion;
+};
+
+}  // namespace railccl

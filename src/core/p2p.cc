@@ -1,0 +1,132 @@
+#include "src/core/p2p.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace railccl {
+
+P2p::P2p(const ExecutorServices& services)
+    : services_(services),
+      pairs_(static_cast<size_t>(services.layout->ranks())),
+      slot_taken_(pairs_.size()) {}
+
+bool P2p::is_local(int peer) const {
+  const auto& node_of = services_.layout->node_of;
+  return node_of[static_cast<size_t>(peer)] == node_of[static_cast<size_t>(services_.rank)];
+}
+
+int P2p::local_index(int rank) const {
+  return services_.layout->local_index[static_cast<size_t>(rank)];
+}
+
+Status P2p::begin(const std::vector<P2pTransfer>& transfers, TimeNs now) {
+  transfers_.clear();
+  began_ = now;
+  for (const P2pTransfer& call : transfers) {
+    Pair& pair = pair_of(call.peer);
+    transfers_.push_back({.call = call,
+                          .sequence = call.is_send ? pair.sends++ : pair.receives++,
+                          .memory = nullptr});
+    if (!is_local(call.peer)) RAILCCL_TRY(services_.peers->ensure(call.peer, now));
+  }
+  left_ = transfers_.size();
+  return match_self();
+}
+
+// Sends to oneself pair with receives from oneself, in order, within one group.
+Status P2p::match_self() {
+  std::vector<Transfer*> sends;
+  std::vector<Transfer*> receives;
+  for (Transfer& transfer : transfers_) {
+    if (transfer.call.peer != services_.rank) continue;
+    (transfer.call.is_send ? sends : receives).push_back(&transfer);
+  }
+  if (sends.size() != receives.size()) {
+    return error(Code::kInvalidUsage,
+                 "rank {} has {} sends to itself and {} receives from itself in one group; they "
+                 "must pair inside the group",
+                 services_.rank, sends.size(), receives.size());
+  }
+  for (size_t i = 0; i < sends.size(); ++i) {
+    RAILCCL_TRY(mismatch(*receives[i], sends[i]->call.fingerprint()));
+    std::memmove(receives[i]->call.buffer, sends[i]->call.buffer, sends[i]->call.bytes());
+    sends[i]->stage = receives[i]->stage = Stage::kDone;
+    left_ -= 2;
+  }
+  return Status::ok();
+}
+
+Status P2p::mismatch(const Transfer& transfer, const Fingerprint& theirs) const {
+  const Fingerprint mine = transfer.call.fingerprint();
+  if (mine == theirs) return Status::ok();
+  const bool is_send = transfer.call.is_send;
+  return error(Code::kMismatch, "rank {} {} {} rank {}, which {} {} (number {} of this pair)",
+               services_.rank, is_send ? "sends to" : "receives from", to_string(mine),
+               transfer.call.peer, is_send ? "receives" : "sends", to_string(theirs),
+               transfer.sequence);
+}
+
+Result<bool> P2p::step(TimeNs now) {
+  bool worked = false;
+  for (Transfer& transfer : transfers_) {
+    if (transfer.stage == Stage::kDone) continue;
+    RAILCCL_ASSIGN(const bool moved, advance(transfer, now));
+    worked |= moved;
+    if (transfer.stage == Stage::kDone) --left_;
+  }
+  if (left_ == 0) {
+    worked = true;
+    transfers_.clear();
+  }
+  return worked;
+}
+
+Result<bool> P2p::advance(Transfer& transfer, TimeNs now) {
+  const bool is_send = transfer.call.is_send;
+  if (is_local(transfer.call.peer)) {
+    // Slots of a pair are used in the order of its transfers.
+    if (!first_of_its_pair(transfer)) return false;
+    return is_send ? send_local(transfer) : receive_local(transfer);
+  }
+  return is_send ? send_remote(transfer, now) : receive_remote(transfer, now);
+}
+
+bool P2p::first_of_its_pair(const Transfer& transfer) const {
+  for (const Transfer& other : transfers_) {
+    if (&other == &transfer) return true;
+    if (other.stage == Stage::kStart && other.call.peer == transfer.call.peer &&
+        other.call.is_send == transfer.call.is_send) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void P2p::on_put_done(uint64_t token) {
+  if (token >= transfers_.size() || transfers_[token].stage != Stage::kInFlight) return;
+  transfers_[token].stage = Stage::kDone;
+  transfers_[token].memory.reset();
+  --left_;
+}
+
+void P2p::abandon() {
+  transfers_.clear();
+  left_ = 0;
+}
+
+std::string P2p::describe() const {
+  if (transfers_.empty()) return "idle";
+  std::string text =
+      fmt::format("point-to-point group, {} of {} transfers left", left_, transfers_.size());
+  for (const Transfer& transfer : transfers_) {
+    if (transfer.stage == Stage::kDone) continue;
+    text +=
+        fmt::format("; {} rank {}: {} bytes", transfer.call.is_send ? "send to" : "receive from",
+                    transfer.call.peer, transfer.call.bytes());
+  }
+  return text;
+}
+
+}  // namespace railccl

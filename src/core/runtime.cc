@@ -1,0 +1,29 @@
+#include "src/core/runtime.h"
+
+#include "src/base/log.h"
+#include "src/base/trace.h"
+#include "src/core/wiring.h"
+
+namespace railccl {
+
+Result<Runtime*> Runtime::get() {
+  // Never destroyed: threads of the caller may outlive static destructors, and the engine's thread
+  // holds no resource that the end of the process does not free.
+  static const auto* const runtime = new Result<std::unique_ptr<Runtime>>(make());
+  if (!*runtime) return Error(runtime->error());
+  return (*runtime)->get();
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::make() {
+  RAILCCL_ASSIGN(Settings settings, load_settings(process_settings_source()));
+  RAILCCL_TRY(configure_log(settings));
+  configure_trace(settings);
+  std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
+  RAILCCL_ASSIGN(runtime->comm_options_, make_comm_options(runtime->settings_));
+  RAILCCL_ASSIGN(auto rails, open_rails(runtime->settings_));
+  RAILCCL_ASSIGN(runtime->engine_,
+                 Engine::create(std::move(rails), {.spin_ns = runtime->comm_options_.spin_ns}));
+  return runtime;
+}
+
+}  // namespace railccl

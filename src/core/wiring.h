@@ -1,0 +1,16 @@
+// The one place that names concrete transports. Any thread; slow.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "src/base/settings.h"
+#include "src/base/status.h"
+#include "transport/rail.h"
+
+namespace railccl {
+
+// The rails that the settings ask for, in their order.
+Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings);
+
+}  // namespace railccl
