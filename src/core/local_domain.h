@@ -149,7 +149,7 @@ class LocalDomain {
   enum class SleepOn : uint8_t { kFutex, kDescriptor };
   // kDescriptor only after wake_fd() has succeeded.
   virtual void prepare_sleep(SleepOn how) = 0;
-  // kFutex only; returns on a doorbell or after the timeout (at most a second), or early.
+  // kFutex only; returns on a doorbell or after the timeout, or early.
   virtual void sleep(TimeNs timeout_ns) = 0;
   virtual void finish_sleep() = 0;
   // A socket that becomes readable on a doorbell (opened on first use); finish_sleep() empties it.

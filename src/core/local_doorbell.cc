@@ -19,6 +19,9 @@ constexpr uint32_t kAwake = 0;
 constexpr uint32_t kOnFutex = 1;
 constexpr uint32_t kOnDescriptor = 2;
 
+// Keeps the kernel's signed seconds in range.
+constexpr TimeNs kLongestSleep = 3600 * kSecond;
+
 // Datagrams of one drain; a stranger who floods the socket costs no more than this per sleep.
 constexpr int kMaxDrained = 64;
 
@@ -50,7 +53,7 @@ void LocalDoorbell::prepare_sleep(LocalDomain::SleepOn how) {
 }
 
 void LocalDoorbell::sleep(TimeNs timeout_ns) {
-  futex_wait(words_[static_cast<size_t>(self_)], kOnFutex, std::min(timeout_ns, kSecond));
+  futex_wait(words_[static_cast<size_t>(self_)], kOnFutex, std::min(timeout_ns, kLongestSleep));
 }
 
 void LocalDoorbell::finish_sleep() {

@@ -6,13 +6,13 @@
 //   hints             n x 64 B   receiver i: one byte per sender (more lines from 65 ranks on)
 //   rings             n x n      receiver i, sender j: 128 tags
 //   boards            n x 16     rank i: its ready records
-//   small slots       n x 8      rank i: its contributions to small collectives
+//   small areas       n x 72 KiB rank i: its contributions to small collectives
 //   scratch           n x as asked
 //
 // What one rank writes, or reads all the time, begins at a page, so that it lies on the NUMA node
 // of the rank that touches it first. Untouched pages cost nothing: a rank of a node with 8 ranks
-// touches about 8 KiB (rings) + 4 KiB (board) + up to 68 KiB (small slots) of its own, besides its
-// scratch.
+// touches about 9 KiB (rings) + 4 KiB (board) + up to 72 KiB (small collectives) of its own,
+// besides its scratch.
 //
 // All zero is the valid beginning of every structure here.
 #pragma once
@@ -75,16 +75,30 @@ struct alignas(2 * kCacheLine) BoardSlot {
 };
 static_assert(sizeof(BoardSlot) == 128 && sizeof(BoardSlot) * kBoardSlots <= kPageBytes);
 
-// A rank's part in one small collective. Up to 56 bytes travel in the line of the flag.
-struct alignas(kCacheLine) SmallSlot {
+// A rank's part in small collectives. Up to 56 bytes travel in the line of the flag; more lie in a
+// payload slot. Lines are many, so that a rank can run far ahead of the slowest; payload slots are
+// few, so that they stay in the cache.
+constexpr uint64_t kSmallLines = 64;
+constexpr uint64_t kSmallPayloads = 8;
+constexpr size_t kLineData = kCacheLine - sizeof(uint64_t);
+
+struct alignas(kCacheLine) SmallLine {
   std::atomic<uint64_t> flag;  // counter and hash of the call, see local_small.h
-  std::byte data[LocalDomain::kMaxSmallBytes];
-  // For the report of a mismatch; not read otherwise.
-  alignas(kCacheLine) uint64_t sequence;
-  uint64_t fingerprint;
+  std::byte data[kLineData];
 };
-static_assert(offsetof(SmallSlot, data) == 8);
-constexpr uint64_t kSmallSlots = 8;
+static_assert(sizeof(SmallLine) == kCacheLine);
+
+// For the report of a mismatch; not read otherwise.
+struct SmallNote {
+  std::atomic<uint64_t> fingerprint;
+  std::atomic<uint64_t> sequence;  // written after the fingerprint
+};
+
+struct alignas(kPageBytes) SmallArea {
+  SmallLine lines[kSmallLines];
+  SmallNote notes[kSmallLines];
+  alignas(kPageBytes) std::byte payloads[kSmallPayloads][LocalDomain::kMaxSmallBytes];
+};
 
 // Offsets and strides, in bytes.
 struct SegmentLayout {
@@ -93,7 +107,6 @@ struct SegmentLayout {
   int ranks;
   size_t hint_bytes;      // per receiver: a multiple of a line
   size_t ring_stride;     // per receiver
-  size_t small_stride;    // per rank
   size_t scratch_stride;  // per rank
 
   size_t doorbells;
@@ -110,7 +123,6 @@ inline SegmentLayout::SegmentLayout(int n, size_t scratch_bytes)
     : ranks(n),
       hint_bytes(round_up(static_cast<size_t>(n), kCacheLine)),
       ring_stride(round_up(static_cast<size_t>(n) * sizeof(NotificationRing), kPageBytes)),
-      small_stride(round_up(kSmallSlots * sizeof(SmallSlot), kPageBytes)),
       scratch_stride(round_up(scratch_bytes, kPageBytes)),
       doorbells(kPageBytes),
       states(doorbells + round_up(static_cast<size_t>(n) * sizeof(uint32_t), kCacheLine)),
@@ -118,7 +130,7 @@ inline SegmentLayout::SegmentLayout(int n, size_t scratch_bytes)
       rings(round_up(hints + static_cast<size_t>(n) * hint_bytes, kPageBytes)),
       boards(rings + static_cast<size_t>(n) * ring_stride),
       smalls(boards + static_cast<size_t>(n) * kPageBytes),
-      scratch(smalls + static_cast<size_t>(n) * small_stride),
+      scratch(smalls + static_cast<size_t>(n) * sizeof(SmallArea)),
       total(scratch + static_cast<size_t>(n) * scratch_stride) {}
 
 }  // namespace railccl

@@ -158,9 +158,7 @@ BoardSlot* LocalSegment::board(int rank) const {
   return at<BoardSlot>(layout_.boards + static_cast<size_t>(rank) * kPageBytes);
 }
 
-SmallSlot* LocalSegment::small_slots(int rank) const {
-  return at<SmallSlot>(layout_.smalls + static_cast<size_t>(rank) * layout_.small_stride);
-}
+SmallArea* LocalSegment::small_area(int rank) const { return &at<SmallArea>(layout_.smalls)[rank]; }
 
 std::byte* LocalSegment::scratch(int rank) const {
   return memory_.data() + layout_.scratch + static_cast<size_t>(rank) * layout_.scratch_stride;

@@ -31,7 +31,7 @@ class LocalSegment {
   std::atomic<uint8_t>* hints(int receiver) const;
   NotificationRing& ring(int receiver, int sender) const;
   BoardSlot* board(int rank) const;
-  SmallSlot* small_slots(int rank) const;
+  SmallArea* small_area(int rank) const;
   std::byte* scratch(int rank) const;
 
  private:

@@ -46,13 +46,14 @@ LocalSmall::LocalSmall(std::shared_ptr<LocalSegment> segment, int self, LocalDoo
       ranks_(segment_->layout().ranks),
       doorbell_(doorbell),
       board_(board) {
-  for (int rank = 0; rank < ranks_; ++rank) slots_.push_back(segment_->small_slots(rank));
-  sources_.resize(slots_.size());
+  for (int rank = 0; rank < ranks_; ++rank) areas_.push_back(segment_->small_area(rank));
+  sources_.resize(areas_.size());
 }
 
 void LocalSmall::begin(const Call& call) {
   call_ = call;
   block_bytes_ = call.count * element_bytes(call.type);
+  payload_bytes_ = block_bytes_ * (has_block_per_rank(call.collective) ? areas_.size() : 1);
   ++counter_;
   flag_ = flag_of(counter_, call.fingerprint, call.sequence);
   next_ = 0;
@@ -66,37 +67,34 @@ LocalSmall::Progress LocalSmall::step() {
   if (progress_ != Progress::kWaiting) return progress_;
   if (!published_) published_ = publish();
   progress_ = published_ ? collect() : Progress::kWaiting;
-  if (progress_ == Progress::kDone) return complete();
-  if (progress_ == Progress::kWaiting) return waiting();
-  return progress_;
+  return progress_ == Progress::kDone ? complete() : not_complete();
 }
 
 bool LocalSmall::publish() {
-  if (!slot_is_free()) return false;
-  SmallSlot& slot = slot_of(self_);
-  const bool from_root = is_from_root(call_.collective);
-  const bool to_root = !from_root && is_rooted(call_.collective);
-  const bool is_root = self_ == call_.root_index;
-  const bool gives = from_root ? is_root : !(to_root && is_root);
-  if (gives) {
-    const size_t blocks = has_block_per_rank(call_.collective) ? slots_.size() : 1;
-    if (block_bytes_ != 0) std::memcpy(slot.data, call_.input, blocks * block_bytes_);
-  }
-  std::atomic_ref(slot.fingerprint).store(call_.fingerprint, std::memory_order_relaxed);
-  std::atomic_ref(slot.sequence).store(call_.sequence, std::memory_order_release);
-  slot.flag.store(flag_, std::memory_order_release);
+  const uint64_t reused = payload_bytes_ <= kLineData ? kSmallLines : kSmallPayloads;
+  if (counter_ > reused && !all_done(counter_ - reused)) return false;
+  if (gives_data()) copy(published_by(self_), call_.input, payload_bytes_);
+  SmallNote& note = note_of(self_);
+  note.fingerprint.store(call_.fingerprint, std::memory_order_relaxed);
+  note.sequence.store(call_.sequence, std::memory_order_release);
+  line_of(self_).flag.store(flag_, std::memory_order_release);
   return true;
 }
 
-bool LocalSmall::slot_is_free() {
-  if (counter_ <= done_by_all_ + kSmallSlots) return true;
-  uint64_t least = counter_;
+bool LocalSmall::gives_data() const {
+  if (!is_rooted(call_.collective)) return true;
+  return is_from_root(call_.collective) == (self_ == call_.root_index);
+}
+
+bool LocalSmall::all_done(uint64_t counter) {
+  if (counter <= done_by_all_) return true;
+  uint64_t least = ~uint64_t{0};
   for (int rank = 0; rank < ranks_; ++rank) {
     if (rank == self_) continue;
     least = std::min(least, segment_->state(rank).small_done.load(std::memory_order_acquire));
   }
   done_by_all_ = least;
-  return counter_ <= done_by_all_ + kSmallSlots;
+  return counter <= done_by_all_;
 }
 
 LocalSmall::Progress LocalSmall::collect() {
@@ -113,21 +111,20 @@ LocalSmall::Progress LocalSmall::collect() {
 
 LocalSmall::Progress LocalSmall::look_at(int rank) {
   if (rank == self_) return Progress::kDone;
-  SmallSlot& slot = slot_of(rank);
-  const uint64_t flag = slot.flag.load(std::memory_order_acquire);
+  const uint64_t flag = line_of(rank).flag.load(std::memory_order_acquire);
   if (flag == flag_) return Progress::kDone;
   if (((flag ^ flag_) & kCounterMask) != 0) return Progress::kWaiting;
-  mismatch_ = {rank, std::atomic_ref(slot.fingerprint).load(std::memory_order_relaxed)};
+  mismatch_ = {rank, note_of(rank).fingerprint.load(std::memory_order_relaxed)};
   return Progress::kMismatch;
 }
 
-LocalSmall::Progress LocalSmall::waiting() {
+LocalSmall::Progress LocalSmall::not_complete() {
   // Only now, so that the barrier in it is not between writing our line and asking for theirs.
   if (published_ && !rung_) {
     doorbell_.ring_all();
     rung_ = true;
   }
-  if (++idle_steps_ % kLookEvery == 0) find_other_call();
+  if (progress_ == Progress::kWaiting && ++idle_steps_ % kLookEvery == 0) find_other_call();
   return progress_;
 }
 
@@ -189,29 +186,36 @@ void LocalSmall::reduce(size_t block_offset) {
 }
 
 void LocalSmall::gather() {
-  const bool from_blocks = call_.collective == Collective::kAllToAll;
-  // An all-to-all in place has overwritten its own input by now; what it published is still there.
+  const bool all_to_all = call_.collective == Collective::kAllToAll;
+  const size_t offset = all_to_all ? static_cast<size_t>(self_) * block_bytes_ : 0;
   for (int rank = 0; rank < ranks_; ++rank) {
-    const std::byte* source = from_blocks
-                                  ? slot_of(rank).data + static_cast<size_t>(self_) * block_bytes_
-                                  : data_of(rank);
-    copy(call_.output + static_cast<size_t>(rank) * block_bytes_, source, block_bytes_);
+    // In place, an all-to-all overwrites its own input; what it published is still there.
+    const std::byte* const blocks = all_to_all ? published_by(rank) : data_of(rank);
+    copy(call_.output + static_cast<size_t>(rank) * block_bytes_, blocks + offset, block_bytes_);
   }
 }
 
 const std::byte* LocalSmall::data_of(int rank) const {
-  return rank == self_ ? call_.input : slot_of(rank).data;
+  return rank == self_ ? call_.input : published_by(rank);
 }
 
-SmallSlot& LocalSmall::slot_of(int rank) const {
-  return slots_[static_cast<size_t>(rank)][counter_ % kSmallSlots];
+std::byte* LocalSmall::published_by(int rank) const {
+  if (payload_bytes_ <= kLineData) return line_of(rank).data;
+  return areas_[static_cast<size_t>(rank)]->payloads[counter_ % kSmallPayloads];
+}
+
+SmallLine& LocalSmall::line_of(int rank) const {
+  return areas_[static_cast<size_t>(rank)]->lines[counter_ % kSmallLines];
+}
+
+SmallNote& LocalSmall::note_of(int rank) const {
+  return areas_[static_cast<size_t>(rank)]->notes[counter_ % kSmallLines];
 }
 
 std::optional<uint64_t> LocalSmall::called(int rank, uint64_t sequence) const {
-  for (uint64_t i = 0; i < kSmallSlots; ++i) {
-    SmallSlot& slot = slots_[static_cast<size_t>(rank)][i];
-    if (std::atomic_ref(slot.sequence).load(std::memory_order_acquire) == sequence) {
-      return std::atomic_ref(slot.fingerprint).load(std::memory_order_relaxed);
+  for (const SmallNote& note : areas_[static_cast<size_t>(rank)]->notes) {
+    if (note.sequence.load(std::memory_order_acquire) == sequence) {
+      return note.fingerprint.load(std::memory_order_relaxed);
     }
   }
   return std::nullopt;

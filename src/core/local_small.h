@@ -4,9 +4,9 @@
 // without another wait. Reductions combine in ascending rank order on every rank alike.
 //
 // Every rank takes part in every call in the same order, and writes a flag also where it has no
-// data to give. Slots form a ring of kSmallSlots; a slot is written again only when all ranks have
+// data to give. Lines and payload slots are rings; one is written again only when all ranks have
 // completed the call it was for. So a rank that depends on nobody (the root of a broadcast) runs
-// ahead of the slowest by up to kSmallSlots calls.
+// ahead of the slowest by up to kSmallLines calls.
 //
 // The flag's low 16 bits count the calls, the others are a hash of (fingerprint, sequence): equal
 // flags mean the same call; an equal counter with another hash is a mismatch, found before the data
@@ -44,17 +44,21 @@ class LocalSmall {
 
  private:
   bool publish();
-  bool slot_is_free();
+  bool gives_data() const;
+  bool all_done(uint64_t counter);
   Progress collect();
   Progress look_at(int rank);
-  Progress waiting();
+  Progress not_complete();
   Progress complete();
   void find_other_call();
   void combine();
   void reduce(size_t block_offset);
   void gather();
   const std::byte* data_of(int rank) const;
-  SmallSlot& slot_of(int rank) const;
+  SmallLine& line_of(int rank) const;
+  SmallNote& note_of(int rank) const;
+  // What the rank wrote for this call.
+  std::byte* published_by(int rank) const;
 
   std::shared_ptr<LocalSegment> segment_;
   int self_;
@@ -64,8 +68,9 @@ class LocalSmall {
 
   Call call_;
   size_t block_bytes_ = 0;
-  uint64_t counter_ = 0;  // of calls; this call's number
-  uint64_t flag_ = 0;     // of this call
+  size_t payload_bytes_ = 0;  // of a rank that gives data
+  uint64_t counter_ = 0;      // of calls; this call's number
+  uint64_t flag_ = 0;         // of this call
   bool published_ = false;
   bool rung_ = false;  // others were woken after publish()
   int next_ = 0;       // peers below have arrived
@@ -74,7 +79,7 @@ class LocalSmall {
   std::pair<int, uint64_t> mismatch_{-1, 0};
 
   uint64_t done_by_all_ = 0;       // at least
-  std::vector<SmallSlot*> slots_;  // first slot, by rank
+  std::vector<SmallArea*> areas_;  // by rank
   std::vector<const std::byte*> sources_;
 };
 
