@@ -11,10 +11,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,7 +28,7 @@ namespace railccl::testing_support {
 
 // What a test asks of the rails. Sizes are small so that limits are met.
 struct RailPairOptions {
-  size_t max_outstanding_puts = 64;        // back-pressure must come at some point beyond this
+  size_t max_outstanding_puts = 64;         // back-pressure must come at some point beyond this
   TimeNs connect_timeout_ns = 2 * kSecond;  // of the rail's own time
 };
 
@@ -99,7 +102,7 @@ constexpr uint64_t kTag = 7000;  // endpoint tag of side s: kTag + s
 
 class RailConformance : public testing::TestWithParam<RailPairFactory> {
  protected:
-  // A test may use its own options; it calls this first.
+  // Makes the pair, anew when there was one. connect() does it for tests that need no options.
   void start(const RailPairOptions& options = {});
   // Opens and connects an endpoint on both sides; fails the test if that does not work.
   void connect();

@@ -1,0 +1,143 @@
+// Harness and helpers of the conformance suite; the tests are in contract_test.cc.
+#include "tests/transport/conformance/rail_conformance.h"
+
+#include <algorithm>
+
+namespace railccl::testing_support {
+
+size_t RecordingSink::count(RailEvent::Kind kind) const {
+  return static_cast<size_t>(std::ranges::count(events_, kind, &RailEvent::kind));
+}
+
+size_t RecordingSink::count(RailEvent::Kind kind, uint64_t endpoint_tag) const {
+  return static_cast<size_t>(std::ranges::count_if(events_, [&](const RailEvent& event) {
+    return event.kind == kind && event.endpoint_tag == endpoint_tag;
+  }));
+}
+
+size_t RecordingSink::completions(uint64_t endpoint_tag, uint64_t token) const {
+  return static_cast<size_t>(std::ranges::count_if(events_, [&](const RailEvent& event) {
+    return event.kind == RailEvent::Kind::kPutDone && event.endpoint_tag == endpoint_tag &&
+           event.token == token;
+  }));
+}
+
+const RailEvent* RecordingSink::find(RailEvent::Kind kind, uint64_t endpoint_tag) const {
+  const auto found = std::ranges::find_if(events_, [&](const RailEvent& event) {
+    return event.kind == kind && event.endpoint_tag == endpoint_tag;
+  });
+  return found == events_.end() ? nullptr : &*found;
+}
+
+TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill) {
+  TestBuffer buffer;
+  buffer.bytes.assign(bytes, std::byte{fill});
+  auto registration =
+      rail.register_memory({.address = buffer.bytes.data(), .bytes = buffer.bytes.size()});
+  if (registration) {
+    buffer.registration = std::move(*registration);
+  } else {
+    ADD_FAILURE() << registration.error().message();
+  }
+  return buffer;
+}
+
+namespace {
+
+// splitmix64: eight bytes of the pattern.
+uint64_t pattern_word(uint64_t seed, uint64_t index) {
+  uint64_t value = seed + (index + 1) * 0x9e3779b97f4a7c15ULL;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
+  return value ^ (value >> 31);
+}
+
+std::byte pattern_byte(uint64_t seed, size_t i) {
+  return static_cast<std::byte>(pattern_word(seed, i / 8) >> (8 * (i % 8)));
+}
+
+}  // namespace
+
+void fill_pattern(std::span<std::byte> bytes, uint64_t seed) {
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = pattern_byte(seed, i);
+}
+
+bool has_pattern(std::span<const std::byte> bytes, uint64_t seed) {
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] != pattern_byte(seed, i)) return false;
+  }
+  return true;
+}
+
+bool all_equal(std::span<const std::byte> bytes, uint8_t value) {
+  return std::ranges::all_of(bytes, [&](std::byte byte) { return byte == std::byte{value}; });
+}
+
+void RailConformance::start(const RailPairOptions& options) {
+  endpoints_ = {};
+  sinks_ = {};
+  pair_.reset();
+  pair_ = GetParam().make(options);
+  ASSERT_NE(pair_, nullptr);
+}
+
+void RailConformance::connect() {
+  if (!pair_) start();
+  for (int side = 0; side < 2; ++side) {
+    auto opened = rail(side).open_endpoint(kTag + static_cast<uint64_t>(side));
+    ASSERT_TRUE(opened) << opened.error().message();
+    endpoints_[static_cast<size_t>(side)] = std::move(*opened);
+  }
+  for (int side = 0; side < 2; ++side) {
+    const Status status = endpoint(side).connect(endpoint(1 - side).address());
+    ASSERT_TRUE(status) << status.message();
+  }
+  ASSERT_TRUE(progress_until([&] {
+    return count(0, RailEvent::Kind::kConnected) == 1 && count(1, RailEvent::Kind::kConnected) == 1;
+  })) << "the endpoints did not connect";
+}
+
+bool RailConformance::progress_until(const std::function<bool()>& done, TimeNs deadline_ns) {
+  const TimeNs deadline = pair_->now() + deadline_ns;
+  while (!done()) {
+    const TimeNs now = pair_->now();
+    if (now >= deadline) return false;
+    const bool first = sink(0).progress(rail(0), now);
+    const bool second = sink(1).progress(rail(1), now);
+    if (!first && !second && !done()) pair_->idle();
+  }
+  return true;
+}
+
+void RailConformance::settle(int idle_rounds) {
+  for (int idle = 0; idle < idle_rounds;) {
+    const TimeNs now = pair_->now();
+    const bool first = sink(0).progress(rail(0), now);
+    const bool second = sink(1).progress(rail(1), now);
+    if (first || second) continue;
+    ++idle;
+    pair_->idle();
+  }
+}
+
+Status RailConformance::put(int side, const Put& put) {
+  Status status = endpoint(side).put(put);
+  const TimeNs deadline = pair_->now() + 10 * kSecond;
+  while (status.code() == Code::kBackPressure && pair_->now() < deadline) {
+    const TimeNs now = pair_->now();
+    const bool first = sink(0).progress(rail(0), now);
+    const bool second = sink(1).progress(rail(1), now);
+    if (!first && !second) pair_->idle();
+    status = endpoint(side).put(put);
+  }
+  return status;
+}
+
+void RailConformance::close_both() {
+  for (int side = 0; side < 2; ++side) endpoint(side).close();
+  EXPECT_TRUE(progress_until([&] {
+    return count(0, RailEvent::Kind::kClosed) == 1 && count(1, RailEvent::Kind::kClosed) == 1;
+  })) << "close() did not end in bounded time";
+}
+
+}  // namespace railccl::testing_support

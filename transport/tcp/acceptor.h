@@ -1,0 +1,79 @@
+// The listener of a rail: takes connections, lets those prove themselves that name one of the
+// rail's endpoints, and drops all others. Strangers are bounded in number and time, cost the
+// established endpoints nothing, and are reported once. Owned by the rail; its thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "src/base/unique_fd.h"
+#include "transport/tcp/handshake.h"
+#include "transport/tcp/poller.h"
+#include "transport/tcp/tcp_transport.h"
+
+namespace railccl::tcp {
+
+// What an acceptor needs to know of an endpoint.
+struct Expectation {
+  enum class State : uint8_t {
+    kUnknown,  // no such endpoint, or it expects nothing: drop
+    kLater,    // its connect() has not been called yet: hold the connection
+    kNow,
+  };
+  State state = State::kUnknown;
+  uint64_t peer_id = 0;
+  SessionKey key{};
+};
+
+class AcceptorHost {
+ public:
+  virtual ~AcceptorHost() = default;
+  virtual Expectation expectation(uint64_t endpoint_id) = 0;
+  virtual void on_accepted(uint64_t endpoint_id, LaneId lane, UniqueFd fd) = 0;
+  virtual void warn_once(std::string_view kind, const std::string& message) = 0;
+};
+
+class Acceptor final : public Pollable {
+ public:
+  // What it refers to outlives it.
+  static Result<std::unique_ptr<Acceptor>> open(const TcpRailConfig& config,
+                                                const TcpRailOptions& options, Poller& poller,
+                                                AcceptorHost& host);
+  ~Acceptor() override;
+
+  // With the port that peers dial.
+  const SocketAddress& address() const { return address_; }
+  void on_ready(uint32_t ready) override;
+  // The endpoint's expectation has changed: held connections go on, or are dropped.
+  void reconsider(uint64_t endpoint_id);
+  // Drops what takes too long. Wanted every few milliseconds while needs_tick().
+  void tick(TimeNs now);
+  bool needs_tick() const { return paused_ || !incoming_.empty(); }
+  // Frees what was dropped. Not from inside of on_ready.
+  void sweep();
+
+ private:
+  class Incoming;
+
+  Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, Poller& poller,
+           AcceptorHost& host);
+  void admit(UniqueFd fd, std::string peer_text);
+  void make_room();
+  void make_room_on_lane(const Incoming& newest);
+  void pause_listening(int error_number);
+  void report_stranger(const Incoming& incoming, std::string_view reason);
+
+  const TcpRailConfig& config_;
+  const TcpRailOptions& options_;
+  Poller& poller_;
+  AcceptorHost& host_;
+  UniqueFd listener_;
+  SocketAddress address_;
+  bool paused_ =
+      false;  // out of descriptors: the listener is not in the poller until the next tick
+  std::vector<std::unique_ptr<Incoming>> incoming_;  // oldest first
+};
+
+}  // namespace railccl::tcp

@@ -1,0 +1,85 @@
+#include "transport/tcp/interfaces.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <regex>
+
+namespace railccl::tcp {
+namespace {
+
+constexpr uint64_t kBytesPerMegabit = 1'000'000 / 8;
+
+// A number in a sysfs file; -1 where there is none (also a speed that the driver does not know).
+long read_number(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  long value = -1;
+  return file >> value ? value : -1;
+}
+
+// The device of an interface may be a child of its PCI device (virtio): the last PCI address on the
+// path is meant.
+std::string pci_address_of(const std::filesystem::path& device) {
+  static const std::regex pattern("[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]");
+  std::error_code ignored;
+  const auto real = std::filesystem::canonical(device, ignored);
+  std::string found;
+  for (const auto& part : real) {
+    if (std::regex_match(part.string(), pattern)) found = part.string();
+  }
+  return found;
+}
+
+int prefix_bits_of(const sockaddr* netmask) {
+  const auto mask = SocketAddress::from_sockaddr(netmask);
+  if (!mask) return 0;
+  int bits = 0;
+  for (const uint8_t byte : mask->ip()) bits += std::popcount(byte);
+  return bits;
+}
+
+void read_sysfs(const std::filesystem::path& sysfs, NetworkInterface& interface) {
+  const auto folder = sysfs / "class" / "net" / interface.name;
+  const long megabits = read_number(folder / "speed");
+  if (megabits > 0) {
+    interface.bytes_per_second = static_cast<uint64_t>(megabits) * kBytesPerMegabit;
+  }
+  interface.pci_address = pci_address_of(folder / "device");
+  if (!interface.pci_address.empty()) {
+    const auto pci = sysfs / "bus" / "pci" / "devices" / interface.pci_address;
+    interface.numa_node = static_cast<int>(read_number(pci / "numa_node"));
+  }
+}
+
+}  // namespace
+
+Result<std::vector<NetworkInterface>> read_interfaces(const std::string& sysfs) {
+  ifaddrs* head = nullptr;
+  if (getifaddrs(&head) != 0) return system_error(errno, "getifaddrs");
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> all(head, &freeifaddrs);
+  std::vector<NetworkInterface> result;
+  for (const ifaddrs* one = head; one != nullptr; one = one->ifa_next) {
+    auto found = std::ranges::find(result, one->ifa_name, &NetworkInterface::name);
+    if (found == result.end()) {
+      result.push_back({.name = one->ifa_name,
+                        .up = (one->ifa_flags & IFF_UP) && (one->ifa_flags & IFF_RUNNING),
+                        .loopback = (one->ifa_flags & IFF_LOOPBACK) != 0});
+      read_sysfs(sysfs, result.back());
+      found = result.end() - 1;
+    }
+    if (auto address = SocketAddress::from_sockaddr(one->ifa_addr)) {
+      found->addresses.push_back({*address, prefix_bits_of(one->ifa_netmask)});
+    }
+  }
+  return result;
+}
+
+}  // namespace railccl::tcp

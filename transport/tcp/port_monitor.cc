@@ -1,0 +1,115 @@
+#include "transport/tcp/port_monitor.h"
+
+#include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace railccl::tcp {
+namespace {
+
+bool has_address(const std::string& interface_name, const SocketAddress& address) {
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return true;  // not known to be gone
+  bool found = false;
+  for (const ifaddrs* one = all; one != nullptr && !found; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || interface_name != one->ifa_name) continue;
+    const auto here = SocketAddress::from_sockaddr(one->ifa_addr);
+    found = here && here->same_ip(address);
+  }
+  freeifaddrs(all);
+  return found;
+}
+
+}  // namespace
+
+PortMonitor::PortMonitor(const std::string& interface_name, const SocketAddress& address,
+                         Poller& poller, OnChange on_change)
+    : interface_name_(interface_name),
+      address_(address),
+      poller_(poller),
+      on_change_(std::move(on_change)) {}
+
+Result<std::unique_ptr<PortMonitor>> PortMonitor::open(const std::string& interface_name,
+                                                       const SocketAddress& address, Poller& poller,
+                                                       OnChange on_change) {
+  std::unique_ptr<PortMonitor> monitor(
+      new PortMonitor(interface_name, address, poller, std::move(on_change)));
+  monitor->query_socket_.reset(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  monitor->netlink_.reset(
+      socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!monitor->query_socket_ || !monitor->netlink_) return system_error(errno, "netlink socket");
+  sockaddr_nl groups{};
+  groups.nl_family = AF_NETLINK;
+  groups.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (bind(monitor->netlink_.get(), reinterpret_cast<sockaddr*>(&groups), sizeof groups) != 0) {
+    return system_error(errno, "netlink bind");
+  }
+  RAILCCL_TRY(poller.add(monitor->netlink_.get(), EPOLLIN, *monitor));
+  return monitor;
+}
+
+PortMonitor::~PortMonitor() {
+  if (netlink_) poller_.remove(netlink_.get());
+}
+
+// True when a message may concern the interface; one that was lost may.
+bool PortMonitor::drain() {
+  bool concerned = false;
+  const int index = static_cast<int>(if_nametoindex(interface_name_.c_str()));
+  alignas(nlmsghdr) std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t bytes = recv(netlink_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (bytes < 0 && errno == ENOBUFS) concerned = true;
+    if (bytes <= 0) {
+      if (bytes < 0 && (errno == EINTR || errno == ENOBUFS)) continue;
+      return concerned;
+    }
+    auto left = static_cast<unsigned>(bytes);
+    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left)) {
+      const bool link = message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK;
+      const int about =
+          link ? static_cast<const ifinfomsg*>(NLMSG_DATA(message))->ifi_index
+               : static_cast<int>(static_cast<const ifaddrmsg*>(NLMSG_DATA(message))->ifa_index);
+      concerned = concerned || index == 0 || about == index;
+    }
+  }
+}
+
+void PortMonitor::on_ready(uint32_t /*ready*/) {
+  if (!drain()) return;
+  const Status now = query();
+  if (now.is_ok() == usable_) return;
+  usable_ = now.is_ok();
+  on_change_(now);
+}
+
+Status PortMonitor::query() const {
+  ifreq request{};
+  std::strncpy(request.ifr_name, interface_name_.c_str(), IFNAMSIZ - 1);
+  if (ioctl(query_socket_.get(), SIOCGIFFLAGS, &request) != 0) {
+    return error(Code::kRailFailed, "interface {} is gone", interface_name_);
+  }
+  const int flags = request.ifr_flags;
+  if ((flags & IFF_UP) == 0) {
+    return error(Code::kRailFailed, "interface {} was taken down", interface_name_);
+  }
+  if ((flags & IFF_RUNNING) == 0) {
+    return error(Code::kRailFailed, "interface {} has no carrier", interface_name_);
+  }
+  // All of 127.0.0.0/8 belongs to loopback without being listed.
+  if (!address_.is_loopback() && !has_address(interface_name_, address_)) {
+    return error(Code::kRailFailed, "interface {} has lost the address {}", interface_name_,
+                 address_.ip_text());
+  }
+  return Status::ok();
+}
+
+}  // namespace railccl::tcp

@@ -1,0 +1,84 @@
+// What the endpoints of one TCP rail share, and how they tell the rail that they have work. Owned
+// by the rail; its thread.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "transport/rail.h"
+#include "transport/tcp/memory_table.h"
+#include "transport/tcp/poller.h"
+#include "transport/tcp/tcp_transport.h"
+#include "transport/tcp/wire.h"
+
+namespace railccl::tcp {
+
+// An endpoint, as the rail's work lists see it.
+class RailMember {
+ public:
+  virtual ~RailMember() = default;
+  // Sends what waits on the lane; true: there is more, and the socket may take it now.
+  virtual bool flush(LaneId lane) = 0;
+  // Raises the events of an end.
+  virtual void report() = 0;
+
+ private:
+  friend class RailCore;
+  bool wants_flush_ = false;
+  bool wants_report_ = false;
+};
+
+class RailCore {
+ public:
+  RailCore(const TcpRailConfig& config, const TcpRailOptions& options, Poller poller)
+      : config_(config), options_(options), poller_(std::move(poller)), staging_(kStagingBytes) {}
+
+  const TcpRailConfig& config() const { return config_; }
+  const TcpRailOptions& options() const { return options_; }
+  Poller& poller() { return poller_; }
+  const Poller& poller() const { return poller_; }
+  MemoryTable& memory() { return memory_; }
+  const MemoryTable& memory() const { return memory_; }
+  // Scratch for one call of receive.
+  std::span<std::byte> staging() { return staging_; }
+
+  // Events may be raised between these two.
+  void begin_progress(EventSink& sink) { sink_ = &sink; }
+  void end_progress();
+  void raise(const RailEvent& event) { sink_->on_event(event); }
+
+  // The member has frames to send, or has changed and has events to report. Outside of progress
+  // this makes the rail's descriptor readable.
+  void want_flush(RailMember& member);
+  void want_report(RailMember& member);
+  // The member is being destroyed.
+  void forget(RailMember& member);
+  // Serve the members that want it; true when there were any.
+  bool flush_members();
+  bool report_members();
+
+  // Tells the operator, the first time that this kind of thing happens.
+  void warn_once(std::string_view kind, const std::string& message);
+
+ private:
+  static constexpr size_t kStagingBytes = 64 * 1024;
+
+  void wake_for_work();
+
+  const TcpRailConfig config_;
+  const TcpRailOptions options_;
+  Poller poller_;
+  MemoryTable memory_;
+  std::vector<std::byte> staging_;
+  EventSink* sink_ = nullptr;  // during progress
+  std::vector<RailMember*> to_flush_;
+  std::vector<RailMember*> flushing_;
+  std::vector<RailMember*> to_report_;
+  std::set<std::string, std::less<>> warned_;
+};
+
+}  // namespace railccl::tcp

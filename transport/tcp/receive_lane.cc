@@ -1,0 +1,112 @@
+#include "transport/tcp/receive_lane.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace railccl::tcp {
+namespace {
+
+constexpr size_t kMagicBytes = sizeof(uint32_t);
+
+// Bytes of the header that begins with `magic`; 0: none of ours may begin so on this lane.
+size_t header_bytes(uint32_t magic, LaneId lane) {
+  if (magic == kPutMagic) return sizeof(PutHeader);
+  if (magic == kAckMagic && lane == LaneId::kSmall) return sizeof(AckFrame);
+  return 0;
+}
+
+Error ended_by_peer() { return error(Code::kRailFailed, "the peer closed the connection"); }
+
+}  // namespace
+
+Result<ReceiveLane::Outcome> ReceiveLane::receive(int fd, std::span<std::byte> staging,
+                                                  size_t budget_bytes, FrameHandler& handler) {
+  while (budget_bytes > 0) {
+    // The rest of a payload goes to its place; what follows it begins a header, in staging behind
+    // the part of the header that is there already.
+    const size_t direct = static_cast<size_t>(std::min<uint64_t>(payload_left_, budget_bytes));
+    const bool whole = direct == payload_left_;
+    std::array<iovec, 2> pieces;
+    size_t count = 0;
+    if (direct > 0) pieces[count++] = iovec{payload_to_, direct};
+    std::memcpy(staging.data(), partial_.data(), partial_bytes_);
+    const size_t room = whole ? staging.size() - partial_bytes_ : 0;
+    if (room > 0) pieces[count++] = iovec{staging.data() + partial_bytes_, room};
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = count;
+    const ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT);
+    if (received == 0) return ended_by_peer();
+    if (received < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return Outcome::kDrained;
+      return system_error(errno, "receive");
+    }
+    const size_t bytes = static_cast<size_t>(received);
+    advance_payload(std::min(bytes, direct), handler);
+    if (bytes > direct) {
+      const size_t staged = partial_bytes_ + bytes - direct;
+      partial_bytes_ = 0;
+      RAILCCL_TRY(parse(staging.first(staged), handler));
+    }
+    if (!handler.receiving()) return Outcome::kStopped;
+    if (bytes < direct + room) return Outcome::kDrained;
+    budget_bytes -= std::min(budget_bytes, bytes);
+  }
+  return Outcome::kBudget;
+}
+
+void ReceiveLane::advance_payload(size_t bytes, FrameHandler& handler) {
+  if (bytes == 0) return;
+  payload_to_ += bytes;
+  payload_left_ -= bytes;
+  if (payload_left_ == 0) handler.on_put_placed(lane_, header_);
+}
+
+Status ReceiveLane::begin_put(FrameHandler& handler) {
+  RAILCCL_ASSIGN(payload_to_, handler.locate_put(header_));
+  payload_left_ = header_.bytes;
+  if (payload_left_ == 0) handler.on_put_placed(lane_, header_);
+  return Status::ok();
+}
+
+Status ReceiveLane::parse(std::span<const std::byte> bytes, FrameHandler& handler) {
+  while (!bytes.empty() && handler.receiving()) {
+    if (payload_left_ > 0) {
+      const size_t part = static_cast<size_t>(std::min<uint64_t>(payload_left_, bytes.size()));
+      std::memcpy(payload_to_, bytes.data(), part);
+      bytes = bytes.subspan(part);
+      advance_payload(part, handler);
+      continue;
+    }
+    uint32_t magic = 0;
+    std::memcpy(&magic, bytes.data(), std::min(bytes.size(), kMagicBytes));
+    const size_t needed = bytes.size() < kMagicBytes ? kMagicBytes : header_bytes(magic, lane_);
+    if (needed == 0) {
+      return error(Code::kRailFailed, "received bytes that begin no frame ({:#010x})", magic);
+    }
+    if (bytes.size() < needed) {
+      std::memcpy(partial_.data(), bytes.data(), bytes.size());
+      partial_bytes_ = bytes.size();
+      return Status::ok();
+    }
+    if (magic == kAckMagic) {
+      AckFrame ack;
+      std::memcpy(&ack, bytes.data(), sizeof ack);
+      bytes = bytes.subspan(sizeof ack);
+      RAILCCL_TRY(handler.on_acknowledgement(ack));
+      continue;
+    }
+    std::memcpy(&header_, bytes.data(), sizeof header_);
+    bytes = bytes.subspan(sizeof header_);
+    RAILCCL_TRY(begin_put(handler));
+  }
+  return Status::ok();
+}
+
+}  // namespace railccl::tcp

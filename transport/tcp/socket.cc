@@ -1,0 +1,155 @@
+#include "transport/tcp/socket.h"
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace railccl::tcp {
+namespace {
+
+constexpr int kListenBacklog = 1024;
+
+template <typename T>
+bool set_option(int fd, int level, int option, const T& value) {
+  return setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+Result<UniqueFd> open_socket(int family) {
+  UniqueFd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!fd) return system_error(errno, "socket");
+  if (family == AF_INET6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  return fd;
+}
+
+// Before the connection exists: the window is agreed on at its beginning.
+void size_buffers(int fd, const TcpRailOptions& options) {
+  if (options.send_buffer_bytes > 0) {
+    set_option(fd, SOL_SOCKET, SO_SNDBUF, options.send_buffer_bytes);
+  }
+  if (options.receive_buffer_bytes > 0) {
+    set_option(fd, SOL_SOCKET, SO_RCVBUF, options.receive_buffer_bytes);
+  }
+}
+
+bool bind_to_device(int fd, const std::string& name) {
+  return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.c_str(),
+                    static_cast<socklen_t>(name.size() + 1)) == 0;
+}
+
+// The interface by which an accepted connection's first packet came; 0: unknown. Only IPv4 tells.
+unsigned arrival_interface(int fd) {
+  set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+  alignas(cmsghdr) char control[256];
+  socklen_t size = sizeof control;
+  const int result = getsockopt(fd, IPPROTO_IP, IP_PKTOPTIONS, control, &size);
+  set_option(fd, IPPROTO_IP, IP_PKTINFO, 0);
+  if (result != 0) return 0;
+  msghdr message{};
+  message.msg_control = control;
+  message.msg_controllen = size;
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != IPPROTO_IP || part->cmsg_type != IP_PKTINFO) continue;
+    in_pktinfo info{};
+    std::memcpy(&info, CMSG_DATA(part), sizeof info);
+    return static_cast<unsigned>(info.ipi_ifindex);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<UniqueFd> open_listener(const TcpRailConfig& config, const TcpRailOptions& options) {
+  RAILCCL_ASSIGN(UniqueFd fd, open_socket(config.address.family()));
+  size_buffers(fd.get(), options);
+  sockaddr_storage storage;
+  const socklen_t size = config.address.to_sockaddr(storage);
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 ||
+      listen(fd.get(), kListenBacklog) != 0) {
+    return system_error(errno, fmt::format("rail {}: cannot listen on {}", config.info.name,
+                                           config.address.ip_text()));
+  }
+  return fd;
+}
+
+Result<SocketAddress> local_address(int fd) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) {
+    return system_error(errno, "getsockname");
+  }
+  return SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+}
+
+Result<UniqueFd> start_connecting(const TcpRailConfig& config, const TcpRailOptions& options,
+                                  const SocketAddress& peer, bool bind_device) {
+  RAILCCL_ASSIGN(UniqueFd fd, open_socket(config.address.family()));
+  size_buffers(fd.get(), options);
+  if (bind_device) bind_to_device(fd.get(), config.interface_name);
+  set_option(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  sockaddr_storage storage;
+  socklen_t size = config.address.with_port(0).to_sockaddr(storage);
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    return system_error(errno, fmt::format("bind to {}", config.address.ip_text()));
+  }
+  size = peer.with_scope(if_nametoindex(config.interface_name.c_str())).to_sockaddr(storage);
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 && errno != EINPROGRESS) {
+    return system_error(errno, "connect");
+  }
+  return fd;
+}
+
+Status pending_error(int fd) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size) != 0) value = errno;
+  return value == 0 ? Status::ok() : Status(system_error(value, "connect"));
+}
+
+bool keep_to_device(int fd, const std::string& interface_name) {
+  const unsigned arrived = arrival_interface(fd);
+  if (arrived == 0) return true;
+  if (arrived != if_nametoindex(interface_name.c_str())) return false;
+  bind_to_device(fd, interface_name);
+  return true;
+}
+
+void tune_established(int fd, const TcpRailOptions& options) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  const auto silence_ms = static_cast<unsigned>(options.silence_timeout_ns / kMillisecond);
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, silence_ms);
+}
+
+Result<bool> read_fully(int fd, void* buffer, size_t size, size_t& done) {
+  while (done < size) {
+    const ssize_t bytes = recv(fd, static_cast<char*>(buffer) + done, size - done, MSG_DONTWAIT);
+    if (bytes == 0) return error(Code::kRailFailed, "the peer closed the connection");
+    if (bytes < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+      return system_error(errno, "receive");
+    }
+    done += static_cast<size_t>(bytes);
+  }
+  return true;
+}
+
+Status send_at_once(int fd, const void* data, size_t size) {
+  const ssize_t bytes = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (bytes < 0) return system_error(errno, "send");
+  if (static_cast<size_t>(bytes) != size) {
+    return error(Code::kSystemError, "send: the socket took {} of {} bytes", bytes, size);
+  }
+  return Status::ok();
+}
+
+void reset_and_close(UniqueFd& fd) {
+  if (!fd) return;
+  set_option(fd.get(), SOL_SOCKET, SO_LINGER, linger{.l_onoff = 1, .l_linger = 0});
+  fd.reset();
+}
+
+}  // namespace railccl::tcp

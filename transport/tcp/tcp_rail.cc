@@ -1,0 +1,137 @@
+#include "transport/tcp/tcp_rail.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+
+namespace railccl {
+
+Result<std::unique_ptr<Rail>> open_tcp_rail(const TcpRailConfig& config,
+                                            const TcpRailOptions& options) {
+  return tcp::TcpRail::open(config, options);
+}
+
+namespace tcp {
+namespace {
+
+constexpr TimeNs kTickPeriod = 10 * kMillisecond;
+
+}  // namespace
+
+TcpRail::TcpRail(const TcpRailConfig& config, const TcpRailOptions& options, Poller poller)
+    : core_(config, options, std::move(poller)) {
+  core_.memory().set_on_gone([this](uint64_t key) {
+    for (auto& [id, endpoint] : endpoints_) endpoint->on_registration_gone(key);
+  });
+}
+
+Result<std::unique_ptr<Rail>> TcpRail::open(const TcpRailConfig& config,
+                                            const TcpRailOptions& options) {
+  if (sodium_init() < 0) {
+    return error(Code::kSystemError, "libsodium cannot be initialized: no source of randomness");
+  }
+  RAILCCL_ASSIGN(Poller poller, Poller::create());
+  std::unique_ptr<TcpRail> rail(new TcpRail(config, options, std::move(poller)));
+  RAILCCL_ASSIGN(rail->acceptor_, Acceptor::open(rail->core_.config(), rail->core_.options(),
+                                                 rail->core_.poller(), *rail));
+  RAILCCL_ASSIGN(rail->monitor_,
+                 PortMonitor::open(
+                     config.interface_name, config.address, rail->core_.poller(),
+                     [self = rail.get()](const Status& usable) { self->on_port_change(usable); }));
+  return rail;
+}
+
+Result<std::unique_ptr<Registration>> TcpRail::register_memory(const MemoryRegion& region) {
+  auto registration = core_.memory().add(region);
+  if (registration) return registration;
+  return Error(registration.error().with_context(fmt::format("rail {}", info().name)));
+}
+
+Result<std::unique_ptr<Endpoint>> TcpRail::open_endpoint(uint64_t endpoint_tag) {
+  auto endpoint = std::make_unique<TcpEndpoint>(endpoint_tag, acceptor_->address(), core_, *this);
+  endpoints_.emplace(endpoint->id(), endpoint.get());
+  return endpoint;
+}
+
+bool TcpRail::progress(TimeNs now, EventSink& sink) {
+  core_.begin_progress(sink);
+  bool did = core_.flush_members();  // what was put since the last call
+  did = serve_ready() || did;
+  if (!connecting_.empty() || acceptor_->needs_tick() || ticking_) serve_timers(now);
+  did = core_.report_members() || did;
+  did = core_.flush_members() || did;  // acknowledgements, and what was put in reaction to events
+  core_.end_progress();
+  return did;
+}
+
+bool TcpRail::serve_ready() {
+  const auto ready = core_.poller().ready();
+  bool bulk_waits = false;
+  for (const epoll_event& event : ready) {
+    auto& target = *static_cast<Pollable*>(event.data.ptr);
+    if (target.is_bulk()) {
+      bulk_waits = true;
+    } else {
+      target.on_ready(event.events);
+    }
+  }
+  if (bulk_waits) {
+    for (const epoll_event& event : ready) {
+      auto& target = *static_cast<Pollable*>(event.data.ptr);
+      if (target.is_bulk()) target.on_ready(event.events);
+    }
+  }
+  return !ready.empty();
+}
+
+void TcpRail::serve_timers(TimeNs now) {
+  if (now >= next_tick_) {
+    next_tick_ = now + kTickPeriod;
+    const std::vector<TcpEndpoint*> connecting = connecting_;
+    for (TcpEndpoint* endpoint : connecting) endpoint->tick(now);
+    acceptor_->tick(now);
+    std::erase_if(connecting_, [](const TcpEndpoint* one) { return !one->connecting(); });
+  }
+  const bool wanted = !connecting_.empty() || acceptor_->needs_tick();
+  if (wanted == ticking_) return;
+  ticking_ = wanted;
+  core_.poller().set_tick(wanted ? kTickPeriod : 0);
+}
+
+Expectation TcpRail::expectation(uint64_t endpoint_id) {
+  const auto found = endpoints_.find(endpoint_id);
+  return found == endpoints_.end() ? Expectation{} : found->second->expectation();
+}
+
+void TcpRail::on_accepted(uint64_t endpoint_id, LaneId lane, UniqueFd fd) {
+  const auto found = endpoints_.find(endpoint_id);
+  if (found != endpoints_.end()) found->second->on_lane_ready(lane, std::move(fd));
+}
+
+void TcpRail::warn_once(std::string_view kind, const std::string& message) {
+  core_.warn_once(kind, message);
+}
+
+void TcpRail::on_expectation_changed(uint64_t endpoint_id) {
+  const auto found = endpoints_.find(endpoint_id);
+  if (found != endpoints_.end() && found->second->connecting()) {
+    connecting_.push_back(found->second);
+    next_tick_ = 0;  // dial in the next call of progress
+    core_.poller().wake();
+  }
+  acceptor_->reconsider(endpoint_id);
+}
+
+void TcpRail::on_destroyed(TcpEndpoint& endpoint) {
+  endpoints_.erase(endpoint.id());
+  std::erase(connecting_, &endpoint);
+  acceptor_->reconsider(endpoint.id());
+}
+
+void TcpRail::on_port_change(const Status& usable) {
+  core_.raise({.kind = usable ? RailEvent::Kind::kRailUp : RailEvent::Kind::kRailDown,
+               .status = usable.with_context(fmt::format("rail {}", info().name))});
+}
+
+}  // namespace tcp
+}  // namespace railccl
