@@ -31,8 +31,8 @@ Status check_file_size_limit(size_t bytes) {
 std::string way_out(int errno_value) {
   switch (errno_value) {
     case ENOENT:
-      return "that process has ended, or it is in another PID namespace (container): share the PID "
-             "namespace";
+      return "that process has ended, has freed it while it was still in use, or is in another PID "
+             "namespace (container), which has to be shared";
     case EACCES:
     case EPERM:
       return "no permission: run all ranks of a node as the same user, not set-uid, and with the "

@@ -60,6 +60,7 @@ Result<std::unique_ptr<LocalDomain>> join(const HarnessOptions& options, Meeting
 
 std::string run_rank(const HarnessOptions& options, Meeting& meeting, int index,
                      const RankBody& body) {
+  if (options.before) options.before(index);
   auto domain = join(options, meeting, index);
   if (!domain) return std::string(domain.error().message());
   Status status;

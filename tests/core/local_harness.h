@@ -18,6 +18,7 @@ struct HarnessOptions {
   int ranks = 2;
   RanksAs as = RanksAs::kThreads;
   uint64_t scratch_bytes = 4096;
+  std::function<void(int index)> before;  // in each rank, before it joins
 };
 
 // Returns "" or what went wrong.
