@@ -12,14 +12,15 @@ namespace {
 
 constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;  // for peers that are still in their last operation
 constexpr TimeNs kCloseTimeout = 2 * kSecond;
-constexpr std::byte kGoodbyeMessage{2};
+constexpr TimeNs kParting = 200 * kMillisecond;  // to get the last words out when nobody answers
 
 }  // namespace
 
 Communicator::~Communicator() {
   if (registered_) {
     const TimeNs now = system_clock().now_ns();
-    close_paths(Status(Code::kAborted, "the communicator was destroyed"), now + kCloseTimeout);
+    close_paths(Status(Code::kAborted, "the communicator was destroyed"), now + kCloseTimeout,
+                now + kParting);
   }
   static_cast<void>(shared_heap_free(scaled_));
 }
@@ -29,8 +30,9 @@ Status Communicator::finalize() {
   engine_.drive_until([this] { return queued_.load() == 0; }, kNever);
   const TimeNs now = system_clock().now_ns();
   if (!failed_.load()) say_goodbye(now + kGoodbyeTimeout);
-  close_paths(Status(Code::kAborted, "the communicator was finalized"),
-              now + kGoodbyeTimeout + kCloseTimeout);
+  const TimeNs left = system_clock().now_ns();
+  close_paths(Status(Code::kAborted, "the communicator was finalized"), left + kCloseTimeout,
+              left + (failed_.load() ? kParting : kGoodbyeTimeout));
   return error();
 }
 
@@ -41,7 +43,7 @@ void Communicator::abort() {
             true);
   const TimeNs deadline = system_clock().now_ns() + kCloseTimeout;
   engine_.drive_until([this] { return queued_.load() == 0 && !announce_.load(); }, deadline);
-  close_paths(error(), deadline);
+  close_paths(error(), deadline, system_clock().now_ns() + kParting);
 }
 
 // A peer in its last operation may still need our acknowledgements: waits until all to whom there
@@ -49,11 +51,12 @@ void Communicator::abort() {
 void Communicator::say_goodbye(TimeNs deadline) {
   if (!peers_) return;
   std::vector<int> linked;
+  const auto goodbye = static_cast<std::byte>(CommMessage::kGoodbye);
   {
     const auto held = engine_.lock();
     linked = peers_->linked();
     for (const int peer : linked) {
-      const Status sent = control_->send(peer, {&kGoodbyeMessage, 1});
+      const Status sent = control_->send(peer, {&goodbye, 1});
       if (!sent) goodbyes_[static_cast<size_t>(peer)] = true;
     }
   }
@@ -68,20 +71,21 @@ void Communicator::say_goodbye(TimeNs deadline) {
   }
 }
 
-void Communicator::close_paths(const Status& reason, TimeNs deadline) {
+void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
+                               TimeNs control_deadline) {
   if (!registered_) return;
   if (peers_) {
     {
       const auto held = engine_.lock();
       peers_->close(reason, system_clock().now_ns());
     }
-    engine_.drive_until([this] { return peers_->closed(); }, deadline);
+    engine_.drive_until([this] { return peers_->closed(); }, links_deadline);
   }
   {
     const auto held = engine_.lock();
     control_->close();
   }
-  engine_.drive_until([this] { return control_->closed(); }, deadline);
+  engine_.drive_until([this] { return control_->closed(); }, control_deadline);
   const auto held = engine_.lock();
   engine_.remove_client(this);
   engine_.unwatch(control_->wake_fd());
@@ -118,6 +122,30 @@ Result<std::vector<std::vector<std::byte>>> Communicator::gather(std::span<const
                           rank_, parts_.name, timeout / kSecond);
   }
   return blobs;
+}
+
+Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>& members) {
+  if (members.front() == rank_) {
+    RAILCCL_ASSIGN(const UniqueIdBytes id, create_unique_id(parts_.options.bootstrap, ""));
+    std::vector<std::byte> message = {static_cast<std::byte>(CommMessage::kSharedId)};
+    message.insert(message.end(), id.begin(), id.end());
+    const auto held = engine_.lock();
+    for (const int member : members) {
+      if (member != rank_) RAILCCL_TRY(control_->send(member, message));
+    }
+    return std::vector<UniqueIdBytes>{id};
+  }
+  const TimeNs timeout = parts_.options.bootstrap.rank_timeout_ns;
+  const TimeNs deadline = system_clock().now_ns() + timeout;
+  if (!engine_.drive_until([this] { return !shared_ids_.empty(); }, deadline)) {
+    return railccl::error(
+        Code::kTimeout, "rank {} waited {} s for rank {} to call ncclCommShrink with the same list",
+        rank_, timeout / kSecond, members.front());
+  }
+  const auto held = engine_.lock();
+  const UniqueIdBytes id = shared_ids_.front();
+  shared_ids_.pop_front();
+  return std::vector<UniqueIdBytes>{id};
 }
 
 }  // namespace railccl

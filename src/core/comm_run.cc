@@ -107,12 +107,17 @@ Status Communicator::await_here() {
 Status Communicator::start(const Call& call, TimeNs now) {
   ++sequence_;
   current_call_ = call;
-  if (local_ != nullptr && one_node_ && !scales_first(call) &&
-      LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks())) {
+  if (uses_small(call)) {
     start_small(call);
     return Status::ok();
   }
   return start_schedule(call, now);
+}
+
+bool Communicator::uses_small(const Call& call) const {
+  return local_ != nullptr && one_node_ &&
+         !(is_reduction(call.collective) && scales_first(call)) &&
+         LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks());
 }
 
 void Communicator::start_small(const Call& call) {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "src/base/log.h"
+#include "src/compute/cache.h"
 #include "src/core/p2p.h"
 
 namespace railccl {

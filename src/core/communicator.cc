@@ -13,8 +13,6 @@ namespace {
 constexpr TimeNs kControlInterval = 200 * kMicrosecond;
 constexpr TimeNs kCloseAfterError = kSecond;
 
-enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2 };
-
 }  // namespace
 
 Result<std::shared_ptr<Communicator>> Communicator::create(CommParts parts) {
@@ -165,11 +163,11 @@ bool Communicator::start_next(TimeNs now) {
     const std::lock_guard<std::mutex> guard(queue_mutex_);
     if (queue_.empty()) return false;
     const std::shared_ptr<Operation>& next = queue_.front();
-    if (next->after && !next->after->completion.done()) return false;
+    std::erase_if(next->after, [](const auto& earlier) { return earlier->completion.done(); });
+    if (!next->after.empty()) return false;
     current_ = next;
     queue_.pop_front();
   }
-  current_->after.reset();
   Status status;
   if (current_->transfers.empty()) {
     status = start(current_->call, now);
@@ -272,6 +270,13 @@ void Communicator::on_control_message(int peer, std::span<const std::byte> messa
   if (message.empty()) return;
   if (static_cast<CommMessage>(message[0]) == CommMessage::kGoodbye) {
     goodbyes_[static_cast<size_t>(peer)] = true;
+    return;
+  }
+  if (static_cast<CommMessage>(message[0]) == CommMessage::kSharedId) {
+    UniqueIdBytes id{};
+    if (message.size() != id.size() + 1) return;
+    std::memcpy(id.data(), message.data() + 1, id.size());
+    shared_ids_.push_back(id);
     return;
   }
   if (!peers_ || static_cast<CommMessage>(message[0]) != CommMessage::kForPeers) return;

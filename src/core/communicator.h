@@ -27,6 +27,9 @@
 
 namespace railccl {
 
+// Gathers that the start makes on the control path; later ones are numbered from there.
+constexpr uint64_t kStartGathers = 2;
+
 // What the start (comm_start.h) has found out and made; moved into the communicator.
 struct CommParts {
   CommOptions options;
@@ -80,10 +83,16 @@ class Communicator final : private EngineClient,
   Result<std::vector<std::vector<std::byte>>> gather(std::span<const std::byte> mine,
                                                      TimeNs timeout);
 
+  // For shrink: the first of `members` (ranks of this communicator, which may have failed) makes a
+  // unique id and sends it to the others over the control path. Called by all members alone.
+  Result<std::vector<UniqueIdBytes>> share_id(const std::vector<int>& members);
+
   Status register_memory(const std::byte* address, size_t bytes);
   void deregister_memory(const std::byte* address);
 
-  // What would be done for a call, with reasons.
+  // Whether the call takes the path of small collectives, without a schedule.
+  bool uses_small(const Call& call) const;
+  // What would be done for a call otherwise, with reasons.
   Result<Decision> explain(const Call& call) const;
   std::vector<Peers::RailReport> rail_reports() const;
 
@@ -111,6 +120,7 @@ class Communicator final : private EngineClient,
   // LocalNotificationSink
   void on_local_notification(int index, uint64_t tag) override;
 
+  enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2, kSharedId = 3 };
   enum class Running : uint8_t { kNothing, kSmall, kSchedule, kP2p };
 
   bool try_drive() { return !driving_.exchange(true, std::memory_order_acquire); }
@@ -132,7 +142,7 @@ class Communicator final : private EngineClient,
   bool end_with_error(TimeNs now);
   void set_error(const Status& status, bool announce);
   void say_goodbye(TimeNs deadline);
-  void close_paths(const Status& reason, TimeNs deadline);
+  void close_paths(const Status& reason, TimeNs links_deadline, TimeNs control_deadline);
 
   CommParts parts_;
   int rank_;
@@ -170,9 +180,10 @@ class Communicator final : private EngineClient,
 
   TimeNs now_ = 0;  // of the engine's round
   TimeNs control_next_ = 0;
-  uint64_t gathers_ = 0;
-  std::vector<bool> goodbyes_;  // by rank: said that it needs nothing more from us
-  bool registered_ = false;     // with the engine
+  uint64_t gathers_ = kStartGathers;
+  std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
+  std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
+  bool registered_ = false;               // with the engine
 };
 
 }  // namespace railccl

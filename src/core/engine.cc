@@ -103,6 +103,11 @@ bool Engine::drive_until(const std::function<bool()>& done, TimeNs deadline) {
   return done();
 }
 
+void Engine::drive_briefly() {
+  const std::unique_lock<std::mutex> held(driver_, std::try_to_lock);
+  if (held) drive_once();
+}
+
 void Engine::kick() {
   if (sleeper_.load()) {
     wake_sleeper();

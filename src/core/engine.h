@@ -74,6 +74,8 @@ class Engine final : private EventSink {
   void wait(Completion& completion, TimeNs spin_ns);
   // Drives until `done()` answers true or the deadline passed (false). For shutdown and start.
   bool drive_until(const std::function<bool()>& done, TimeNs deadline);
+  // One round, if nobody else drives.
+  void drive_briefly();
   // New work was queued that nobody waits for: makes sure that someone drives it.
   void kick();
   // A completion was set by this driver: its caller may be the one that sleeps on the descriptors.

@@ -240,6 +240,8 @@ Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
 
 Result<Executor::Outcome> Executor::signal(const Piece& piece, const Step& step, TimeNs now) {
   const uint64_t tag = tag_of(piece, step.tag);
+  // A credit also says that this rank's puts out of the slot are over.
+  if (step.previous_lap && piece.unacknowledged > 0) return Outcome::kBlocked;
   if (is_local(step.peer)) {
     const int index = services_.layout->local_index[static_cast<size_t>(step.peer)];
     return services_.local->notify(index, tag) ? Outcome::kAdvanced : Outcome::kBlocked;

@@ -13,7 +13,8 @@ namespace railccl {
 struct Operation {
   Call call;                           // when `transfers` is empty
   std::vector<P2pTransfer> transfers;  // a point-to-point group
-  std::shared_ptr<Operation> after;    // of the same stream; must be done before this begins
+  // Of the same streams; must be done before this begins.
+  std::vector<std::shared_ptr<Operation>> after;
   Completion completion;
 };
 

@@ -89,6 +89,7 @@ Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool
   plan.all_eager = largest_buffer(call, inputs.layout->ranks()) <= inputs.eager_bytes;
   Shape shape = shape_of(call, inputs, in_place);
   shape.channels = plan.channels;
+  shape.max_piece = plan.piece_elements;
   for (int channel = 0; channel < plan.channels; ++channel) {
     shape.channel = channel;
     shape.piece = plan.piece_elements;

@@ -1,0 +1,55 @@
+// What an ncclComm_t points to: the communicator, once its start has ended, and what only the C API
+// knows of it. Any thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "include/railccl/nccl.h"
+#include "src/base/status.h"
+#include "src/core/comm_start.h"
+#include "src/core/communicator.h"
+
+// In the global namespace, because the C header declares it there.
+struct ncclComm {
+  static constexpr uint64_t kMagic = 0x5261696c43434c31;  // "RailCCL1"
+
+  // Alive only between the start and ncclCommDestroy or ncclCommAbort.
+  std::atomic<uint64_t> magic{kMagic};
+  // Written by the start, read after `started` is true.
+  std::shared_ptr<railccl::Communicator> core;
+  railccl::Status start_status;
+  std::atomic<bool> started{false};
+  std::atomic<bool> give_up{false};  // ends a start that is under way
+  std::thread starter;
+  bool blocking = true;
+  std::atomic<bool> finalized{false};
+  int rank = 0;
+  int ranks = 1;
+  int device = 0;
+  std::string name;
+  railccl::CommOptions options;  // for children
+
+  // Operators made by ncclRedOpCreatePreMulSum: number = ncclNumOps + index.
+  struct PreMulSum {
+    bool alive = false;
+    railccl::DataType type = railccl::DataType::kFloat32;
+    std::array<std::byte, 8> scalar{};
+  };
+  std::mutex operators_mutex;
+  std::vector<PreMulSum> operators;
+};
+
+namespace railccl {
+
+// The communicator behind the handle; errors: NULL, not a communicator (any more), still starting,
+// failed to start.
+Result<Communicator*> core_of(ncclComm_t comm, std::string_view function);
+// Only whether the handle itself is one.
+Status check_handle(const ncclComm* comm, std::string_view function);
+
+}  // namespace railccl

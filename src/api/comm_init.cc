@@ -1,0 +1,197 @@
+#include "src/api/comm_init.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "src/api/comm_handle.h"
+#include "src/api/export.h"
+#include "src/api/group.h"
+#include "src/api/last_error.h"
+#include "src/base/setting.h"
+#include "src/core/runtime.h"
+
+namespace railccl {
+namespace {
+
+Status start(ncclComm& comm, const CommRequest& request) {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  RAILCCL_ASSIGN(std::vector<UniqueIdBytes> ids, request.ids());
+  const CommStart begin{.ids = std::move(ids),
+                        .rank = request.rank,
+                        .ranks = request.ranks,
+                        .options = request.options,
+                        .engine = runtime->engine(),
+                        .name = comm.name};
+  auto core = start_communicator(begin, comm.give_up);
+  if (!core) return core.error();
+  comm.core = std::move(*core);
+  return Status::ok();
+}
+
+Status check_request(const ncclComm_t* comm, const CommRequest& request) {
+  if (comm == nullptr) {
+    return error(Code::kInvalidArgument, "argument comm of {} is NULL", request.function);
+  }
+  if (request.ranks < 1) {
+    return error(Code::kInvalidArgument, "argument nranks of {} is {}, it must be at least 1",
+                 request.function, request.ranks);
+  }
+  if (request.rank < 0 || request.rank >= request.ranks) {
+    return error(Code::kInvalidArgument,
+                 "argument rank of {} is {}, with {} ranks it must be 0 to {}", request.function,
+                 request.rank, request.ranks, request.ranks - 1);
+  }
+  return Status::ok();
+}
+
+void finish_start(ncclComm& comm, const Status& status) {
+  comm.start_status = status;
+  comm.started.store(true, std::memory_order_release);
+}
+
+}  // namespace
+
+BootstrapOptions bootstrap_options() {
+  const auto runtime = Runtime::get();
+  return runtime ? (*runtime)->comm_options().bootstrap : BootstrapOptions{};
+}
+
+Status create_comm(ncclComm_t* comm, CommRequest request) {
+  RAILCCL_TRY(check_request(comm, request));
+  *comm = nullptr;
+  auto made = std::make_unique<ncclComm>();
+  made->rank = request.rank;
+  made->ranks = request.ranks;
+  made->device = request.device;
+  made->blocking = request.config.blocking;
+  made->options = request.options;
+  made->name = request.config.comm_name.empty() ? std::string("comm") : request.config.comm_name;
+  ncclComm* const raw = made.release();
+  *comm = raw;
+  if (!raw->blocking) {
+    raw->starter = std::thread([raw, request = std::move(request)] {
+      const Status status = start(*raw, request);
+      if (!status) static_cast<void>(report(status));
+      finish_start(*raw, status);
+    });
+    return Status::ok();
+  }
+  return enqueue_start([raw, comm, request = std::move(request)] {
+    const Status status = start(*raw, request);
+    finish_start(*raw, status);
+    if (status) return status;
+    // Nobody can have used it: the call that makes it fails.
+    *comm = nullptr;
+    delete raw;
+    return status;
+  });
+}
+
+namespace {
+
+UniqueIdBytes bytes_of(const ncclUniqueId& id) {
+  UniqueIdBytes bytes;
+  static_assert(sizeof id == sizeof bytes);
+  std::memcpy(bytes.data(), id.internal, sizeof bytes);
+  return bytes;
+}
+
+Status get_unique_id(ncclUniqueId* id) {
+  if (id == nullptr) {
+    return error(Code::kInvalidArgument, "argument uniqueId of ncclGetUniqueId is NULL");
+  }
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  RAILCCL_ASSIGN(const UniqueIdBytes bytes,
+                 create_unique_id(runtime->comm_options().bootstrap,
+                                  runtime->settings().get_text(Setting::kCommId)));
+  std::memcpy(id->internal, bytes.data(), bytes.size());
+  return Status::ok();
+}
+
+Status init_ranks(ncclComm_t* comm, int ranks, std::vector<UniqueIdBytes> ids, int rank,
+                  const ncclConfig_t* config, std::string_view function, int device = 0) {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  CommRequest request{.function = std::string(function),
+                      .ids = [ids] { return Result<std::vector<UniqueIdBytes>>(ids); },
+                      .rank = rank,
+                      .ranks = ranks,
+                      .device = device,
+                      .config = {},
+                      .options = runtime->comm_options()};
+  RAILCCL_ASSIGN(request.config, parse_config(config, function));
+  if (config == nullptr && runtime->settings().is_set(Setting::kCommBlocking)) {
+    request.config.blocking = runtime->settings().get_bool(Setting::kCommBlocking);
+  }
+  return create_comm(comm, std::move(request));
+}
+
+Status init_all(ncclComm_t* comms, int count) {
+  if (comms == nullptr) {
+    return error(Code::kInvalidArgument, "argument comm of ncclCommInitAll is NULL");
+  }
+  if (count < 1) {
+    return error(Code::kInvalidArgument, "argument ndev of ncclCommInitAll is {}", count);
+  }
+  ncclUniqueId id;
+  RAILCCL_TRY(get_unique_id(&id));
+  pncclGroupStart();
+  for (int rank = 0; rank < count; ++rank) {
+    const Status status =
+        init_ranks(&comms[rank], count, {bytes_of(id)}, rank, nullptr, "ncclCommInitAll", rank);
+    if (!status) fail_group(status);
+  }
+  return end_group();
+}
+
+ncclResult_t answer(const Status& status, const ncclComm_t* comm) {
+  if (!status) {
+    fail_group(status);
+    return report(status);
+  }
+  if (!in_group() && comm != nullptr && *comm != nullptr && !(*comm)->blocking)
+    return ncclInProgress;
+  return ncclSuccess;
+}
+
+}  // namespace
+}  // namespace railccl
+
+using railccl::answer;
+
+RAILCCL_API(ncclResult_t, GetUniqueId, (ncclUniqueId * uniqueId)) {
+  return railccl::report(railccl::get_unique_id(uniqueId));
+}
+
+RAILCCL_API(ncclResult_t, CommInitRank,
+            (ncclComm_t * comm, int nranks, ncclUniqueId commId, int rank)) {
+  return answer(railccl::init_ranks(comm, nranks, {railccl::bytes_of(commId)}, rank, nullptr,
+                                    "ncclCommInitRank"),
+                comm);
+}
+
+RAILCCL_API(ncclResult_t, CommInitRankConfig,
+            (ncclComm_t * comm, int nranks, ncclUniqueId commId, int rank, ncclConfig_t* config)) {
+  return answer(railccl::init_ranks(comm, nranks, {railccl::bytes_of(commId)}, rank, config,
+                                    "ncclCommInitRankConfig"),
+                comm);
+}
+
+RAILCCL_API(ncclResult_t, CommInitRankScalable,
+            (ncclComm_t * newcomm, int nranks, int myrank, int nId, ncclUniqueId* commIds,
+             ncclConfig_t* config)) {
+  constexpr std::string_view kFunction = "ncclCommInitRankScalable";
+  if (nId < 1 || nId > nranks || commIds == nullptr) {
+    return railccl::report(railccl::error(railccl::Code::kInvalidArgument,
+                                          "arguments nId and commIds of {}: {} ids for {} ranks",
+                                          kFunction, commIds == nullptr ? 0 : nId, nranks));
+  }
+  std::vector<railccl::UniqueIdBytes> ids;
+  for (int i = 0; i < nId; ++i) ids.push_back(railccl::bytes_of(commIds[i]));
+  return answer(railccl::init_ranks(newcomm, nranks, std::move(ids), myrank, config, kFunction),
+                newcomm);
+}
+
+RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* /*devlist*/)) {
+  return railccl::report(railccl::init_all(comm, ndev));
+}

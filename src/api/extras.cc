@@ -1,0 +1,199 @@
+// What RailCCL has beyond the NCCL API (include/railccl/railccl.h), but for streams.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "include/railccl/railccl.h"
+#include "src/api/comm_handle.h"
+#include "src/api/comm_init.h"
+#include "src/api/export.h"
+#include "src/api/last_error.h"
+#include "src/api/text_out.h"
+#include "src/base/trace_dump.h"
+#include "src/core/explain.h"
+#include "src/core/launch_env.h"
+#include "src/core/runtime.h"
+
+namespace railccl {
+namespace {
+
+// Over all peers of one local rail.
+struct RailTotals {
+  LinkRailStats sum;
+  RailState worst = RailState::kUp;
+  double rate = 0;
+  double latency_us = 0;
+};
+
+void add(RailTotals& totals, const LinkRailStats& stats) {
+  totals.sum.bytes_sent += stats.bytes_sent;
+  totals.sum.bytes_received += stats.bytes_received;
+  totals.sum.replayed_bytes += stats.replayed_bytes;
+  totals.sum.failures += stats.failures;
+  totals.sum.recoveries += stats.recoveries;
+  totals.sum.stall_ns_max = std::max(totals.sum.stall_ns_max, stats.stall_ns_max);
+  totals.sum.slow = totals.sum.slow || stats.slow;
+  totals.rate = std::max(totals.rate, stats.bytes_per_second);
+  totals.latency_us = std::max(totals.latency_us, stats.latency_us);
+  if (stats.state == RailState::kDown || totals.worst == RailState::kUp) totals.worst = stats.state;
+}
+
+railcclRailStats_t describe(const RailInfo& info, const RailTotals& totals, uint64_t all_sent) {
+  railcclRailStats_t stats{};
+  info.name.copy(stats.name, sizeof stats.name - 1);
+  transport_name(info.transport).copy(stats.transport, sizeof stats.transport - 1);
+  stats.state = static_cast<railcclRailState_t>(totals.worst);
+  stats.slow = totals.sum.slow;
+  stats.bytes_sent = totals.sum.bytes_sent;
+  stats.bytes_received = totals.sum.bytes_received;
+  stats.replayed_bytes = totals.sum.replayed_bytes;
+  if (all_sent > 0) {
+    stats.share = static_cast<double>(stats.bytes_sent) / static_cast<double>(all_sent);
+  }
+  stats.bytes_per_second = totals.rate;
+  stats.latency_us = totals.latency_us;
+  stats.stall_ms_max = static_cast<double>(totals.sum.stall_ns_max) / 1e6;
+  stats.failures = totals.sum.failures;
+  stats.recoveries = totals.sum.recoveries;
+  return stats;
+}
+
+Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int* count) {
+  constexpr std::string_view kFunction = "railcclCommRailStats";
+  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  if (count == nullptr)
+    return error(Code::kInvalidArgument, "argument count of {} is NULL", kFunction);
+  if (stats == nullptr && capacity > 0) {
+    return error(Code::kInvalidArgument, "argument stats of {} is NULL", kFunction);
+  }
+  std::map<int, RailTotals> by_rail;
+  uint64_t all_sent = 0;
+  for (const Peers::RailReport& report : core->rail_reports()) {
+    add(by_rail[report.local_rail], report.stats);
+    all_sent += report.stats.bytes_sent;
+  }
+  *count = static_cast<int>(by_rail.size());
+  int index = 0;
+  for (const auto& [rail, totals] : by_rail) {
+    if (index == capacity) break;
+    const RailInfo& info = core->parts().engine->rails()[static_cast<size_t>(rail)]->info();
+    stats[index++] = describe(info, totals, all_sent);
+  }
+  return Status::ok();
+}
+
+std::string path_for_rank(std::string path, int rank) {
+  for (size_t at = path.find("%r"); at != std::string::npos; at = path.find("%r", at)) {
+    path.replace(at, 2, std::to_string(rank));
+  }
+  return path;
+}
+
+Status dump(ncclComm_t comm, const char* path) {
+  constexpr std::string_view kFunction = "railcclCommDumpTrace";
+  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  if (path == nullptr || *path == 0) {
+    return error(Code::kInvalidArgument, "argument path of {} is empty", kFunction);
+  }
+  return dump_trace(path_for_rank(path, core->rank()), 0);
+}
+
+Result<Call> call_of(const railcclCall_t& asked, int ranks) {
+  const bool known = asked.collective >= railcclAllReduce && asked.collective <= railcclScatter &&
+                     static_cast<int>(asked.datatype) >= 0 && asked.datatype < ncclNumTypes &&
+                     asked.op >= ncclSum && asked.op <= ncclAvg && asked.root >= 0 &&
+                     asked.root < ranks && asked.count > 0;
+  if (!known) {
+    return error(
+        Code::kInvalidArgument,
+        "argument call of railcclExplain names no collective with a schedule, type, operator, "
+        "root or count that exists");
+  }
+  return Call{.collective = static_cast<Collective>(asked.collective),
+              .type = static_cast<DataType>(asked.datatype),
+              .op = static_cast<ReduceOp>(asked.op),
+              .root = asked.root,
+              .count = asked.count};
+}
+
+Status explain(ncclComm_t comm, const railcclCall_t* asked, railcclFormat_t format, char* text,
+               size_t capacity, size_t* length) {
+  constexpr std::string_view kFunction = "railcclExplain";
+  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  nlohmann::json explanation;
+  if (asked == nullptr) {
+    RAILCCL_ASSIGN(explanation, explain_all(*core));
+  } else {
+    RAILCCL_ASSIGN(const Call call, call_of(*asked, core->ranks()));
+    RAILCCL_ASSIGN(explanation, explain_call(*core, call));
+  }
+  return give_text(format == railcclJson ? explanation.dump(2) : explanation_as_text(explanation),
+                   text, capacity, length, kFunction);
+}
+
+nlohmann::json information() {
+  nlohmann::json info = {{"railccl", railcclVersion()},
+                         {"nccl_api", NCCL_VERSION_CODE},
+                         {"compiler", __VERSION__},
+                         {"transports", {"tcp"}},
+                         {"cuda", false},
+                         {"rails", nlohmann::json::array()}};
+  const auto runtime = Runtime::get();
+  if (!runtime) {
+    info["error"] = runtime.error().message();
+    return info;
+  }
+  for (const Rail* rail : (*runtime)->engine()->rails()) {
+    info["rails"].push_back({{"name", rail->info().name},
+                             {"transport", transport_name(rail->info().transport)},
+                             {"address", rail->info().address},
+                             {"megabits_per_second", rail->info().bytes_per_second / 125000}});
+  }
+  return info;
+}
+
+std::string information_as_text(const nlohmann::json& info) {
+  std::string text = fmt::format(
+      "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: tcp\nCUDA: no\nrails:\n",
+      info["railccl"].get<std::string>(), info["nccl_api"].get<int>(),
+      info["compiler"].get<std::string>());
+  for (const auto& rail : info["rails"]) {
+    text += fmt::format("  {} {} {} {} Mbit/s\n", rail["transport"].get<std::string>(),
+                        rail["name"].get<std::string>(), rail["address"].get<std::string>(),
+                        rail["megabits_per_second"].get<uint64_t>());
+  }
+  if (info.contains("error")) text += fmt::format("error: {}\n", info["error"].get<std::string>());
+  return text;
+}
+
+}  // namespace
+}  // namespace railccl
+
+extern "C" RAILCCL_EXPORTED const char* railcclVersion(void) { return RAILCCL_VERSION; }
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommRailStats(ncclComm_t comm,
+                                                              railcclRailStats_t* stats,
+                                                              int capacity, int* count) {
+  return railccl::report(railccl::rail_stats(comm, stats, capacity, count));
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommDumpTrace(ncclComm_t comm, const char* path) {
+  return railccl::report(railccl::dump(comm, path));
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclExplain(ncclComm_t comm, const railcclCall_t* call,
+                                                        railcclFormat_t format, char* text,
+                                                        size_t capacity, size_t* length) {
+  return railccl::report(railccl::explain(comm, call, format, text, capacity, length));
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclInfo(railcclFormat_t format, char* text,
+                                                     size_t capacity, size_t* length) {
+  const nlohmann::json info = railccl::information();
+  const std::string value =
+      format == railcclJson ? info.dump(2) : railccl::information_as_text(info);
+  return railccl::report(railccl::give_text(value, text, capacity, length, "railcclInfo"));
+}

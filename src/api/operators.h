@@ -1,0 +1,15 @@
+// Reduction operators of the C API: the built-in ones and those of ncclRedOpCreatePreMulSum. Any
+// thread.
+#pragma once
+
+#include <string_view>
+
+#include "src/api/comm_handle.h"
+#include "src/core/call.h"
+
+namespace railccl {
+
+// Sets call.op (and scalar); call.type is set already. Errors name the argument.
+Status resolve_operator(ncclComm& comm, ncclRedOp_t op, std::string_view function, Call& call);
+
+}  // namespace railccl

@@ -1,0 +1,89 @@
+#include "src/api/stream.h"
+
+#include "src/api/export.h"
+#include "src/api/last_error.h"
+#include "src/core/runtime.h"
+
+namespace railccl {
+
+Result<HostStream*> HostStream::from(cudaStream_t stream, std::string_view function) {
+  if (stream == nullptr) return nullptr;
+  auto* host = reinterpret_cast<HostStream*>(stream);
+  if (host->magic_ != kMagic) {
+    return error(
+        Code::kInvalidUsage,
+        "argument stream of {} is not a stream of railcclStreamCreate; a host communicator "
+        "takes those, or NULL",
+        function);
+  }
+  return host;
+}
+
+void HostStream::append(const std::shared_ptr<Operation>& operation) {
+  collect();
+  if (!operations_.empty() && operations_.back() != operation) {
+    operation->after.push_back(operations_.back());
+  }
+  operations_.push_back(operation);
+}
+
+void HostStream::collect() {
+  while (!operations_.empty() && operations_.front()->completion.done()) {
+    if (first_error_.is_ok()) first_error_ = operations_.front()->completion.status();
+    operations_.pop_front();
+  }
+}
+
+Status HostStream::synchronize() {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  collect();
+  while (!operations_.empty()) {
+    runtime->engine()->wait(operations_.front()->completion, runtime->comm_options().spin_ns);
+    collect();
+  }
+  return first_error_;
+}
+
+Status HostStream::query() {
+  collect();
+  if (operations_.empty()) return first_error_;
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  runtime->engine()->drive_briefly();
+  collect();
+  return operations_.empty() ? first_error_ : Status(Code::kBackPressure, "still running");
+}
+
+}  // namespace railccl
+
+using railccl::HostStream;
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamCreate(railcclStream_t* stream) {
+  if (stream == nullptr) {
+    return railccl::report(railccl::error(railccl::Code::kInvalidArgument,
+                                          "argument stream of railcclStreamCreate is NULL"));
+  }
+  *stream = reinterpret_cast<railcclStream_t>(new HostStream);
+  return ncclSuccess;
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamSynchronize(railcclStream_t stream) {
+  const auto host = HostStream::from(stream, "railcclStreamSynchronize");
+  if (!host) return railccl::report(host.error());
+  return *host == nullptr ? ncclSuccess : railccl::report((*host)->synchronize());
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamQuery(railcclStream_t stream) {
+  const auto host = HostStream::from(stream, "railcclStreamQuery");
+  if (!host) return railccl::report(host.error());
+  if (*host == nullptr) return ncclSuccess;
+  const railccl::Status status = (*host)->query();
+  return status.code() == railccl::Code::kBackPressure ? ncclInProgress : railccl::report(status);
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamDestroy(railcclStream_t stream) {
+  const auto host = HostStream::from(stream, "railcclStreamDestroy");
+  if (!host) return railccl::report(host.error());
+  if (*host == nullptr) return ncclSuccess;
+  const std::unique_ptr<HostStream> owned(*host);
+  return railccl::report(owned->synchronize());
+}

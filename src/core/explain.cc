@@ -1,0 +1,156 @@
+#include "src/core/explain.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace railccl {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<Collective, 8> kExplained = {
+    Collective::kAllReduce, Collective::kAllGather,     Collective::kBroadcast,
+    Collective::kReduce,    Collective::kReduceScatter, Collective::kAllToAll,
+    Collective::kGather,    Collective::kScatter};
+constexpr std::array<uint64_t, 8> kSizes = {8,       1024,      16384,     65536,
+                                            1 << 20, 16u << 20, 64u << 20, 256u << 20};
+
+json describe_candidate(const Candidate& candidate, const Call& call) {
+  json entry = {{"algorithm", candidate.algorithm->name}};
+  if (!candidate.unsuitable.empty()) {
+    entry["left_out"] = candidate.unsuitable;
+    return entry;
+  }
+  entry["predicted_us"] = candidate.seconds * 1e6;
+  entry["piece_bytes"] = candidate.piece * call.element();
+  return entry;
+}
+
+json rails_of(const Communicator& communicator) {
+  json rails = json::array();
+  for (const auto& rail : communicator.parts().engine->rails()) {
+    const RailInfo& info = rail->info();
+    rails.push_back({{"name", info.name},
+                     {"transport", transport_name(info.transport)},
+                     {"address", info.address},
+                     {"megabits_per_second", info.bytes_per_second / 125000},
+                     {"numa_node", info.numa_node},
+                     {"pci", info.pci_address},
+                     {"adapter", info.adapter}});
+  }
+  return rails;
+}
+
+json nodes_of(const Communicator& communicator) {
+  json nodes = json::array();
+  const Layout& layout = *communicator.parts().layout;
+  for (const auto& ranks : layout.ranks_of) {
+    const NodeInfo& first = communicator.parts().nodes[static_cast<size_t>(ranks[0])];
+    nodes.push_back({{"host", first.host}, {"ranks", ranks}, {"rails", first.rails.size()}});
+  }
+  return nodes;
+}
+
+std::string why(const json& chosen, const json& considered) {
+  for (const json& other : considered) {
+    if (other.contains("left_out") || other["algorithm"] == chosen["algorithm"]) continue;
+    const double ratio = other["predicted_us"].get<double>() / chosen["predicted_us"].get<double>();
+    return fmt::format("predicted {:.1f} us; {} would take {:.2f} times as long",
+                       chosen["predicted_us"].get<double>(), other["algorithm"].get<std::string>(),
+                       ratio);
+  }
+  return "the only one that can run it";
+}
+
+std::string text_of_call(const json& call) {
+  std::string text =
+      fmt::format("{}: {} in pieces of {} bytes, {} channels, {} pieces under way ({})\n",
+                  call["call"].get<std::string>(), call["chosen"]["algorithm"].get<std::string>(),
+                  call["chosen"]["piece_bytes"].get<uint64_t>(), call["channels"].get<int>(),
+                  call["depth"].get<int>(), call["why"].get<std::string>());
+  for (const json& other : call["considered"]) {
+    if (other["algorithm"] == call["chosen"]["algorithm"]) continue;
+    text +=
+        fmt::format("  not {}: {}\n", other["algorithm"].get<std::string>(),
+                    other.contains("left_out")
+                        ? other["left_out"].get<std::string>()
+                        : fmt::format("predicted {:.1f} us", other["predicted_us"].get<double>()));
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<json> explain_call(const Communicator& communicator, const Call& call) {
+  if (communicator.uses_small(call)) {
+    return json{{"call", to_string(call.fingerprint())},
+                {"chosen", {{"algorithm", "small"}, {"piece_bytes", call.count * call.element()}}},
+                {"channels", 1},
+                {"depth", 1},
+                {"considered", json::array()},
+                {"why", "one node and a payload that fits the shared cache lines"}};
+  }
+  RAILCCL_ASSIGN(const Decision decision, communicator.explain(call));
+  json considered = json::array();
+  for (const Candidate& candidate : decision.considered) {
+    considered.push_back(describe_candidate(candidate, call));
+  }
+  const json chosen = describe_candidate(decision.chosen, call);
+  return json{{"call", to_string(call.fingerprint())},
+              {"chosen", chosen},
+              {"channels", decision.channels},
+              {"depth", decision.depth},
+              {"considered", considered},
+              {"why", why(chosen, considered)}};
+}
+
+Result<json> explain_all(const Communicator& communicator) {
+  json all = {{"rank", communicator.rank()},
+              {"ranks", communicator.ranks()},
+              {"rails", rails_of(communicator)},
+              {"nodes", nodes_of(communicator)},
+              {"gpudirect", "none: host memory"},
+              {"node_memory", communicator.parts().direct
+                                  ? "direct: ranks of a node load and store each other's buffers"
+                                  : "staged: through shared scratch"},
+              {"choices", json::array()}};
+  for (const Collective collective : kExplained) {
+    for (const uint64_t bytes : kSizes) {
+      Call call{.collective = collective, .type = DataType::kFloat32, .count = bytes / 4};
+      RAILCCL_ASSIGN(json one, explain_call(communicator, call));
+      one["bytes"] = bytes;
+      all["choices"].push_back(std::move(one));
+    }
+  }
+  return all;
+}
+
+std::string explanation_as_text(const json& explanation) {
+  if (!explanation.contains("choices")) return text_of_call(explanation);
+  std::string text = fmt::format("rank {} of {}\nrails of this rank:\n",
+                                 explanation["rank"].get<int>(), explanation["ranks"].get<int>());
+  for (const json& rail : explanation["rails"]) {
+    text += fmt::format("  {} {} {} {} Mbit/s\n", rail["transport"].get<std::string>(),
+                        rail["name"].get<std::string>(), rail["address"].get<std::string>(),
+                        rail["megabits_per_second"].get<uint64_t>());
+  }
+  text += fmt::format("GPUDirect: {}\nmemory inside a node: {}\nnodes:\n",
+                      explanation["gpudirect"].get<std::string>(),
+                      explanation["node_memory"].get<std::string>());
+  for (const json& node : explanation["nodes"]) {
+    text += fmt::format("  {}: ranks {}, {} rails\n", node["host"].get<std::string>(),
+                        node["ranks"].dump(), node["rails"].get<size_t>());
+  }
+  text += fmt::format("{:>14} {:>12}  {:<14} {}\n", "collective", "bytes", "algorithm", "why");
+  for (const json& choice : explanation["choices"]) {
+    const auto call = choice["call"].get<std::string>();
+    text += fmt::format("{:>14} {:>12}  {:<14} {}\n", call.substr(0, call.find('(')),
+                        choice["bytes"].get<uint64_t>(),
+                        choice["chosen"]["algorithm"].get<std::string>(),
+                        choice["why"].get<std::string>());
+  }
+  return text;
+}
+
+}  // namespace railccl
