@@ -17,11 +17,11 @@ nlohmann::json settings_as_json(const Settings& settings) {
     const SettingValue& value = settings.value(spec.key);
     const bool secret = spec.key == Setting::kJobSecret && !value.text.empty();
     nlohmann::json entry = {{"name", "RAILCCL_" + std::string(spec.name)},
-                            {"default", spec.default_text},
+                            {"default", spec.fallback},
                             {"value", secret ? "(set)" : value.text},
                             {"origin", value.origin},
                             {"help", spec.help}};
-    if (!spec.alias.empty()) entry["nccl_alias"] = "NCCL_" + std::string(spec.alias);
+    if (spec.nccl == NcclName::kShared) entry["nccl_alias"] = "NCCL_" + std::string(spec.name);
     all.push_back(std::move(entry));
   }
   return all;
