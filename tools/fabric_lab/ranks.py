@@ -1,0 +1,105 @@
+"""The ranks of a run: one process each, output prefixed, events carried out in time, exit code the worst."""
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from fabric_lab import process
+
+_GRACE_SECONDS = 5
+
+
+class Ranks:
+    """`fabric` gives command(node, command), master_address(), environment() and apply(event)."""
+
+    def __init__(self, fabric, nodes, ranks_per_node, port):
+        self._fabric = fabric
+        self._ranks_per_node = ranks_per_node
+        self._world = nodes * ranks_per_node
+        self._port = port
+        self._processes = []
+        self._readers = []
+        self._print_lock = threading.Lock()
+
+    def _environment(self, rank):
+        environment = dict(os.environ)
+        environment.update(self._fabric.environment() | {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(self._world),
+            "LOCAL_RANK": str(rank % self._ranks_per_node),
+            "LOCAL_WORLD_SIZE": str(self._ranks_per_node),
+            "GROUP_RANK": str(rank // self._ranks_per_node),
+            "MASTER_ADDR": self._fabric.master_address(),
+            "MASTER_PORT": str(self._port),
+            "PYTHONUNBUFFERED": "1",
+        })
+        # What the caller chose for rails counts.
+        environment.update({name: value for name, value in os.environ.items()
+                            if name.startswith("RAILCCL_") or name == "GLOO_SOCKET_IFNAME"})
+        return environment
+
+    def start(self, command):
+        for rank in range(self._world):
+            started = process.start(
+                self._fabric.command(rank // self._ranks_per_node, command),
+                env=self._environment(rank), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT)
+            self._processes.append(started)
+            reader = threading.Thread(target=self._copy_output, args=(rank, started), daemon=True)
+            reader.start()
+            self._readers.append(reader)
+
+    def _copy_output(self, rank, started):
+        for line in started.stdout:
+            with self._print_lock:
+                sys.stdout.buffer.write(f"[{rank}] ".encode() + line.rstrip(b"\n") + b"\n")
+                sys.stdout.buffer.flush()
+
+    def say(self, text):
+        with self._print_lock:
+            print(f"[lab] {text}", flush=True)
+
+    def _running(self):
+        return any(started.poll() is None for started in self._processes)
+
+    def run(self, events):
+        """Waits for all ranks, carrying out the events; returns the worst exit code."""
+        began = time.monotonic()
+        pending = sorted(events)
+        while self._running():
+            now = time.monotonic() - began
+            while pending and pending[0].at <= now:
+                self._carry_out(pending.pop(0))
+            rest = pending[0].at - now if pending else 1.0
+            time.sleep(min(max(rest, 0.001), 0.02))
+        for reader in self._readers:
+            reader.join(_GRACE_SECONDS)
+        return max(self._exit_code(started.returncode) for started in self._processes)
+
+    def _carry_out(self, event):
+        if event.action == "kill":
+            self.say(f"{event.at:.1f} s: kill rank {event.value}")
+            self._processes[int(event.value)].send_signal(signal.SIGKILL)
+            return
+        detail = f" {event.value}" if event.value else ""
+        self.say(f"{event.at:.1f} s: {event.action}{detail} rail {event.rail} of node {event.node}")
+        self._fabric.apply(event)
+
+    @staticmethod
+    def _exit_code(code):
+        return 128 - code if code < 0 else code
+
+    def stop(self):
+        """Ends what still runs: SIGTERM, then SIGKILL."""
+        for started in self._processes:
+            if started.poll() is None:
+                started.terminate()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for started in self._processes:
+            try:
+                started.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
