@@ -26,6 +26,8 @@
 #include "src/base/clock.h"
 #include "src/base/status.h"
 #include "transport/rail.h"
+#include "transport/rail_health.h"
+#include "transport/striping.h"
 
 namespace railccl {
 
@@ -53,10 +55,6 @@ struct LinkPut {
   uint64_t target_offset = 0;
   uint64_t tag = 0;  // the peer's on_notification
 };
-
-// Where a rail stands towards one peer (design: docs/failover.md).
-enum class RailState : uint8_t { kUp, kSuspect, kDown, kProbing, kRejoining };
-std::string_view rail_state_name(RailState state);
 
 struct LinkRailStats {
   RailState state = RailState::kDown;
@@ -87,8 +85,6 @@ class LinkSink {
   virtual void send_on_control_path(int peer, std::span<const std::byte> bytes) = 0;
 };
 
-enum class Striping : uint8_t { kMeasured, kEqual };
-
 struct LinkOptions {
   int self = 0;  // ranks, for messages
   int peer = 0;
@@ -96,8 +92,10 @@ struct LinkOptions {
   uint64_t chunk_bytes = 0;          // 0: chosen by rate
   uint64_t small_put_bytes = 65536;  // below: one rail
   uint32_t message_ring_bytes = 131072;
-  TimeNs rail_timeout_ns = 2 * kSecond;   // suspect -> down without a sign of life
-  TimeNs link_timeout_ns = 30 * kSecond;  // no rail left
+  TimeNs rail_timeout_ns = 2 * kSecond;        // suspect -> down without a sign of life
+  TimeNs link_timeout_ns = 30 * kSecond;       // no rail left
+  TimeNs probe_pause_ns = 100 * kMillisecond;  // before a rail that is down is tried again; doubles
+  TimeNs probe_pause_max_ns = 5 * kSecond;
   // Which local rail talks to which rail of the peer; each pair is one endpoint, index = position
   // here.
   struct Pair {

@@ -62,10 +62,11 @@ struct RailInfo {
   uint64_t bytes_per_second = 0;  // speed of the port; 0: unknown
   TimeNs latency_ns = 0;          // one way, a first guess
   int numa_node = -1;
-  std::string pci_address;    // "0000:41:00.0"; empty: none
-  std::string adapter;        // rails with the same non-empty adapter share its limit
-  std::string address;        // printable: "10.0.0.1", a GID
-  uint32_t memory_kinds = 0;  // bits of MemoryKind
+  std::string pci_address;                // "0000:41:00.0"; empty: none
+  std::string adapter;                    // rails with the same non-empty adapter share its limit
+  uint64_t adapter_bytes_per_second = 0;  // that limit; 0: unknown
+  std::string address;                    // printable: "10.0.0.1", a GID
+  uint32_t memory_kinds = 0;              // bits of MemoryKind
   size_t max_put_bytes = 0;
 };
 

@@ -1,0 +1,387 @@
+#include "transport/link_failover.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/log.h"
+
+namespace railccl {
+namespace {
+
+constexpr uint32_t kProbesToPass = 3;
+constexpr size_t kVerdictPartBytes = 8192;
+// A rail that was up for so many pauses has not flapped: the pause begins anew.
+constexpr TimeNs kHealthyPauses = 10;
+constexpr TimeNs kProbingTimeouts = 4;  // of the rail timeout
+
+TimeNs tell_pause(const LinkOptions& options) {
+  return std::clamp(options.rail_timeout_ns / 20, kMillisecond, 100 * kMillisecond);
+}
+
+}  // namespace
+
+LinkFailover::LinkFailover(const LinkOptions& options, const Parts& parts)
+    : options_(options), parts_(parts), recovery_(parts.pairs.size()) {
+  for (Recovery& recovery : recovery_) recovery.pause = options.probe_pause_ns;
+}
+
+void LinkFailover::log(const LinkPair& pair, std::string_view what) const {
+  RAILCCL_INFO(Subsys::kNet, "rank {} to rank {}: {}, epoch {}: {}", options_.self, options_.peer,
+               pair.describe(), pair.epoch(), what);
+}
+
+void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, TimeNs now) {
+  const RailState before = pair.state();
+  const HealthStep step = pair.on_health(event, now);
+  if (step.probe) send_probe(pair, 0, now);
+  if (before != pair.state()) {
+    for (LinkPair& each : parts_.pairs) each.reset_posted();
+    parts_.out.acknowledge_again();
+  }
+  if (!step.stop) return;
+  pair.note_failure(why);
+  log(pair, "down");
+  pair.close();
+  Recovery& recovery = recovery_[static_cast<size_t>(pair.index())];
+  // A rail that did not stay up for long is held back longer than the last time.
+  const bool flapped =
+      pair.up_since() != 0 && now - pair.up_since() < kHealthyPauses * recovery.pause;
+  recovery.pause = before == RailState::kProbing || flapped
+                       ? std::min(recovery.pause * 2, options_.probe_pause_max_ns)
+                       : options_.probe_pause_ns;
+  recovery.settled = recovery.messages_fenced = false;
+  recovery.peer_arrived.reset();
+  recovery.verdict.clear();
+  recovery.tell_at = now;
+  recovery.tell_pause = tell_pause(options_);
+  recovery.probe_due = false;
+  if (!pair.has_endpoint()) recovery.answer_due = pair.epoch();
+}
+
+void LinkFailover::fail(LinkPair& pair, const Status& status, TimeNs now) {
+  apply(pair, HealthEvent::kFailure, status, now);
+}
+
+void LinkFailover::on_connected(LinkPair& pair, TimeNs now) {
+  pair.on_connected(now);
+  if (!pair.connected()) return;
+  if (pair.epoch() == 0) {
+    apply(pair, HealthEvent::kProven, Status::ok(), now);
+    return;
+  }
+  Recovery& recovery = recovery_[static_cast<size_t>(pair.index())];
+  recovery.probes_back = 0;
+  recovery.probe_due = true;
+}
+
+void LinkFailover::on_closed(LinkPair& pair, TimeNs now) {
+  pair.on_closed();
+  // An endpoint that ends by itself has failed.
+  fail(pair, error(Code::kRailFailed, "the endpoint was closed"), now);
+  recovery(pair).answer_due = pair.epoch();
+}
+
+void LinkFailover::on_port_up(int local_rail, TimeNs now) {
+  for (LinkPair& pair : parts_.pairs) {
+    if (pair.local_rail() != local_rail) continue;
+    Recovery& mine = recovery(pair);
+    mine.reconnect_at = std::min(mine.reconnect_at, now + options_.probe_pause_ns);
+  }
+}
+
+void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
+  peer_alive_at_ = now;
+  apply(pair, HealthEvent::kAlive, Status::ok(), now);
+}
+
+void LinkFailover::on_echo(LinkPair& pair, uint32_t number, TimeNs now) {
+  Recovery& mine = recovery(pair);
+  if (pair.state() != RailState::kProbing || number != mine.probes_back + 1) return;
+  mine.probes_back = number;
+  if (number < kProbesToPass) {
+    mine.probe_due = true;
+    return;
+  }
+  apply(pair, HealthEvent::kProbesPassed, Status::ok(), now);
+  log(pair, "back");
+}
+
+void LinkFailover::send_probe(LinkPair& pair, uint32_t number, TimeNs now) {
+  const wire::NoteHeader header = pair.header(wire::NoteKind::kProbe, number);
+  // Back-pressure means that puts are in flight, whose completion serves as well as the probe's.
+  (void)pair.post_note(encode(header), now).is_ok();
+}
+
+// --- What the peer says ------------------------------------------------------------------------
+
+void LinkFailover::on_rail_down(const wire::PairEpoch& rail, TimeNs now) {
+  LinkPair& pair = parts_.pairs[rail.pair];
+  Recovery& mine = recovery(pair);
+  const auto ahead = static_cast<int16_t>(rail.epoch - pair.epoch());
+  if (ahead < 0) {
+    mine.answer_due = rail.epoch;
+    return;
+  }
+  if (ahead == 0) {
+    if (pair.state() != RailState::kDown) {
+      fail(pair, error(Code::kRailFailed, "rank {} says that the rail is down", options_.peer),
+           now);
+    }
+    if (pair.closed()) mine.answer_due = rail.epoch;
+    return;
+  }
+  // The peer opened an epoch and lost it before this side heard of it: there is nothing to fence.
+  if (pair.state() != RailState::kDown || !mine.settled) return;
+  pair.skip_to_epoch(rail.epoch);
+  mine.offer.reset();
+  mine.answer_due = rail.epoch;
+}
+
+void LinkFailover::on_fenced(const wire::FencedNote& note) {
+  LinkPair& pair = parts_.pairs[note.rail.pair];
+  Recovery& mine = recovery(pair);
+  if (pair.state() != RailState::kDown || mine.settled || note.rail.epoch != pair.epoch()) return;
+  if (!mine.peer_arrived) mine.peer_arrived = note.messages;
+}
+
+void LinkFailover::on_verdict(wire::VerdictFrame frame, TimeNs now) {
+  LinkPair& pair = parts_.pairs[frame.rail.pair];
+  if (frame.rail.epoch == pair.epoch() && pair.state() != RailState::kDown) {
+    on_rail_down(frame.rail, now);
+  }
+  Recovery& mine = recovery(pair);
+  if (pair.state() != RailState::kDown || mine.settled || frame.rail.epoch != pair.epoch()) return;
+  on_fenced({.rail = frame.rail, .messages = frame.messages});
+  if (verdict_complete(mine)) return;
+  if (!mine.verdict.empty()) {
+    const auto newer = static_cast<int32_t>(frame.number - mine.verdict.front().number);
+    if (newer < 0) return;
+    if (newer > 0) mine.verdict.clear();
+  }
+  const bool known =
+      std::any_of(mine.verdict.begin(), mine.verdict.end(),
+                  [&](const wire::VerdictFrame& part) { return part.part == frame.part; });
+  if (!known && frame.part < frame.parts) mine.verdict.push_back(std::move(frame));
+}
+
+bool LinkFailover::verdict_complete(const Recovery& recovery) const {
+  return !recovery.verdict.empty() && recovery.verdict.size() == recovery.verdict.front().parts;
+}
+
+void LinkFailover::on_offer(const wire::OfferFrame& offer) {
+  if (options_.self < options_.peer) return;
+  recovery_[offer.rail.pair].offer = offer;
+}
+
+void LinkFailover::on_answer(const wire::AnswerFrame& answer, TimeNs now) {
+  LinkPair& pair = parts_.pairs[answer.rail.pair];
+  Recovery& mine = recovery(pair);
+  if (options_.self > options_.peer || pair.state() != RailState::kProbing ||
+      answer.rail.epoch != pair.epoch() || mine.offer) {
+    return;
+  }
+  mine.offer = wire::OfferFrame{.rail = answer.rail, .address = answer.address};
+  if (Status status = pair.connect(answer.address); !status.is_ok()) fail(pair, status, now);
+}
+
+// --- What is due -------------------------------------------------------------------------------
+
+bool LinkFailover::step(TimeNs now) {
+  bool did = step_unacknowledged(now);
+  for (LinkPair& pair : parts_.pairs) did |= step_pair(pair, now);
+  return did;
+}
+
+bool LinkFailover::step_pair(LinkPair& pair, TimeNs now) {
+  Recovery& mine = recovery(pair);
+  bool did = false;
+  if (const Status broken = pair.take_broken(); !broken.is_ok()) {
+    fail(pair, broken, now);
+    did = true;
+  }
+  did |= answer(pair, mine, now);
+  if (pair.state() == RailState::kDown) return step_down(pair, mine, now) || did;
+  return step_health(pair, mine, now) || did;
+}
+
+bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
+  switch (pair.state()) {
+    case RailState::kUp:
+    case RailState::kRejoining:
+      if (now < pair.overdue_at(now)) return false;
+      apply(pair, HealthEvent::kOverdue, Status::ok(), now);
+      log(pair, "suspect");
+      return true;
+    case RailState::kSuspect:
+      if (now >= ping_at_) {
+        ping_at_ = now + options_.rail_timeout_ns / 4;
+        parts_.out.send_on_control_path_only(wire::PingFrame{});
+      }
+      // Silence of a peer that is silent everywhere is no fault of this rail.
+      if (now < pair.silent_at() || peer_alive_at_ <= pair.suspect_since()) return false;
+      apply(pair, HealthEvent::kSilent,
+            error(Code::kRailFailed, "nothing was delivered for {} ms, and rank {} is alive",
+                  options_.rail_timeout_ns / kMillisecond, options_.peer),
+            now);
+      return true;
+    case RailState::kProbing:
+      if (std::exchange(mine.probe_due, false)) {
+        send_probe(pair, mine.probes_back + 1, now);
+        return true;
+      }
+      if (pair.epoch() == 0 || now < mine.probing_until) return false;
+      apply(pair, HealthEvent::kSilent,
+            error(Code::kRailFailed, "{} of {} probes of the new endpoint came back",
+                  mine.probes_back, kProbesToPass),
+            now);
+      return true;
+    case RailState::kDown:
+      break;
+  }
+  return false;
+}
+
+// Everything was completed here, but the peer does not say that it has it: its acknowledgement was
+// lost, or a NIC acknowledged and died. A probe brings a new acknowledgement or shows the fault.
+bool LinkFailover::step_unacknowledged(TimeNs now) {
+  const TimeNs patience = options_.rail_timeout_ns / 2;
+  if (now < unacknowledged_check_at_ || now < patience) return false;
+  unacknowledged_check_at_ = now + patience / 4;
+  const uint32_t carried = parts_.sender.unacknowledged_since(now - patience) |
+                           parts_.messages.unacknowledged_since(now - patience);
+  for (LinkPair& pair : parts_.pairs) {
+    if ((carried >> pair.index() & 1) == 0 || pair.waiting()) continue;
+    apply(pair, HealthEvent::kOverdue, Status::ok(), now);
+  }
+  return carried != 0;
+}
+
+bool LinkFailover::step_down(LinkPair& pair, Recovery& mine, TimeNs now) {
+  if (pair.closed() && pair.has_endpoint()) pair.destroy_endpoint();
+  if (mine.settled) return reconnect(pair, mine, now);
+  bool did = false;
+  if (pair.closed() && mine.peer_arrived && !std::exchange(mine.messages_fenced, true)) {
+    parts_.messages.on_fenced({.pair = static_cast<uint32_t>(pair.index()), .epoch = pair.epoch()},
+                              *mine.peer_arrived);
+    did = true;
+  }
+  if (pair.closed() && verdict_complete(mine)) {
+    settle(pair, mine, now);
+    return true;
+  }
+  if (verdict_complete(mine) || now < mine.tell_at) return did;
+  mine.tell_at = now + mine.tell_pause;
+  mine.tell_pause = std::min(mine.tell_pause * 2, options_.rail_timeout_ns);
+  const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()), .epoch = pair.epoch()};
+  parts_.out.send_note(rail, now);
+  parts_.out.send_on_control_path_only(wire::RailDownFrame{.rail = rail});
+  return true;
+}
+
+void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
+  const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()), .epoch = pair.epoch()};
+  parts_.sender.on_verdict(rail, mine.verdict);
+  mine.settled = true;
+  mine.verdict.clear();
+  mine.reconnect_at = now + mine.pause;
+  log(pair, "fenced on both sides");
+}
+
+bool LinkFailover::answer(LinkPair& pair, Recovery& mine, TimeNs now) {
+  if (!mine.answer_due) return false;
+  if (*mine.answer_due == pair.epoch() && !pair.closed()) return false;
+  const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()),
+                             .epoch = *mine.answer_due};
+  mine.answer_due.reset();
+  wire::VerdictFrame frame{.rail = rail, .number = ++verdicts_};
+  frame.puts = parts_.record.whole_puts().puts;
+  frame.messages = parts_.messages.arrived();
+  std::vector<wire::VerdictFrame> frames(1, frame);
+  size_t bytes = 0;
+  for (wire::LandedPut& landed : parts_.record.landed()) {
+    bytes += landed_bytes(landed);
+    if (bytes > kVerdictPartBytes) {
+      frames.push_back(frame);
+      bytes = landed_bytes(landed);
+    }
+    frames.back().landed.push_back(std::move(landed));
+  }
+  // The message stream may wait for what the failed rail lost: this note lets it go on.
+  parts_.out.send_note(wire::FencedNote{.rail = rail, .messages = frame.messages}, now);
+  for (size_t part = 0; part < frames.size(); ++part) {
+    frames[part].part = static_cast<uint16_t>(part);
+    frames[part].parts = static_cast<uint16_t>(frames.size());
+    parts_.out.send_frame(frames[part], now);
+  }
+  return true;
+}
+
+bool LinkFailover::reconnect(LinkPair& pair, Recovery& mine, TimeNs now) {
+  const uint16_t next = static_cast<uint16_t>(pair.epoch() + 1);
+  if (options_.self < options_.peer) {
+    if (now < mine.reconnect_at) return false;
+    mine.offer.reset();
+    if (!open_next(pair, mine, next, now)) return false;
+    const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()), .epoch = next};
+    parts_.out.send_frame(wire::OfferFrame{.rail = rail, .address = pair.address()}, now);
+    return true;
+  }
+  if (!mine.offer || mine.offer->rail.epoch != next) return false;
+  const wire::OfferFrame offer = *std::exchange(mine.offer, std::nullopt);
+  if (!open_next(pair, mine, next, now)) {
+    // Told as down at once, so that the peer need not wait for its own timeout.
+    pair.skip_to_epoch(next);
+    pair.on_health(HealthEvent::kReconnect, now);
+    fail(pair, error(Code::kRailFailed, "no new endpoint can be opened"), now);
+    return true;
+  }
+  parts_.out.send_frame(wire::AnswerFrame{.rail = offer.rail, .address = pair.address()}, now);
+  if (Status status = pair.connect(offer.address); !status.is_ok()) fail(pair, status, now);
+  return true;
+}
+
+bool LinkFailover::open_next(LinkPair& pair, Recovery& mine, uint16_t epoch, TimeNs now) {
+  if (Status status = pair.open(epoch); !status.is_ok()) {
+    mine.reconnect_at = now + mine.pause;
+    mine.pause = std::min(mine.pause * 2, options_.probe_pause_max_ns);
+    return false;
+  }
+  mine.probing_until = now + kProbingTimeouts * options_.rail_timeout_ns;
+  mine.probes_back = 0;
+  mine.probe_due = false;
+  apply(pair, HealthEvent::kReconnect, Status::ok(), now);
+  return true;
+}
+
+TimeNs LinkFailover::next_deadline(TimeNs now) const {
+  TimeNs deadline = kNever;
+  for (const LinkPair& pair : parts_.pairs) {
+    const Recovery& mine = recovery_[static_cast<size_t>(pair.index())];
+    switch (pair.state()) {
+      case RailState::kUp:
+      case RailState::kRejoining:
+        deadline = std::min(deadline, pair.overdue_at(now));
+        break;
+      case RailState::kSuspect:
+        deadline = std::min({deadline, std::max(pair.silent_at(), now + kMillisecond), ping_at_});
+        break;
+      case RailState::kProbing:
+        if (pair.epoch() != 0) deadline = std::min(deadline, mine.probing_until);
+        break;
+      case RailState::kDown:
+        if (!mine.settled) {
+          deadline = std::min(deadline, mine.tell_at);
+        } else if (options_.self < options_.peer) {
+          deadline = std::min(deadline, mine.reconnect_at);
+        }
+        break;
+    }
+  }
+  if (!parts_.sender.idle() || parts_.messages.unacknowledged()) {
+    deadline =
+        std::min(deadline, std::max(unacknowledged_check_at_, now + options_.rail_timeout_ns / 8));
+  }
+  return deadline;
+}
+
+}  // namespace railccl

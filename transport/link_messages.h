@@ -1,0 +1,117 @@
+// The small messages of a link, both directions. Each side registers a ring ("inbox") in which the
+// peer puts its messages, and keeps its own ones in a ring of the same layout ("outbox") until the
+// peer has consumed them, so that they can be put again at the same place over another rail.
+// Messages are delivered once and in order of their sequence, over whichever rails they came.
+//
+// Internal to the link; same thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "transport/link_pair.h"
+#include "transport/sequence_ring.h"
+#include "transport/wire.h"
+
+namespace railccl {
+
+class LinkMessages {
+ public:
+  // Registers both rings on the local rails of the pairs.
+  static Result<std::unique_ptr<LinkMessages>> create(const LinkOptions& options,
+                                                      std::span<Rail* const> rails,
+                                                      LinkPairs& pairs);
+
+  uint32_t ring_bytes() const { return ring_bytes_; }
+  uint64_t inbox_key(int local_rail) const;
+  // The peer's rings may be smaller: both sides use the smaller size.
+  Status connect(const wire::LinkAddress& peer);
+
+  // --- Sending. kBackPressure: the peer has not consumed enough.
+  struct Parts {
+    std::span<const std::byte> header;
+    std::span<const std::byte> body;
+    uint8_t flags = 0;
+  };
+  Status send(const Parts& parts);
+  bool pump(TimeNs now);
+  void on_put_done(LinkPair& pair, uint64_t token, bool ok, TimeNs now);
+  // An error: the peer consumed what was never sent.
+  Status on_ack(const wire::AckNote& ack, TimeNs now);
+  // The pair's epoch is fenced on both sides: what was put there and has not arrived is put again.
+  void on_fenced(const wire::PairEpoch& rail, const wire::MessagesArrived& arrived);
+  // Pairs (bits) that carried the oldest message that is not consumed, if nothing moved since.
+  uint32_t unacknowledged_since(TimeNs since) const;
+  bool unacknowledged() const { return consumed_out_ != out_.end(); }
+  bool blocked() const { return blocked_; }
+
+  // --- Receiving.
+  Status on_arrived(const wire::NoteHeader& header, const wire::MessageNote& note, size_t bytes);
+  // The next message in order, until the following call of on_arrived or next; null: not here yet.
+  struct Incoming {
+    std::span<const std::byte> bytes;
+    uint8_t flags = 0;
+  };
+  const Incoming* next();
+  uint32_t consumed() const { return static_cast<uint32_t>(next_in_); }
+  wire::MessagesArrived arrived() const;
+  // The peer should be told what was consumed.
+  bool credit_due() const;
+  void credit_sent() {
+    credited_in_ = next_in_;
+    bytes_since_credit_ = 0;
+  }
+
+ private:
+  struct Outgoing {
+    enum class State : uint8_t { kQueued, kInFlight, kCompleted };
+    uint64_t begin = 0;  // virtual offset in the ring, which only grows
+    uint64_t end = 0;
+    uint32_t bytes = 0;
+    uint8_t flags = 0;
+    uint16_t pair = 0;
+    uint16_t epoch = 0;
+    State state = State::kQueued;
+    TimeNs posted_at = 0;
+  };
+  struct Arrived {
+    bool here = false;
+    uint8_t flags = 0;
+    uint32_t position = 0;
+    uint32_t bytes = 0;
+  };
+
+  LinkMessages(const LinkOptions& options, LinkPairs& pairs);
+  Status register_rings(std::span<Rail* const> rails);
+  bool post(uint64_t sequence, TimeNs now);
+  void release();
+  uint64_t place(uint64_t bytes) const;
+
+  int peer_;
+  LinkPairs& pairs_;
+  uint32_t ring_bytes_;
+  std::vector<std::byte> memory_;  // outbox, then inbox
+  std::span<std::byte> outbox_;
+  std::span<std::byte> inbox_;
+  RegisteredBuffer outbox_registered_;
+  RegisteredBuffer inbox_registered_;
+  std::vector<uint64_t> peer_keys_;  // by pair
+
+  SequenceRing<Outgoing> out_;
+  uint64_t consumed_out_ = 0;  // the peer consumed all before this one
+  uint64_t next_out_ = 0;      // the first that may be queued
+  uint64_t end_out_ = 0;       // virtual offset behind the last message
+  TimeNs moved_at_ = 0;
+  bool blocked_ = false;
+
+  std::array<Arrived, wire::kMessageWindow> in_{};
+  uint64_t next_in_ = 0;      // to be delivered
+  uint64_t credited_in_ = 0;  // of which the peer was told
+  uint64_t bytes_since_credit_ = 0;
+  Incoming incoming_;
+};
+
+}  // namespace railccl

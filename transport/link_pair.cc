@@ -1,0 +1,229 @@
+#include "transport/link_pair.h"
+
+#include <algorithm>
+
+namespace railccl {
+namespace {
+
+constexpr double kUnknownBytesPerSecond = 1.25e8;
+constexpr double kUnknownBaseNs = 40'000;
+// A rail that carries nothing is measured again so often, if its siblings carried so much
+// meanwhile.
+constexpr TimeNs kSampleEveryNs = 100 * kMillisecond;
+constexpr uint64_t kSampleEveryBytes = uint64_t{8} << 20;
+constexpr TimeNs kOverdueFloorNs = 50 * kMillisecond;
+constexpr double kOverdueTimes = 8;
+constexpr double kFirstShare = 0.125;
+constexpr uint64_t kShareChunks = 8;  // of the least size, delivered, and the share doubles
+constexpr double kBaseDecay = 1.0 / 64;
+
+RateMeterOptions meter_options(const RailInfo& info) {
+  const auto speed = static_cast<double>(info.bytes_per_second);
+  return {.initial_bytes_per_second = speed > 0 ? speed : kUnknownBytesPerSecond};
+}
+
+}  // namespace
+
+LinkPair::LinkPair(const Config& config)
+    : config_(config), rate_(meter_options(config.rail->info())) {
+  const TimeNs latency = config.rail->info().latency_ns;
+  base_ns_ = latency > 0 ? 2 * static_cast<double>(latency) : kUnknownBaseNs;
+}
+
+Status LinkPair::open(uint16_t epoch) {
+  RAILCCL_ASSIGN(endpoint_, config_.rail->open_endpoint(config_.endpoint_tag));
+  epoch_ = epoch;
+  connected_ = closing_ = closed_ = false;
+  broken_ = Status::ok();
+  in_flight_puts_ = 0;
+  return Status::ok();
+}
+
+Status LinkPair::connect(const std::vector<std::byte>& address) {
+  return endpoint_->connect(address);
+}
+
+std::vector<std::byte> LinkPair::address() const {
+  return endpoint_ ? endpoint_->address() : std::vector<std::byte>{};
+}
+
+void LinkPair::close() {
+  connected_ = false;
+  if (endpoint_ == nullptr || closing_) return;
+  closing_ = true;
+  endpoint_->close();
+}
+
+void LinkPair::on_connected(TimeNs now) {
+  if (closing_) return;
+  connected_ = true;
+  life_at_ = data_at_ = now;
+}
+
+void LinkPair::on_closed() {
+  connected_ = false;
+  closing_ = closed_ = true;
+}
+
+HealthStep LinkPair::on_health(HealthEvent event, TimeNs now) {
+  const RailState before = state_;
+  const HealthStep step = next_health(before, event);
+  state_ = step.next;
+  if (before == state_) return step;
+  if (state_ == RailState::kSuspect) suspect_since_ = now;
+  if (state_ == RailState::kUp && before == RailState::kProbing) up_since_ = now;
+  if (state_ == RailState::kRejoining) {
+    up_since_ = now;
+    share_ = kFirstShare;
+    share_delivered_ = 0;
+    stats_.recoveries++;
+  }
+  return step;
+}
+
+TimeNs LinkPair::overdue_at(TimeNs now) const {
+  if (!waiting()) return kNever;
+  const double transfer =
+      static_cast<double>(rate_.bytes_in_flight()) / std::max(rate_.bytes_per_second(now), 1.0);
+  const double expected = kOverdueTimes * (base_ns_ + transfer * 1e9);
+  const TimeNs longest = config_.rail_timeout_ns / 2;
+  const TimeNs floor = std::min(kOverdueFloorNs, longest);
+  const double limit = static_cast<double>(longest);
+  return life_at_ + std::max(floor, static_cast<TimeNs>(std::min(expected, limit)));
+}
+
+Status LinkPair::take_broken() {
+  if (state_ == RailState::kDown) return Status::ok();
+  return broken_;
+}
+
+Status LinkPair::post(const Put& put, TimeNs now) {
+  Status status = endpoint_->put(put);
+  if (status.is_ok()) {
+    if (in_flight_puts_++ == 0) life_at_ = now;
+  } else if (status.code() != Code::kBackPressure) {
+    broken_ = status;
+  }
+  return status;
+}
+
+Status LinkPair::post_chunk(const Put& put, TimeNs now) {
+  RAILCCL_TRY(post(put, now));
+  // The way of the first byte is no time in which the rail carries; half of it is left out, so that
+  // an estimate that is too high cannot make the rate infinite.
+  const bool idle = rate_.bytes_in_flight() == 0;
+  rate_.on_posted(put.bytes, idle ? now + static_cast<TimeNs>(base_ns_ / 2) : now);
+  data_at_ = now;
+  elsewhere_bytes_ = 0;
+  bytes_posted_ += put.bytes;
+  stats_.chunks_sent++;
+  return Status::ok();
+}
+
+Status LinkPair::post_small(const Put& put, TimeNs now) { return post(put, now); }
+
+Status LinkPair::post_note(const Notification& note, TimeNs now) {
+  return post(Put{.token = note_token(now), .notification = note}, now);
+}
+
+void LinkPair::on_done(bool ok, TimeNs now) {
+  if (in_flight_puts_ != 0) --in_flight_puts_;
+  if (!ok) return;
+  if (now > life_at_) stats_.stall_ns_max = std::max(stats_.stall_ns_max, now - life_at_);
+  life_at_ = now;
+}
+
+void LinkPair::learn_base(TimeNs posted_at, TimeNs now) {
+  if (now < posted_at) return;
+  // A floor that rises slowly: what queues now and then is not the way's own latency.
+  const auto sample = static_cast<double>(now - posted_at);
+  base_ns_ = sample < base_ns_ ? sample : base_ns_ + (sample - base_ns_) * kBaseDecay;
+}
+
+void LinkPair::grow_share(TimeNs now) {
+  if (share_delivered_ < kShareChunks * 65536) return;
+  share_delivered_ = 0;
+  share_ = std::min(1.0, share_ * 2);
+  if (share_ >= 1) on_health(HealthEvent::kProven, now);
+}
+
+void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
+  on_done(done.ok, now);
+  if (!done.ok) {
+    rate_.on_lost(done.bytes, now);
+    return;
+  }
+  rate_.on_delivered(done.bytes, now);
+  stats_.bytes_sent += done.bytes;
+  if (share_ < 1) {
+    share_delivered_ += done.bytes;
+    grow_share(now);
+  }
+}
+
+void LinkPair::on_small_done(const Completion& done, TimeNs now) {
+  on_done(done.ok, now);
+  if (done.ok) learn_base(done.posted_at, now);
+}
+
+StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
+  StripeRail view;
+  view.usable = postable();
+  if (!view.usable) return view;
+  view.demoted = stats_.slow;
+  view.sample_due = elsewhere_bytes_ >= kSampleEveryBytes && now - data_at_ >= kSampleEveryNs;
+  view.base_ns = base_ns_;
+  view.bytes_per_second = rate_.bytes_per_second(now) * share_;
+  view.in_flight = rate_.bytes_in_flight();
+  view.window =
+      window_bytes(view.bytes_per_second, base_ns_, chunk_bytes_at(view.bytes_per_second, sizes));
+  view.bytes_posted = bytes_posted_;
+  view.adapter = config_.adapter;
+  view.adapter_bytes_per_second = static_cast<double>(info().adapter_bytes_per_second);
+  return view;
+}
+
+void LinkPair::count_lost(uint64_t bytes) {
+  stats_.bytes_sent -= std::min(stats_.bytes_sent, bytes);
+}
+
+void LinkPair::note_failure(const Status& status) {
+  stats_.failures++;
+  stats_.last_error = std::string(status.message());
+}
+
+LinkRailStats LinkPair::stats(TimeNs now) const {
+  LinkRailStats stats = stats_;
+  stats.state = state_;
+  stats.bytes_per_second = rate_.bytes_per_second(now);
+  stats.latency_us = base_ns_ * 1e-3;
+  return stats;
+}
+
+std::string LinkPair::describe() const {
+  return fmt::format("{} (rail {} to its rail {}): {}", info().name, local_rail(), peer_rail(),
+                     stats_.last_error.empty() ? "no answer" : stats_.last_error);
+}
+
+LinkPair* best_for_control(LinkPairs& pairs) {
+  LinkPair* best = nullptr;
+  for (LinkPair& pair : pairs) {
+    if (pair.postable() && (best == nullptr || pair.base_ns() < best->base_ns())) best = &pair;
+  }
+  return best;
+}
+
+void update_slow(LinkPairs& pairs, TimeNs now) {
+  double fastest = 0;
+  for (const LinkPair& pair : pairs) {
+    if (pair.postable() && pair.well_measured()) {
+      fastest = std::max(fastest, pair.bytes_per_second(now));
+    }
+  }
+  for (LinkPair& pair : pairs) {
+    if (!pair.postable() || !pair.well_measured()) continue;
+    pair.set_slow(is_demoted(pair.bytes_per_second(now), fastest, pair.slow()));
+  }
+}
+
+}  // namespace railccl

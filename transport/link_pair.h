@@ -1,0 +1,157 @@
+// One rail of a link: the endpoint of one epoch, where the rail stands, and what is measured of it.
+// Internal to the link; same thread. It posts and counts; what to post is decided elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/base/stats.h"
+#include "transport/link.h"
+#include "transport/wire.h"
+
+namespace railccl {
+
+// What a put's token says, so that its completion finds its owner.
+//   63  60 59          32 31         0
+//  | kind |   detail     | sequence  |   detail: chunk index
+//  | kind |          time            |   kNote: when it was posted
+enum class TokenKind : uint8_t { kChunk = 1, kMessage = 2, kNote = 3 };
+constexpr uint64_t kMaxChunksPerPut = uint64_t{1} << 28;
+constexpr uint64_t chunk_token(uint64_t put, uint64_t chunk) {
+  return uint64_t{1} << 60 | chunk << 32 | (put & 0xffffffff);
+}
+constexpr uint64_t message_token(uint64_t message) {
+  return uint64_t{2} << 60 | (message & 0xffffffff);
+}
+constexpr uint64_t note_token(TimeNs now) {
+  return uint64_t{3} << 60 | (now & ((uint64_t{1} << 60) - 1));
+}
+constexpr TokenKind token_kind(uint64_t token) { return static_cast<TokenKind>(token >> 60); }
+constexpr uint32_t token_sequence(uint64_t token) { return static_cast<uint32_t>(token); }
+constexpr uint64_t token_chunk(uint64_t token) { return token >> 32 & (kMaxChunksPerPut - 1); }
+constexpr TimeNs token_time(uint64_t token) { return token & ((uint64_t{1} << 60) - 1); }
+
+class LinkPair {
+ public:
+  struct Config {
+    int index = 0;
+    LinkOptions::Pair rails;
+    Rail* rail = nullptr;
+    uint64_t endpoint_tag = 0;
+    TimeNs rail_timeout_ns = 0;
+    int adapter = -1;  // a number for each adapter name; -1: none
+  };
+  explicit LinkPair(const Config& config);
+
+  int index() const { return config_.index; }
+  int local_rail() const { return config_.rails.local_rail; }
+  int peer_rail() const { return config_.rails.peer_rail; }
+  const RailInfo& info() const { return config_.rail->info(); }
+  uint16_t epoch() const { return epoch_; }
+  RailState state() const { return state_; }
+  wire::NoteHeader header(wire::NoteKind kind, uint64_t sequence = 0) const {
+    return {.kind = kind, .epoch = epoch_, .sequence = static_cast<uint32_t>(sequence)};
+  }
+
+  // --- The endpoint. open() begins an epoch; close() begins its fence, closed() is its end.
+  Status open(uint16_t epoch);
+  Status connect(const std::vector<std::byte>& address);
+  std::vector<std::byte> address() const;
+  void close();
+  void on_connected(TimeNs now);
+  void on_closed();
+  bool connected() const { return connected_; }
+  bool closed() const { return closed_ || endpoint_ == nullptr; }
+  bool has_endpoint() const { return endpoint_ != nullptr; }
+  // Only outside of a rail's progress.
+  void destroy_endpoint() { endpoint_.reset(); }
+  // An epoch that began and ended at the peer alone.
+  void skip_to_epoch(uint16_t epoch) { epoch_ = epoch; }
+
+  // --- Health. Answers what the table asks for.
+  HealthStep on_health(HealthEvent event, TimeNs now);
+  // New work may be posted.
+  bool postable() const {
+    return connected_ && broken_.is_ok() &&
+           (state_ == RailState::kUp || state_ == RailState::kRejoining);
+  }
+  bool waiting() const { return in_flight_puts_ != 0; }
+  // When what is in flight counts as overdue if nothing is completed before; kNever: nothing is.
+  TimeNs overdue_at(TimeNs now) const;
+  TimeNs silent_at() const { return life_at_ + config_.rail_timeout_ns; }
+  TimeNs suspect_since() const { return suspect_since_; }
+  TimeNs up_since() const { return up_since_; }
+  // The endpoint refused a put for good; not ok once.
+  Status take_broken();
+
+  // --- Posting. kBackPressure, or an error that also marks the pair as broken.
+  Status post_chunk(const Put& put, TimeNs now);
+  Status post_small(const Put& put, TimeNs now);
+  Status post_note(const Notification& note, TimeNs now);
+  struct Completion {
+    uint64_t bytes = 0;
+    TimeNs posted_at = 0;
+    bool ok = false;
+  };
+  void on_chunk_done(const Completion& done, TimeNs now);
+  void on_small_done(const Completion& done, TimeNs now);
+  // From a put that is small enough to measure the way, not the rate.
+  void learn_base(TimeNs posted_at, TimeNs now);
+
+  // --- For striping.
+  StripeRail stripe_view(const StripeRequest& sizes, TimeNs now) const;
+  void count_elsewhere(uint64_t bytes) { elsewhere_bytes_ += bytes; }  // a chunk on another pair
+  double base_ns() const { return base_ns_; }
+  double bytes_per_second(TimeNs now) const { return rate_.bytes_per_second(now); }
+  bool well_measured() const { return rate_.measured(); }
+  bool slow() const { return stats_.slow; }
+  void set_slow(bool slow) { stats_.slow = slow; }
+  void reset_posted() { bytes_posted_ = 0; }
+
+  // --- Statistics.
+  void count_received(uint64_t bytes) { stats_.bytes_received += bytes; }
+  void count_lost(uint64_t bytes);  // said to be delivered, was not
+  void count_replayed(uint64_t bytes) { stats_.replayed_bytes += bytes; }
+  void note_failure(const Status& status);
+  LinkRailStats stats(TimeNs now) const;
+  std::string describe() const;  // "eth0 (rail 0 to rail 1): <last error>"
+
+ private:
+  Status post(const Put& put, TimeNs now);
+  void on_done(bool ok, TimeNs now);
+  void grow_share(TimeNs now);
+
+  Config config_;
+  std::unique_ptr<Endpoint> endpoint_;
+  uint16_t epoch_ = 0;
+  RailState state_ = RailState::kProbing;
+  bool connected_ = false;
+  bool closing_ = false;
+  bool closed_ = false;
+  Status broken_;
+
+  RateMeter rate_;
+  double base_ns_;
+  double share_ = 1;              // of its rate that a rejoining rail is given
+  uint64_t share_delivered_ = 0;  // bytes since the share grew
+  uint64_t in_flight_puts_ = 0;
+  uint64_t bytes_posted_ = 0;
+  TimeNs life_at_ = 0;            // last completion, or the first post after none was in flight
+  TimeNs data_at_ = 0;            // last chunk posted
+  uint64_t elsewhere_bytes_ = 0;  // chunks that siblings carried since then
+  TimeNs suspect_since_ = 0;
+  TimeNs up_since_ = 0;
+  LinkRailStats stats_;
+};
+
+// Up to wire::kMaxPairs of them, by pair index.
+using LinkPairs = std::vector<LinkPair>;
+
+// The pair for what is small and urgent; null: none can be posted to.
+LinkPair* best_for_control(LinkPairs& pairs);
+// Marks pairs that are far slower than their fastest sibling, and those that no longer are.
+void update_slow(LinkPairs& pairs, TimeNs now);
+
+}  // namespace railccl

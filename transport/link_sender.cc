@@ -1,0 +1,386 @@
+#include "transport/link_sender.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace railccl {
+namespace {
+
+// Puts up to this size go at once over the rail with the shortest way, past what is queued.
+constexpr uint64_t kUrgentBytes = 4096;
+
+}  // namespace
+
+LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs)
+    : options_(options), pairs_(pairs), max_chunk_bytes_(uint64_t{1} << 30) {
+  for (const LinkPair& pair : pairs_) {
+    const size_t most = pair.info().max_put_bytes;
+    if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
+  }
+}
+
+uint32_t LinkSender::usable_pairs(const LinkPut& put) const {
+  uint32_t usable = 0;
+  for (const LinkPair& pair : pairs_) {
+    const auto local = static_cast<size_t>(pair.local_rail());
+    const auto remote = static_cast<size_t>(pair.peer_rail());
+    const bool here = put.bytes == 0 ||
+                      (local < put.source->on_rail.size() && put.source->on_rail[local] != nullptr);
+    const bool there = put.bytes == 0 || (remote < put.target->rail_keys.size() &&
+                                          put.target->rail_keys[remote] != 0);
+    if (here && there) usable |= uint32_t{1} << pair.index();
+  }
+  return usable;
+}
+
+Status LinkSender::check(const LinkPut& put, uint32_t usable_pairs) const {
+  const uint64_t source_bytes = put.bytes == 0 ? 0 : put.source->region.bytes;
+  const uint64_t target_bytes = put.bytes == 0 ? 0 : put.target->bytes;
+  if (put.bytes != 0 &&
+      (put.source_offset > source_bytes || put.bytes > source_bytes - put.source_offset)) {
+    return error(Code::kInvalidArgument, "a put of {} bytes from offset {} of a buffer of {} bytes",
+                 put.bytes, put.source_offset, source_bytes);
+  }
+  if (put.bytes != 0 &&
+      (put.target_offset > target_bytes || put.bytes > target_bytes - put.target_offset)) {
+    return error(Code::kInvalidArgument,
+                 "a put of {} bytes to offset {} of rank {}'s buffer of {} bytes", put.bytes,
+                 put.target_offset, options_.peer, target_bytes);
+  }
+  if (put.bytes / 4096 >= kMaxChunksPerPut) {
+    return error(Code::kInvalidArgument, "a put of {} bytes is too large: at most 1 TiB",
+                 put.bytes);
+  }
+  if (usable_pairs == 0) {
+    return error(Code::kInvalidArgument,
+                 "no rail to rank {} has both the source and the target registered", options_.peer);
+  }
+  return Status::ok();
+}
+
+Status LinkSender::put(const LinkPut& put) {
+  if (put.bytes != 0 && (put.source == nullptr || put.target == nullptr)) {
+    return error(Code::kInvalidArgument, "a put of {} bytes without source or target", put.bytes);
+  }
+  const uint32_t usable = usable_pairs(put);
+  RAILCCL_TRY(check(put, usable));
+  const uint64_t sequence = puts_.end();
+  OutPut& out = puts_.push_back();
+  out.put = put;
+  out.put.target = nullptr;
+  out.pair_keys.assign(pairs_.size(), 0);
+  for (size_t i = 0; i < pairs_.size() && put.bytes != 0; ++i) {
+    const auto remote = static_cast<size_t>(pairs_[i].peer_rail());
+    if ((usable >> i & 1) != 0) out.pair_keys[i] = put.target->rail_keys[remote];
+  }
+  out.usable_pairs = usable;
+  out.posted = 0;
+  out.in_flight = 0;
+  out.begun = out.acknowledged = out.finished = false;
+  out.chunks.clear();
+  if (put.bytes <= kUrgentBytes) {
+    urgent_.push_back(sequence);
+  } else {
+    queued_bytes_ += put.bytes;
+  }
+  return Status::ok();
+}
+
+StripeRequest LinkSender::sizes(uint64_t put_left) const {
+  return {.put_left = put_left,
+          .queued = queued_bytes_,
+          .small_bytes = options_.small_put_bytes,
+          .chunk_bytes = options_.chunk_bytes,
+          .max_chunk_bytes = max_chunk_bytes_};
+}
+
+void LinkSender::refresh_views(TimeNs now) {
+  update_slow(pairs_, now);
+  views_.clear();
+  for (const LinkPair& pair : pairs_) views_.push_back(pair.stripe_view(sizes(0), now));
+}
+
+bool LinkSender::may_begin(uint64_t sequence) const {
+  return sequence < acknowledged_ + wire::kMaxOpenPuts;
+}
+
+bool LinkSender::pump(TimeNs now) {
+  blocked_ = false;
+  while (next_ < puts_.end() && puts_[next_].fully_posted()) ++next_;
+  if (replays_.empty() && urgent_.empty() && next_ == puts_.end()) return false;
+  refresh_views(now);
+  bool did = post_urgent(now);
+  did |= post_replays(now);
+  did |= post_queue(now);
+  return did;
+}
+
+bool LinkSender::post_replays(TimeNs now) {
+  bool did = false;
+  while (!replays_.empty()) {
+    const ChunkRef ref = replays_.front();
+    if (puts_.contains(ref.put) && !puts_[ref.put].acknowledged) {
+      const OutPut& put = puts_[ref.put];
+      StripeRequest request = sizes(std::max<uint64_t>(put.chunks[ref.chunk].bytes, 1));
+      request.queued += request.put_left;
+      request.whole = true;
+      const StripeChoice choice = choose(put, request);
+      if (choice.rail < 0) return did;
+      if (!post_chunk(ref.put, ref.chunk, choice.rail, now)) continue;
+      did = true;
+    }
+    replays_.pop_front();
+  }
+  return did;
+}
+
+bool LinkSender::post_urgent(TimeNs now) {
+  bool did = false;
+  while (!urgent_.empty() && may_begin(urgent_.front())) {
+    if (!post_whole_on_quickest(urgent_.front(), now)) break;
+    urgent_.pop_front();
+    did = true;
+  }
+  return did;
+}
+
+bool LinkSender::post_whole_on_quickest(uint64_t sequence, TimeNs now) {
+  OutPut& put = puts_[sequence];
+  uint32_t tried = 0;
+  while (true) {
+    int best = -1;
+    for (size_t i = 0; i < views_.size(); ++i) {
+      if (!views_[i].usable || (put.usable_pairs & ~tried & uint32_t{1} << i) == 0) continue;
+      if (best < 0 || views_[i].base_ns < views_[static_cast<size_t>(best)].base_ns) {
+        best = static_cast<int>(i);
+      }
+    }
+    if (best < 0) {
+      blocked_ = blocked_ || tried == 0;
+      return false;
+    }
+    if (put.chunks.empty()) put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
+    if (post_chunk(sequence, 0, best, now)) return true;
+    put.chunks.clear();
+    tried |= uint32_t{1} << best;
+  }
+}
+
+bool LinkSender::post_queue(TimeNs now) {
+  bool did = false;
+  while (next_ < puts_.end()) {
+    const OutPut& put = puts_[next_];
+    if (put.fully_posted() || put.put.bytes <= kUrgentBytes) {
+      ++next_;
+      continue;
+    }
+    if (!may_begin(next_) || !post_next_chunk(next_, now)) break;
+    did = true;
+  }
+  return did;
+}
+
+StripeChoice LinkSender::choose(const OutPut& put, const StripeRequest& request) {
+  usable_views_ = views_;
+  bool any = false;
+  for (size_t i = 0; i < usable_views_.size(); ++i) {
+    usable_views_[i].usable = usable_views_[i].usable && (put.usable_pairs >> i & 1) != 0;
+    any = any || usable_views_[i].usable;
+  }
+  if (!any) blocked_ = true;
+  return choose_rail(usable_views_, request, options_.striping);
+}
+
+bool LinkSender::post_next_chunk(uint64_t sequence, TimeNs now) {
+  while (true) {
+    OutPut& put = puts_[sequence];
+    const StripeChoice choice = choose(put, sizes(put.put.bytes - put.posted));
+    if (choice.rail < 0) return false;
+    put.chunks.push_back({.offset = put.posted, .bytes = choice.bytes});
+    if (post_chunk(sequence, put.chunks.size() - 1, choice.rail, now)) {
+      queued_bytes_ -= choice.bytes;
+      return true;
+    }
+    put.chunks.pop_back();
+  }
+}
+
+// False: the rail did not take it; its view says so from now on.
+bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_index, TimeNs now) {
+  OutPut& out = puts_[sequence];
+  Chunk& chunk = out.chunks[chunk_index];
+  const auto index = static_cast<size_t>(pair_index);
+  LinkPair& pair = pairs_[index];
+  const auto rail = static_cast<size_t>(pair.local_rail());
+  const wire::ChunkNote note{.tag = out.put.tag, .offset = chunk.offset, .total = out.put.bytes};
+  Put put{.token = chunk_token(sequence, chunk_index),
+          .bytes = chunk.bytes,
+          .notification = encode(pair.header(wire::NoteKind::kChunk, sequence), note)};
+  if (chunk.bytes != 0) {
+    put.source = out.put.source->on_rail[rail].get();
+    put.source_offset = out.put.source_offset + chunk.offset;
+    put.remote_key = out.pair_keys[index];
+    put.remote_offset = out.put.target_offset + chunk.offset;
+  }
+  const Status status = pair.post_chunk(put, now);
+  if (!status.is_ok()) {
+    views_[index].usable = false;  // until the next refresh
+    return false;
+  }
+  const bool first_time = !chunk.replay;
+  chunk.posted_at = now;
+  chunk.pair = static_cast<uint16_t>(index);
+  chunk.epoch = pair.epoch();
+  chunk.state = Chunk::State::kInFlight;
+  out.begun = true;
+  ++out.in_flight;
+  if (first_time) {
+    out.posted += chunk.bytes;
+  } else {
+    pair.count_replayed(chunk.bytes);
+  }
+  note_posted(index, chunk.bytes);
+  return true;
+}
+
+void LinkSender::note_posted(size_t pair, uint64_t bytes) {
+  for (size_t i = 0; i < views_.size(); ++i) {
+    if (i == pair) {
+      views_[i].in_flight += bytes;
+      views_[i].bytes_posted += bytes;
+      views_[i].sample_due = false;
+    } else {
+      pairs_[i].count_elsewhere(bytes);
+    }
+  }
+}
+
+void LinkSender::on_chunk_done(LinkPair& pair, uint64_t token, bool ok, TimeNs now) {
+  const uint64_t sequence = widen(token_sequence(token), puts_.first());
+  if (!puts_.contains(sequence)) return;
+  OutPut& out = puts_[sequence];
+  const uint64_t index = token_chunk(token);
+  if (index >= out.chunks.size() || out.chunks[index].state != Chunk::State::kInFlight) return;
+  Chunk& chunk = out.chunks[index];
+  chunk.state = ok ? Chunk::State::kCompleted : Chunk::State::kLost;
+  --out.in_flight;
+  moved_at_ = now;
+  if (ok && chunk.bytes <= kUrgentBytes) pair.learn_base(chunk.posted_at, now);
+  pair.on_chunk_done({.bytes = chunk.bytes, .posted_at = chunk.posted_at, .ok = ok}, now);
+  maybe_finish(sequence);
+}
+
+void LinkSender::maybe_finish(uint64_t sequence) {
+  OutPut& out = puts_[sequence];
+  if (!out.acknowledged || out.in_flight != 0 || out.finished) return;
+  out.finished = true;
+  finished_.push_back(out.put.token);
+  while (!puts_.empty() && puts_.front().finished) puts_.pop_front();
+  next_ = std::max(next_, puts_.first());
+}
+
+Status LinkSender::acknowledge(uint64_t sequence, TimeNs now) {
+  OutPut& out = puts_[sequence];
+  if (out.acknowledged) return Status::ok();
+  if (!out.fully_posted()) {
+    return error(Code::kPeerFailed,
+                 "rank {} acknowledged put {} of which {} of {} bytes were sent: it is broken or "
+                 "runs another version",
+                 options_.peer, sequence, out.posted, out.put.bytes);
+  }
+  out.acknowledged = true;
+  moved_at_ = now;
+  maybe_finish(sequence);
+  return Status::ok();
+}
+
+Status LinkSender::on_ack(const wire::AckNote& ack, TimeNs now) {
+  const uint64_t before = widen(ack.puts, acknowledged_);
+  if (before > puts_.end() && before > acknowledged_) {
+    return error(Code::kPeerFailed,
+                 "rank {} acknowledged {} puts, {} were sent: it is broken or runs another version",
+                 options_.peer, before, puts_.end());
+  }
+  while (acknowledged_ < before) {
+    if (puts_.contains(acknowledged_)) RAILCCL_TRY(acknowledge(acknowledged_, now));
+    ++acknowledged_;
+  }
+  for (uint64_t bit = 0; bit < 128; ++bit) {
+    if ((ack.puts_above[bit / 64] >> (bit % 64) & 1) == 0) continue;
+    const uint64_t sequence = before + 1 + bit;
+    if (puts_.contains(sequence)) RAILCCL_TRY(acknowledge(sequence, now));
+  }
+  return Status::ok();
+}
+
+uint32_t LinkSender::unacknowledged_since(TimeNs since) const {
+  if (puts_.empty() || moved_at_ >= since) return 0;
+  const OutPut& out = puts_[puts_.first()];
+  if (out.acknowledged || !out.fully_posted() || out.in_flight != 0) return 0;
+  uint32_t carried = 0;
+  for (const Chunk& chunk : out.chunks) {
+    if (pairs_[chunk.pair].epoch() == chunk.epoch) carried |= uint32_t{1} << chunk.pair;
+  }
+  return carried;
+}
+
+// What a verdict says about one chunk.
+class LinkSender::Landed {
+ public:
+  explicit Landed(const std::vector<wire::VerdictFrame>& frames) {
+    for (const wire::VerdictFrame& frame : frames) {
+      whole_before_ = frame.puts;
+      for (const wire::LandedPut& put : frame.landed) puts_[put.put] = &put;
+    }
+  }
+  bool holds(uint64_t sequence, const wire::Interval& chunk) const {
+    const auto number = static_cast<uint32_t>(sequence);
+    if (static_cast<int32_t>(number - whole_before_) < 0) return true;
+    const auto found = puts_.find(number);
+    if (found == puts_.end()) return false;
+    return std::any_of(found->second->intervals.begin(), found->second->intervals.end(),
+                       [&](const wire::Interval& landed) {
+                         return landed.begin <= chunk.begin && chunk.end <= landed.end;
+                       });
+  }
+
+ private:
+  uint32_t whole_before_ = 0;
+  std::unordered_map<uint32_t, const wire::LandedPut*> puts_;
+};
+
+void LinkSender::on_verdict(const wire::PairEpoch& rail,
+                            const std::vector<wire::VerdictFrame>& frames) {
+  const Landed landed(frames);
+  for (uint64_t sequence = puts_.first(); sequence != puts_.end(); ++sequence) {
+    OutPut& out = puts_[sequence];
+    if (out.acknowledged) continue;
+    for (size_t i = 0; i < out.chunks.size(); ++i) {
+      Chunk& chunk = out.chunks[i];
+      if (chunk.pair != rail.pair || chunk.epoch != rail.epoch) continue;
+      if (landed.holds(sequence, {.begin = chunk.offset, .end = chunk.offset + chunk.bytes})) {
+        chunk.state = Chunk::State::kCompleted;
+        continue;
+      }
+      if (chunk.state == Chunk::State::kCompleted) pairs_[rail.pair].count_lost(chunk.bytes);
+      chunk.state = Chunk::State::kLost;
+      chunk.replay = true;
+      replays_.push_back({.put = sequence, .chunk = static_cast<uint32_t>(i)});
+    }
+  }
+}
+
+std::vector<uint64_t> LinkSender::abandon() {
+  std::vector<uint64_t> tokens;
+  for (uint64_t sequence = puts_.first(); sequence != puts_.end(); ++sequence) {
+    if (!puts_[sequence].finished) tokens.push_back(puts_[sequence].put.token);
+  }
+  while (!puts_.empty()) puts_.pop_front();
+  next_ = puts_.end();
+  queued_bytes_ = 0;
+  urgent_.clear();
+  replays_.clear();
+  return tokens;
+}
+
+}  // namespace railccl
