@@ -144,18 +144,18 @@ Result<bool> Communicator::step_small() {
 }
 
 Status Communicator::small_mismatch() const {
-  const auto [index, packed] = local_->small_mismatch();
-  Fingerprint theirs = unpack_small(packed);
-  if (packed == 0) {
-    const ReadyRecord* ready = local_->ready(index, sequence_);
+  const LocalDomain::SmallMismatch found = local_->small_mismatch();
+  Fingerprint theirs = unpack_small(found.theirs);
+  if (found.theirs == 0) {
+    const ReadyRecord* ready = local_->ready(found.index, found.sequence);
     if (ready != nullptr) theirs = {ready->fingerprint[0], ready->fingerprint[1]};
   }
   return railccl::error(
       Code::kMismatch,
       "operation {} of the communicator differs between ranks: rank {} called {}, rank {} "
       "called {}",
-      sequence_, rank_, to_string(current_call_.fingerprint()),
-      layout_->ranks_of[0][static_cast<size_t>(index)], to_string(theirs));
+      found.sequence, rank_, to_string(unpack_small(found.mine)),
+      layout_->ranks_of[0][static_cast<size_t>(found.index)], to_string(theirs));
 }
 
 Status Communicator::start_schedule(const Call& call, TimeNs now) {

@@ -48,7 +48,7 @@ class SharedMemoryDomain final : public LocalDomain {
 
   void small_begin(const Small& call) override { small_.begin(call); }
   Progress small_step() override { return small_.step(); }
-  std::pair<int, uint64_t> small_mismatch() const override { return small_.mismatch(); }
+  SmallMismatch small_mismatch() const override { return small_.mismatch(); }
   std::optional<uint64_t> small_called(int index, uint64_t sequence) const override {
     return small_.called(index, sequence);
   }

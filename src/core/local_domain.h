@@ -135,9 +135,15 @@ class LocalDomain {
   enum class Progress : uint8_t { kWaiting, kDone, kMismatch };
   virtual void small_begin(const Small& call) = 0;
   virtual Progress small_step() = 0;
-  // After kMismatch: whose fingerprint differed, and what it was; 0 if that rank published a ready
-  // record for this sequence instead (ready() has it).
-  virtual std::pair<int, uint64_t> small_mismatch() const = 0;
+  // The first call in which this rank and another differ. Where a call needs no data of a rank (a
+  // broadcast, of another rank than the root), that it differed is found at a later call.
+  struct SmallMismatch {
+    int index = -1;         // of the other rank
+    uint64_t sequence = 0;  // of this rank's call
+    uint64_t mine = 0;      // fingerprints
+    uint64_t theirs = 0;  // 0: it published a ready record for `sequence` instead (ready() has it)
+  };
+  virtual SmallMismatch small_mismatch() const = 0;  // after kMismatch
   // For a rank that waits for the ready record of `sequence`: the fingerprint, if `index` called a
   // small collective instead. Not for the hot path.
   virtual std::optional<uint64_t> small_called(int index, uint64_t sequence) const = 0;

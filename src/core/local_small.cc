@@ -10,11 +10,11 @@ constexpr uint64_t kCounterMask = 0xffff;
 // How often a waiting rank looks whether its peers called something that is not small.
 constexpr uint32_t kLookEvery = 256;
 
-uint64_t flag_of(uint64_t counter, uint64_t fingerprint, uint64_t sequence) {
-  uint64_t hash = fingerprint ^ (sequence * 0x9e3779b97f4a7c15);
+uint64_t add_to_history(uint64_t history, uint64_t fingerprint, uint64_t sequence) {
+  uint64_t hash = (history ^ fingerprint) + sequence * 0x9e3779b97f4a7c15;
   hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
   hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
-  return ((hash ^ (hash >> 33)) & ~kCounterMask) | (counter & kCounterMask);
+  return hash ^ (hash >> 33);
 }
 
 bool has_block_per_rank(Collective collective) {
@@ -55,7 +55,8 @@ void LocalSmall::begin(const Call& call) {
   block_bytes_ = call.count * element_bytes(call.type);
   payload_bytes_ = block_bytes_ * (has_block_per_rank(call.collective) ? areas_.size() : 1);
   ++counter_;
-  flag_ = flag_of(counter_, call.fingerprint, call.sequence);
+  history_ = add_to_history(history_, call.fingerprint, call.sequence);
+  flag_ = (history_ & ~kCounterMask) | (counter_ & kCounterMask);
   next_ = 0;
   idle_steps_ = 0;
   progress_ = Progress::kWaiting;
@@ -74,7 +75,7 @@ bool LocalSmall::publish() {
   const uint64_t reused = payload_bytes_ <= kLineData ? kSmallLines : kSmallPayloads;
   if (counter_ > reused && !all_done(counter_ - reused)) return false;
   if (gives_data()) copy(published_by(self_), call_.input, payload_bytes_);
-  SmallNote& note = note_of(self_);
+  SmallNote& note = note_of(self_, counter_);
   note.fingerprint.store(call_.fingerprint, std::memory_order_relaxed);
   note.sequence.store(call_.sequence, std::memory_order_release);
   line_of(self_).flag.store(flag_, std::memory_order_release);
@@ -114,7 +115,7 @@ LocalSmall::Progress LocalSmall::look_at(int rank) {
   const uint64_t flag = line_of(rank).flag.load(std::memory_order_acquire);
   if (flag == flag_) return Progress::kDone;
   if (((flag ^ flag_) & kCounterMask) != 0) return Progress::kWaiting;
-  mismatch_ = {rank, note_of(rank).fingerprint.load(std::memory_order_relaxed)};
+  find_difference(rank);
   return Progress::kMismatch;
 }
 
@@ -128,10 +129,24 @@ LocalSmall::Progress LocalSmall::not_complete() {
   return progress_;
 }
 
+// Notes of the last kSmallLines calls are there; an older difference shows as one of this call.
+void LocalSmall::find_difference(int rank) {
+  const uint64_t oldest = counter_ > kSmallLines ? counter_ - kSmallLines + 1 : 1;
+  for (uint64_t counter = oldest; counter <= counter_; ++counter) {
+    const SmallNote& mine = note_of(self_, counter);
+    const SmallNote& theirs = note_of(rank, counter);
+    mismatch_ = {.index = rank,
+                 .sequence = mine.sequence.load(std::memory_order_acquire),
+                 .mine = mine.fingerprint.load(std::memory_order_relaxed),
+                 .theirs = theirs.fingerprint.load(std::memory_order_relaxed)};
+    if (mismatch_.mine != mismatch_.theirs) return;
+  }
+}
+
 void LocalSmall::find_other_call() {
   for (int rank = 0; rank < ranks_; ++rank) {
     if (rank == self_ || board_.ready(rank, call_.sequence) == nullptr) continue;
-    mismatch_ = {rank, 0};
+    mismatch_ = {.index = rank, .sequence = call_.sequence, .mine = call_.fingerprint, .theirs = 0};
     progress_ = Progress::kMismatch;
     return;
   }
@@ -208,8 +223,8 @@ SmallLine& LocalSmall::line_of(int rank) const {
   return areas_[static_cast<size_t>(rank)]->lines[counter_ % kSmallLines];
 }
 
-SmallNote& LocalSmall::note_of(int rank) const {
-  return areas_[static_cast<size_t>(rank)]->notes[counter_ % kSmallLines];
+SmallNote& LocalSmall::note_of(int rank, uint64_t counter) const {
+  return areas_[static_cast<size_t>(rank)]->notes[counter % kSmallLines];
 }
 
 std::optional<uint64_t> LocalSmall::called(int rank, uint64_t sequence) const {

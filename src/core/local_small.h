@@ -8,9 +8,10 @@
 // completed the call it was for. So a rank that depends on nobody (the root of a broadcast) runs
 // ahead of the slowest by up to kSmallLines calls.
 //
-// The flag's low 16 bits count the calls, the others are a hash of (fingerprint, sequence): equal
-// flags mean the same call; an equal counter with another hash is a mismatch, found before the data
-// is used.
+// The flag's low 16 bits count the calls, the others are a hash of the (fingerprint, sequence) of
+// this call and all before. Equal flags mean the same calls; an equal counter with another hash is
+// a mismatch, found before the data is used, of this call or of an earlier one in which the two
+// ranks did not have to look at each other.
 //
 // Threading: one thread at a time.
 #pragma once
@@ -18,7 +19,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "src/core/local_board.h"
@@ -39,7 +39,7 @@ class LocalSmall {
   // As LocalDomain.
   void begin(const Call& call);
   Progress step();
-  std::pair<int, uint64_t> mismatch() const { return mismatch_; }
+  LocalDomain::SmallMismatch mismatch() const { return mismatch_; }
   std::optional<uint64_t> called(int rank, uint64_t sequence) const;
 
  private:
@@ -50,13 +50,14 @@ class LocalSmall {
   Progress look_at(int rank);
   Progress not_complete();
   Progress complete();
+  void find_difference(int rank);
   void find_other_call();
   void combine();
   void reduce(size_t block_offset);
   void gather();
   const std::byte* data_of(int rank) const;
   SmallLine& line_of(int rank) const;
-  SmallNote& note_of(int rank) const;
+  SmallNote& note_of(int rank, uint64_t counter) const;
   // What the rank wrote for this call.
   std::byte* published_by(int rank) const;
 
@@ -70,13 +71,14 @@ class LocalSmall {
   size_t block_bytes_ = 0;
   size_t payload_bytes_ = 0;  // of a rank that gives data
   uint64_t counter_ = 0;      // of calls; this call's number
+  uint64_t history_ = 0;      // hash of all calls so far
   uint64_t flag_ = 0;         // of this call
   bool published_ = false;
   bool rung_ = false;  // others were woken after publish()
   int next_ = 0;       // peers below have arrived
   uint32_t idle_steps_ = 0;
   Progress progress_ = Progress::kDone;
-  std::pair<int, uint64_t> mismatch_{-1, 0};
+  LocalDomain::SmallMismatch mismatch_;
 
   uint64_t done_by_all_ = 0;       // at least
   std::vector<SmallArea*> areas_;  // by rank

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "tests/core/local_harness.h"
 #include "tests/core/local_oracle.h"
@@ -155,7 +154,7 @@ std::string check_call(LocalDomain& domain, const RandomCall& call, uint64_t seq
   if (!ended || progress != Progress::kDone) {
     return fmt::format("call {} ended {} with {}", sequence, ended, static_cast<int>(progress));
   }
-  if (std::memcmp(buffers.output_pointer(), right.data(), right.size()) == 0) return {};
+  if (std::equal(right.begin(), right.end(), buffers.output_pointer())) return {};
   return fmt::format("call {}: {} of {} {} {} root {} in place {}: wrong result", sequence,
                      collective_name(call.collective), call.count, data_type_name(call.type),
                      reduce_op_name(call.op), call.root, call.in_place);
@@ -257,15 +256,45 @@ TEST(LocalSmall, DifferentCallsAreFoundOnEveryRankAndNothingIsComputed) {
                               .sequence = 9,
                               .fingerprint = rank == 2 ? 222u : 111u});
           if (finish_call(domain) != Progress::kMismatch) return "the mismatch was not found";
-          const auto [who, fingerprint] = domain.small_mismatch();
-          const uint64_t theirs = who == 2 ? 222 : 111;
-          if (who == rank || fingerprint != theirs || (rank != 2 && who != 2)) {
-            return fmt::format("rank {} blames rank {} with {}", rank, who, fingerprint);
+          const LocalDomain::SmallMismatch found = domain.small_mismatch();
+          const bool right_rank = rank == 2 ? found.index < 2 : found.index == 2;
+          if (!right_rank || found.sequence != 9 || found.mine != (rank == 2 ? 222u : 111u) ||
+              found.theirs != (rank == 2 ? 111u : 222u)) {
+            return fmt::format("rank {} blames rank {} with {}", rank, found.index, found.theirs);
           }
           return output == -1 ? "" : "something was computed";
         });
     EXPECT_THAT(texts, Each(IsEmpty()));
   }
+}
+
+// Both believe to be the root, so neither waits for the other.
+TEST(LocalSmall, RootsThatDisagreedAreFoundAtTheNextCallThatMeets) {
+  const auto texts = run_ranks({.ranks = 2}, [](LocalDomain& domain, int rank) -> std::string {
+    int32_t value = rank;
+    auto* const bytes = reinterpret_cast<std::byte*>(&value);
+    Small call{.collective = Collective::kBroadcast,
+               .type = DataType::kInt32,
+               .count = 1,
+               .input = bytes,
+               .output = bytes};
+    for (call.sequence = 1; call.sequence <= 15; ++call.sequence) {
+      call.root_index = call.sequence == 15 ? rank : 0;
+      call.fingerprint = static_cast<uint64_t>(100 + call.root_index);
+      domain.small_begin(call);
+      if (finish_call(domain) != Progress::kDone) return "found too early";
+    }
+    call.collective = Collective::kAllReduce;
+    call.fingerprint = 7;
+    domain.small_begin(call);
+    if (finish_call(domain) != Progress::kMismatch) return "not found";
+    const LocalDomain::SmallMismatch found = domain.small_mismatch();
+    const bool right = found.index == 1 - rank && found.sequence == 15 &&
+                       found.mine == static_cast<uint64_t>(100 + rank) &&
+                       found.theirs == static_cast<uint64_t>(101 - rank);
+    return right ? "" : fmt::format("blames rank {} for call {}", found.index, found.sequence);
+  });
+  EXPECT_THAT(texts, Each(IsEmpty()));
 }
 
 TEST(LocalSmall, ASmallCallAgainstAReadyRecordIsFoundOnBothSides) {
@@ -292,7 +321,9 @@ TEST(LocalSmall, ASmallCallAgainstAReadyRecordIsFoundOnBothSides) {
     (void)wait_until(domain, WaitHow::kYield,
                      [&] { return (progress = domain.small_step()) != Progress::kWaiting; });
     if (progress != Progress::kMismatch) return "the ready record was not found";
-    return domain.small_mismatch() == std::pair<int, uint64_t>{0, 0} ? "" : "the wrong rank blamed";
+    const LocalDomain::SmallMismatch found = domain.small_mismatch();
+    const bool right = found.index == 0 && found.mine == 33 && found.theirs == 0;
+    return right ? "" : "the wrong rank blamed";
   });
   EXPECT_THAT(texts, Each(IsEmpty()));
 }
