@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <regex>
+#include <string_view>
 
 namespace railccl::tcp {
 namespace {
@@ -25,15 +26,23 @@ long read_number(const std::filesystem::path& path) {
   return file >> value ? value : -1;
 }
 
+// "0000:41:00.0": domain, bus, device, function.
+bool is_pci_address(std::string_view text) {
+  static constexpr std::string_view kShape = "xxxx:xx:xx.x";
+  return text.size() == kShape.size() &&
+         std::equal(text.begin(), text.end(), kShape.begin(), [](char c, char shape) {
+           return shape == 'x' ? std::isxdigit(static_cast<unsigned char>(c)) != 0 : c == shape;
+         });
+}
+
 // The device of an interface may be a child of its PCI device (virtio): the last PCI address on the
 // path is meant.
 std::string pci_address_of(const std::filesystem::path& device) {
-  static const std::regex pattern("[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]");
   std::error_code ignored;
   const auto real = std::filesystem::canonical(device, ignored);
   std::string found;
   for (const auto& part : real) {
-    if (std::regex_match(part.string(), pattern)) found = part.string();
+    if (is_pci_address(part.string())) found = part.string();
   }
   return found;
 }
