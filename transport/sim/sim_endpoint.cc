@@ -20,8 +20,7 @@ SimEndpoint::SimEndpoint(SimNetwork& network, SimRail& rail, uint64_t tag)
 SimEndpoint::~SimEndpoint() {
   std::erase(rail_.endpoints_, this);
   network_.remove_endpoint(id_);
-  // What is on the way must not read memory that may go now.
-  for (const FlightRef& flight : outstanding_) leave(flight);
+  for (const FlightRef& flight : outstanding_) flight->completed = flight->dropped = true;
 }
 
 std::vector<std::byte> SimEndpoint::address() const {
@@ -58,8 +57,7 @@ void SimEndpoint::try_connect() {
     return;
   }
   if (network_.now() >= connect_until_) {
-    fail(error(Code::kRailFailed, "rail {}: the peer's endpoint does not answer",
-               rail_.info().name));
+    fail(error(Code::kTimeout, "rail {}: the peer's endpoint does not answer", rail_.info().name));
     return;
   }
   network_.schedule(std::min(network_.now() + kConnectRetryNs, connect_until_),
@@ -107,10 +105,8 @@ Status SimEndpoint::put(const Put& put) {
   return Status::ok();
 }
 
-// The source is not read any more: what is on the way carries the bytes of now.
+// The source may change from now on: what is on the way carries the bytes of now.
 void SimEndpoint::leave(const FlightRef& flight) {
-  if (flight->completed) return;
-  flight->completed = true;
   flight->late_ns = rail_.port().late_ns == 0 ? 0 : network_.random() % rail_.port().late_ns;
   if (!flight->sent || flight->put.bytes == 0 || !network_.copy_data()) return;
   const std::byte* source = flight->put.source->region().address + flight->put.source_offset;
@@ -119,7 +115,8 @@ void SimEndpoint::leave(const FlightRef& flight) {
 
 void SimEndpoint::complete(const FlightRef& flight, const Status& status) {
   if (flight->completed) return;
-  leave(flight);
+  flight->completed = true;
+  if (!status.is_ok()) leave(flight);
   std::erase(outstanding_, flight);
   rail_.raise({.kind = RailEvent::Kind::kPutDone,
                .endpoint_tag = tag_,
@@ -175,7 +172,7 @@ void SimEndpoint::fail_later(SimNetwork& network, uint64_t endpoint, TimeNs dela
 void SimEndpoint::arrive(SimNetwork& network, const FlightRef& flight) {
   const SimRail* sender = network.rail(flight->from_rail);
   SimEndpoint* target = network.endpoint(flight->to);
-  if (sender == nullptr) return;
+  if (sender == nullptr || flight->dropped) return;
   if (target == nullptr || target->state_ == State::kClosed) {
     fail_later(network, flight->from, sender->config().retry_ns,
                Status(Code::kRailFailed, "retries exceeded: the peer's endpoint is closed"));
@@ -188,7 +185,7 @@ void SimEndpoint::arrive(SimNetwork& network, const FlightRef& flight) {
 void SimEndpoint::land(SimNetwork& network, const FlightRef& flight) {
   SimRail* sender = network.rail(flight->from_rail);
   SimEndpoint* target = network.endpoint(flight->to);
-  if (sender == nullptr) return;
+  if (sender == nullptr || flight->dropped) return;
   if (sender->port().acknowledge_only && target != nullptr) {
     acknowledge(network, flight, *target);
     return;

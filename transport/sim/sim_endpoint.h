@@ -36,6 +36,7 @@ class SimEndpoint final : public Endpoint {
     uint64_t to = 0;
     bool sent = false;            // has left the port
     bool completed = false;       // at the sender
+    bool dropped = false;         // the sender's endpoint was destroyed without closing
     std::vector<std::byte> data;  // taken from the source when it completed before it landed
     TimeNs late_ns = 0;
   };
