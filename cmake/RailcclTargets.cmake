@@ -9,7 +9,7 @@ function(railccl_configure target)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
                         VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${RAILCCL_WARNINGS}>)
-  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
   if(RAILCCL_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${RAILCCL_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${RAILCCL_SANITIZE})

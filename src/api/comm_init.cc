@@ -4,11 +4,14 @@
 
 #include <cstring>
 
+#include "include/railccl/railccl.h"
 #include "src/api/comm_handle.h"
 #include "src/api/export.h"
 #include "src/api/group.h"
 #include "src/api/last_error.h"
 #include "src/base/setting.h"
+#include "src/base/settings_source.h"
+#include "src/core/launch_env.h"
 #include "src/core/runtime.h"
 
 namespace railccl {
@@ -144,6 +147,38 @@ Status init_all(ncclComm_t* comms, int count) {
   return end_group();
 }
 
+// Every rank derives the same id from what its launcher says; rank 0 serves it.
+Result<std::vector<UniqueIdBytes>> meet(const LaunchEnv& launch, const BootstrapOptions& options) {
+  RAILCCL_ASSIGN(
+      const UniqueIdBytes id,
+      derive_unique_id(launch.root_host, {.first = launch.root_port, .count = launch.root_ports},
+                       launch.secret));
+  if (launch.rank == 0) RAILCCL_TRY(serve_unique_id(id, options));
+  return std::vector<UniqueIdBytes>{id};
+}
+
+Status init_from_environment(ncclComm_t* comm) {
+  static std::atomic<int> instances{0};
+  constexpr std::string_view kFunction = "railcclCommInitFromEnv";
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  const auto lookup = [](std::string_view name) {
+    return process_settings_source().variable(name);
+  };
+  const LaunchOptions options{.comm_id = runtime->settings().get_text(Setting::kCommId),
+                              .job_secret = runtime->settings().get_text(Setting::kJobSecret),
+                              .instance = instances.fetch_add(1)};
+  RAILCCL_ASSIGN(const LaunchEnv launch, read_launch_env(lookup, options));
+  BootstrapOptions bootstrap = runtime->comm_options().bootstrap;
+  bootstrap.ranks = launch.ranks;
+  return create_comm(comm, {.function = std::string(kFunction),
+                            .ids = [launch, bootstrap] { return meet(launch, bootstrap); },
+                            .rank = launch.rank,
+                            .ranks = launch.ranks,
+                            .device = std::max(launch.local_rank, 0),
+                            .config = {},
+                            .options = runtime->comm_options()});
+}
+
 ncclResult_t answer(const Status& status, const ncclComm_t* comm) {
   if (!status) {
     fail_group(status);
@@ -194,4 +229,8 @@ RAILCCL_API(ncclResult_t, CommInitRankScalable,
 
 RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* /*devlist*/)) {
   return railccl::report(railccl::init_all(comm, ndev));
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommInitFromEnv(ncclComm_t* comm) {
+  return answer(railccl::init_from_environment(comm), comm);
 }

@@ -8,13 +8,11 @@
 
 #include "include/railccl/railccl.h"
 #include "src/api/comm_handle.h"
-#include "src/api/comm_init.h"
 #include "src/api/export.h"
 #include "src/api/last_error.h"
 #include "src/api/text_out.h"
 #include "src/base/trace_dump.h"
 #include "src/core/explain.h"
-#include "src/core/launch_env.h"
 #include "src/core/runtime.h"
 
 namespace railccl {
