@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "transport/tcp/socket.h"
 
@@ -124,59 +125,98 @@ class Acceptor::Incoming final : public Pollable {
   Proof proof_;
 };
 
+class Acceptor::Listener final : public Pollable {
+ public:
+  Listener(Acceptor& acceptor, UniqueFd fd, bool by_device)
+      : acceptor_(acceptor), fd_(std::move(fd)), by_device_(by_device) {}
+  ~Listener() override { unwatch(); }
+
+  Status watch() { return acceptor_.poller_.add(fd_.get(), EPOLLIN, *this); }
+  int fd() const { return fd_.get(); }
+  void unwatch() { acceptor_.poller_.remove(fd_.get()); }
+
+  void on_ready(uint32_t /*ready*/) override {
+    for (int i = 0; i < kAcceptsPerCall; ++i) {
+      sockaddr_storage storage{};
+      socklen_t size = sizeof storage;
+      UniqueFd fd(accept4(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &size,
+                          SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (!fd) {
+        if (errno == EINTR || errno == ECONNABORTED) continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) acceptor_.pause_listening(errno);
+        return;
+      }
+      const auto peer = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+      if (peer) acceptor_.admit(std::move(fd), *peer, by_device_);
+    }
+  }
+
+ private:
+  Acceptor& acceptor_;
+  UniqueFd fd_;
+  const bool by_device_;
+};
+
 Acceptor::Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, Poller& poller,
                    AcceptorHost& host)
     : config_(config), options_(options), poller_(poller), host_(host) {}
+
+Acceptor::~Acceptor() = default;
 
 Result<std::unique_ptr<Acceptor>> Acceptor::open(const TcpRailConfig& config,
                                                  const TcpRailOptions& options, Poller& poller,
                                                  AcceptorHost& host) {
   std::unique_ptr<Acceptor> acceptor(new Acceptor(config, options, poller, host));
-  RAILCCL_ASSIGN(acceptor->listener_, open_listener(config, options));
-  RAILCCL_ASSIGN(acceptor->address_, local_address(acceptor->listener_.get()));
-  RAILCCL_TRY(poller.add(acceptor->listener_.get(), EPOLLIN, *acceptor));
+  if (Status status = acceptor->listen(); !status) {
+    return Error(status.with_context(fmt::format("rail {}", config.info.name)));
+  }
   return acceptor;
 }
 
-Acceptor::~Acceptor() {
-  incoming_.clear();
-  if (listener_ && !paused_) poller_.remove(listener_.get());
-}
-
-void Acceptor::on_ready(uint32_t /*ready*/) {
-  for (int i = 0; i < kAcceptsPerCall; ++i) {
-    sockaddr_storage storage{};
-    socklen_t size = sizeof storage;
-    UniqueFd fd(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &size,
-                        SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!fd) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) pause_listening(errno);
-      return;
+Status Acceptor::listen() {
+  address_ = config_.address.with_port(0);
+  if (options_.bind_to_device) {
+    auto fd = open_listener(options_, address_, config_.interface_name);
+    if (fd) {
+      RAILCCL_ASSIGN(address_, local_address(fd->get()));
+      listeners_.push_back(std::make_unique<Listener>(*this, std::move(*fd), true));
+    } else {
+      host_.warn_once("bind",
+                      fmt::format("rail {}: its sockets cannot be bound to the device ({}); "
+                                  "where several NICs are in one subnet, routing may send "
+                                  "all traffic by one of them",
+                                  config_.info.name, fd.error().message()));
     }
-    auto peer = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
-    admit(std::move(fd), peer ? peer->to_string() : "?");
   }
+  RAILCCL_ASSIGN(UniqueFd fd, open_listener(options_, address_, ""));
+  RAILCCL_ASSIGN(address_, local_address(fd.get()));
+  listeners_.push_back(std::make_unique<Listener>(*this, std::move(fd), false));
+  for (auto& listener : listeners_) {
+    stop_sharing_port(listener->fd());
+    RAILCCL_TRY(listener->watch());
+  }
+  return Status::ok();
 }
 
 void Acceptor::pause_listening(int error_number) {
-  poller_.remove(listener_.get());
+  for (auto& listener : listeners_) listener->unwatch();
   paused_ = true;
   host_.warn_once("accept", fmt::format("rail {}: cannot accept connections, will try again: {}",
                                         config_.info.name,
                                         Status(system_error(error_number, "accept")).message()));
 }
 
-void Acceptor::admit(UniqueFd fd, std::string peer_text) {
+void Acceptor::admit(UniqueFd fd, const SocketAddress& peer, bool by_device) {
   make_room();
-  if (options_.bind_to_device && !keep_to_device(fd.get(), config_.interface_name)) {
+  const bool may_stray = options_.bind_to_device && !by_device;
+  if (may_stray && !peer.same_ip(config_.address)) {
     host_.warn_once("device",
-                    fmt::format("rail {}: a connection from {} came in by another interface; its "
-                                "traffic may not use {}. Where several NICs are in one subnet, set "
+                    fmt::format("rail {}: a connection from {} came in by another way than {}. "
+                                "Where several NICs are in one subnet, set "
                                 "net.ipv4.conf.all.arp_ignore=1 and arp_announce=2 on every node",
-                                config_.info.name, peer_text, config_.interface_name));
+                                config_.info.name, peer.to_string(), config_.interface_name));
   }
-  auto incoming = std::make_unique<Incoming>(*this, std::move(fd), std::move(peer_text));
+  auto incoming = std::make_unique<Incoming>(*this, std::move(fd), peer.to_string());
   if (poller_.add(incoming->fd(), EPOLLIN, *incoming)) incoming_.push_back(std::move(incoming));
 }
 
@@ -204,7 +244,11 @@ void Acceptor::reconsider(uint64_t endpoint_id) {
 }
 
 void Acceptor::tick(TimeNs now) {
-  if (paused_ && poller_.add(listener_.get(), EPOLLIN, *this)) paused_ = false;
+  if (std::exchange(paused_, false)) {
+    for (auto& listener : listeners_) {
+      if (!listener->watch()) paused_ = true;
+    }
+  }
   for (auto& incoming : incoming_) incoming->tick(now, options_.stranger_timeout_ns);
   sweep();
 }

@@ -1,6 +1,8 @@
-// The listener of a rail: takes connections, lets those prove themselves that name one of the
-// rail's endpoints, and drops all others. Strangers are bounded in number and time, cost the
-// established endpoints nothing, and are reported once. Owned by the rail; its thread.
+// The listeners of a rail: one takes what comes in by the rail's device, the other one what comes
+// in by any other way (from this machine; or by another NIC of the same subnet). The acceptor takes
+// connections, lets those prove themselves that name one of the rail's endpoints, and drops all
+// others. Strangers are bounded in number and time, cost the established endpoints nothing, and are
+// reported once. Owned by the rail; its thread.
 #pragma once
 
 #include <functional>
@@ -35,31 +37,32 @@ class AcceptorHost {
   virtual void warn_once(std::string_view kind, const std::string& message) = 0;
 };
 
-class Acceptor final : public Pollable {
+class Acceptor final {
  public:
   // What it refers to outlives it.
   static Result<std::unique_ptr<Acceptor>> open(const TcpRailConfig& config,
                                                 const TcpRailOptions& options, Poller& poller,
                                                 AcceptorHost& host);
-  ~Acceptor() override;
+  ~Acceptor();
 
   // With the port that peers dial.
   const SocketAddress& address() const { return address_; }
-  void on_ready(uint32_t ready) override;
   // The endpoint's expectation has changed: held connections go on, or are dropped.
   void reconsider(uint64_t endpoint_id);
   // Drops what takes too long. Wanted every few milliseconds while needs_tick().
   void tick(TimeNs now);
   bool needs_tick() const { return paused_ || !incoming_.empty(); }
-  // Frees what was dropped. Not from inside of on_ready.
+  // Frees what was dropped. Not while the poller's events are served.
   void sweep();
 
  private:
   class Incoming;
+  class Listener;
 
   Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, Poller& poller,
            AcceptorHost& host);
-  void admit(UniqueFd fd, std::string peer_text);
+  Status listen();
+  void admit(UniqueFd fd, const SocketAddress& peer, bool by_device);
   void make_room();
   void make_room_on_lane(const Incoming& newest);
   void pause_listening(int error_number);
@@ -69,10 +72,9 @@ class Acceptor final : public Pollable {
   const TcpRailOptions& options_;
   Poller& poller_;
   AcceptorHost& host_;
-  UniqueFd listener_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
   SocketAddress address_;
-  bool paused_ =
-      false;  // out of descriptors: the listener is not in the poller until the next tick
+  bool paused_ = false;  // out of descriptors: no listener is watched until the next tick
   std::vector<std::unique_ptr<Incoming>> incoming_;  // oldest first
 };
 

@@ -17,6 +17,8 @@
 namespace railccl::tcp {
 namespace {
 
+// IFF_LOWER_UP: the carrier as it is now; IFF_RUNNING follows it late. glibc's net/if.h lacks it.
+constexpr unsigned kLowerUp = 1U << 16;
 constexpr uint64_t kBytesPerMegabit = 1'000'000 / 8;
 
 // A number in a sysfs file; -1 where there is none (also a speed that the driver does not know).
@@ -79,7 +81,7 @@ Result<std::vector<NetworkInterface>> read_interfaces(const std::string& sysfs) 
     auto found = std::ranges::find(result, one->ifa_name, &NetworkInterface::name);
     if (found == result.end()) {
       result.push_back({.name = one->ifa_name,
-                        .up = (one->ifa_flags & IFF_UP) && (one->ifa_flags & IFF_RUNNING),
+                        .up = (one->ifa_flags & IFF_UP) != 0 && (one->ifa_flags & kLowerUp) != 0,
                         .loopback = (one->ifa_flags & IFF_LOOPBACK) != 0});
       read_sysfs(sysfs, result.back());
       found = result.end() - 1;

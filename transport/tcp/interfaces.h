@@ -18,7 +18,7 @@ struct InterfaceAddress {
 
 struct NetworkInterface {
   std::string name;
-  bool up = false;  // up and running
+  bool up = false;  // up, with a carrier
   bool loopback = false;
   std::vector<InterfaceAddress> addresses;  // in the kernel's order
   uint64_t bytes_per_second = 0;            // 0: unknown

@@ -4,28 +4,17 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <string_view>
 
 namespace railccl::tcp {
 namespace {
 
-bool has_address(const std::string& interface_name, const SocketAddress& address) {
-  ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return true;  // not known to be gone
-  bool found = false;
-  for (const ifaddrs* one = all; one != nullptr && !found; one = one->ifa_next) {
-    if (one->ifa_addr == nullptr || interface_name != one->ifa_name) continue;
-    const auto here = SocketAddress::from_sockaddr(one->ifa_addr);
-    found = here && here->same_ip(address);
-  }
-  freeifaddrs(all);
-  return found;
-}
+// IFF_LOWER_UP: the carrier as it is now; IFF_RUNNING follows it late. glibc's net/if.h lacks it.
+constexpr unsigned kLowerUp = 1U << 16;
 
 }  // namespace
 
@@ -41,10 +30,9 @@ Result<std::unique_ptr<PortMonitor>> PortMonitor::open(const std::string& interf
                                                        OnChange on_change) {
   std::unique_ptr<PortMonitor> monitor(
       new PortMonitor(interface_name, address, poller, std::move(on_change)));
-  monitor->query_socket_.reset(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   monitor->netlink_.reset(
       socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (!monitor->query_socket_ || !monitor->netlink_) return system_error(errno, "netlink socket");
+  if (!monitor->netlink_) return system_error(errno, "netlink socket");
   sockaddr_nl groups{};
   groups.nl_family = AF_NETLINK;
   groups.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
@@ -92,23 +80,27 @@ void PortMonitor::on_ready(uint32_t /*ready*/) {
 }
 
 Status PortMonitor::query() const {
-  ifreq request{};
-  std::strncpy(request.ifr_name, interface_name_.c_str(), IFNAMSIZ - 1);
-  if (ioctl(query_socket_.get(), SIOCGIFFLAGS, &request) != 0) {
-    return error(Code::kRailFailed, "interface {} is gone", interface_name_);
-  }
-  const int flags = request.ifr_flags;
-  if ((flags & IFF_UP) == 0) {
-    return error(Code::kRailFailed, "interface {} was taken down", interface_name_);
-  }
-  if ((flags & IFF_RUNNING) == 0) {
-    return error(Code::kRailFailed, "interface {} has no carrier", interface_name_);
-  }
+  ifaddrs* head = nullptr;
+  if (getifaddrs(&head) != 0) return Status::ok();  // not known to be unusable
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> all(head, &freeifaddrs);
+  bool exists = false;
+  unsigned flags = 0;
   // All of 127.0.0.0/8 belongs to loopback without being listed.
-  if (!address_.is_loopback() && !has_address(interface_name_, address_)) {
-    return error(Code::kRailFailed, "interface {} has lost the address {}", interface_name_,
-                 address_.ip_text());
+  bool has_address = address_.is_loopback();
+  for (const ifaddrs* one = head; one != nullptr; one = one->ifa_next) {
+    if (interface_name_ != one->ifa_name) continue;
+    exists = true;
+    flags |= one->ifa_flags;
+    const auto here = SocketAddress::from_sockaddr(one->ifa_addr);
+    has_address = has_address || (here && here->same_ip(address_));
   }
+  const auto unusable = [&](std::string_view why) {
+    return error(Code::kRailFailed, "interface {} {}", interface_name_, why);
+  };
+  if (!exists) return unusable("is gone");
+  if ((flags & IFF_UP) == 0) return unusable("was taken down");
+  if ((flags & kLowerUp) == 0) return unusable("has no carrier");
+  if (!has_address) return unusable(fmt::format("has lost the address {}", address_.ip_text()));
   return Status::ok();
 }
 

@@ -36,7 +36,6 @@ class PortMonitor final : public Pollable {
   Poller& poller_;
   OnChange on_change_;
   UniqueFd netlink_;
-  UniqueFd query_socket_;
   bool usable_ = true;
 };
 

@@ -40,40 +40,26 @@ bool bind_to_device(int fd, const std::string& name) {
                     static_cast<socklen_t>(name.size() + 1)) == 0;
 }
 
-// The interface by which an accepted connection's first packet came; 0: unknown. Only IPv4 tells.
-unsigned arrival_interface(int fd) {
-  set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-  alignas(cmsghdr) char control[256];
-  socklen_t size = sizeof control;
-  const int result = getsockopt(fd, IPPROTO_IP, IP_PKTOPTIONS, control, &size);
-  set_option(fd, IPPROTO_IP, IP_PKTINFO, 0);
-  if (result != 0) return 0;
-  msghdr message{};
-  message.msg_control = control;
-  message.msg_controllen = size;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != IPPROTO_IP || part->cmsg_type != IP_PKTINFO) continue;
-    in_pktinfo info{};
-    std::memcpy(&info, CMSG_DATA(part), sizeof info);
-    return static_cast<unsigned>(info.ipi_ifindex);
-  }
-  return 0;
-}
-
 }  // namespace
 
-Result<UniqueFd> open_listener(const TcpRailConfig& config, const TcpRailOptions& options) {
-  RAILCCL_ASSIGN(UniqueFd fd, open_socket(config.address.family()));
+Result<UniqueFd> open_listener(const TcpRailOptions& options, const SocketAddress& address,
+                               const std::string& device) {
+  RAILCCL_ASSIGN(UniqueFd fd, open_socket(address.family()));
   size_buffers(fd.get(), options);
+  if (!device.empty() && !bind_to_device(fd.get(), device)) {
+    return system_error(errno, fmt::format("SO_BINDTODEVICE to {}", device));
+  }
+  set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
   sockaddr_storage storage;
-  const socklen_t size = config.address.to_sockaddr(storage);
+  const socklen_t size = address.to_sockaddr(storage);
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 ||
       listen(fd.get(), kListenBacklog) != 0) {
-    return system_error(errno, fmt::format("rail {}: cannot listen on {}", config.info.name,
-                                           config.address.ip_text()));
+    return system_error(errno, fmt::format("cannot listen on {}", address.to_string()));
   }
   return fd;
 }
+
+void stop_sharing_port(int fd) { set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0); }
 
 Result<SocketAddress> local_address(int fd) {
   sockaddr_storage storage{};
@@ -107,14 +93,6 @@ Status pending_error(int fd) {
   socklen_t size = sizeof value;
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size) != 0) value = errno;
   return value == 0 ? Status::ok() : Status(system_error(value, "connect"));
-}
-
-bool keep_to_device(int fd, const std::string& interface_name) {
-  const unsigned arrived = arrival_interface(fd);
-  if (arrived == 0) return true;
-  if (arrived != if_nametoindex(interface_name.c_str())) return false;
-  bind_to_device(fd, interface_name);
-  return true;
 }
 
 void tune_established(int fd, const TcpRailOptions& options) {

@@ -12,8 +12,14 @@
 
 namespace railccl::tcp {
 
-// Listens on the rail's address, port chosen by the kernel.
-Result<UniqueFd> open_listener(const TcpRailConfig& config, const TcpRailOptions& options);
+// Listens on `address`; port 0: chosen by the kernel. Two listeners may share an address and port
+// when one of them is bound to a device: the kernel then gives it what comes in by that device, and
+// the other one the rest.
+Result<UniqueFd> open_listener(const TcpRailOptions& options, const SocketAddress& address,
+                               const std::string& device);
+// For both of them, when both listen: while the port may be shared further, the kernel hands
+// connections to the listener that it finds first instead of the one that fits best.
+void stop_sharing_port(int fd);
 Result<SocketAddress> local_address(int fd);
 
 // Begins to connect from the rail's address to `peer`; the socket is writable when that has ended
@@ -21,10 +27,6 @@ Result<SocketAddress> local_address(int fd);
 Result<UniqueFd> start_connecting(const TcpRailConfig& config, const TcpRailOptions& options,
                                   const SocketAddress& peer, bool bind_device);
 Status pending_error(int fd);
-
-// An accepted socket keeps to the device its connection came in by, when that is the rail's own.
-// False: it came in by another one.
-bool keep_to_device(int fd, const std::string& interface_name);
 
 // For a socket that has proved itself: no delay, and an end when the peer's host is silent.
 void tune_established(int fd, const TcpRailOptions& options);
