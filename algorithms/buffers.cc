@@ -1,6 +1,6 @@
 #include "algorithms/buffers.h"
 
-namespace railccl {
+namespace railccl::algorithms {
 
 uint64_t user_blocks(const Shape& shape, int rank, BufferId buffer) {
   const bool input = buffer == BufferId::kInput;
@@ -41,4 +41,4 @@ Slice canonical(const Shape& shape, int rank, Slice slice) {
   return slice;
 }
 
-}  // namespace railccl
+}  // namespace railccl::algorithms

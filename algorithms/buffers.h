@@ -6,7 +6,7 @@
 
 #include "algorithms/schedule.h"
 
-namespace railccl {
+namespace railccl::algorithms {
 
 // How many blocks of Shape::block elements `buffer` (kInput or kOutput) of `rank` has; a piece
 // touches the first Shape::piece elements of each. 0: the rank has no such buffer.
@@ -17,4 +17,4 @@ uint64_t user_blocks(const Shape& shape, int rank, BufferId buffer);
 // `rank` owns the memory.
 Slice canonical(const Shape& shape, int rank, Slice slice);
 
-}  // namespace railccl
+}  // namespace railccl::algorithms

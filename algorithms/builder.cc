@@ -2,7 +2,7 @@
 
 #include "algorithms/buffers.h"
 
-namespace railccl {
+namespace railccl::algorithms {
 namespace {
 
 uint32_t tag_of(Phase phase, int step) {
@@ -19,8 +19,8 @@ uint64_t Builder::allocate(uint64_t elements) {
 
 void Builder::put(int peer, Slice src, Slice dst, uint64_t count, Phase phase, int step) {
   if (count == 0) return signal(peer, phase, step);
-  add({.kind = StepKind::kPut, .peer = peer, .tag = tag_of(phase, step), .count = count}, {&dst, 1},
-      {&src, 1});
+  add({.kind = StepKind::kPut, .peer = peer, .tag = tag_of(phase, step), .count = count}, {dst},
+      {src});
 }
 
 void Builder::signal(int peer, Phase phase, int step) {
@@ -47,20 +47,19 @@ void Builder::wait_released_by(int peer, int step) {
       {}, {});
 }
 
-void Builder::reduce(std::span<const Slice> dsts, std::span<const Slice> srcs, uint64_t count,
-                     bool final) {
+void Builder::reduce(const Slices& dsts, const Slices& srcs, uint64_t count, bool final) {
   if (srcs.size() == 1) return copy(dsts, srcs[0], count);
   if (count == 0) return;
   add({.kind = StepKind::kReduce, .final = final, .count = count}, dsts, srcs);
 }
 
-void Builder::copy(std::span<const Slice> dsts, Slice src, uint64_t count) {
-  std::vector<Slice> others;
+void Builder::copy(const Slices& dsts, Slice src, uint64_t count) {
+  Slices others;
   for (const Slice& dst : dsts) {
     if (!same_place(dst, src)) others.push_back(dst);
   }
   if (count == 0 || others.empty()) return;
-  add({.kind = StepKind::kCopy, .count = count}, others, {&src, 1});
+  add({.kind = StepKind::kCopy, .count = count}, others, {src});
 }
 
 bool Builder::same_place(const Slice& a, const Slice& b) const {
@@ -71,7 +70,7 @@ bool Builder::same_place(const Slice& a, const Slice& b) const {
   return x.buffer == y.buffer && x.offset == y.offset;
 }
 
-void Builder::add(Step step, std::span<const Slice> dsts, std::span<const Slice> srcs) {
+void Builder::add(Step step, const Slices& dsts, const Slices& srcs) {
   step.first_slice = static_cast<uint32_t>(schedule_.slices.size());
   step.num_dsts = static_cast<uint16_t>(dsts.size());
   step.num_srcs = static_cast<uint16_t>(srcs.size());
@@ -80,4 +79,4 @@ void Builder::add(Step step, std::span<const Slice> dsts, std::span<const Slice>
   schedule_.steps.push_back(step);
 }
 
-}  // namespace railccl
+}  // namespace railccl::algorithms

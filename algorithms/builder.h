@@ -10,7 +10,9 @@
 #include "algorithms/schedule.h"
 #include "algorithms/split.h"
 
-namespace railccl {
+namespace railccl::algorithms {
+
+using Slices = std::vector<Slice>;
 
 // What a notification is about; with a step number it makes a tag.
 enum class Phase : uint32_t { kReduce, kGather, kEnter, kLeave, kRelease, kFold, kUnfold };
@@ -63,9 +65,8 @@ class Builder {
   void release_to(int peer, int step = 0);
   void wait_released_by(int peer, int step = 0);
   // A reduction of one source is a copy.
-  void reduce(std::span<const Slice> dsts, std::span<const Slice> srcs, uint64_t count, bool final);
-  void copy(std::span<const Slice> dsts, Slice src, uint64_t count);
-  void copy(Slice dst, Slice src, uint64_t count) { copy({&dst, 1}, src, count); }
+  void reduce(const Slices& dsts, const Slices& srcs, uint64_t count, bool final);
+  void copy(const Slices& dsts, Slice src, uint64_t count);
 
   Schedule take() { return std::move(schedule_); }
 
@@ -74,11 +75,11 @@ class Builder {
     return {.owner = owner == rank_ ? kSelf : owner, .buffer = buffer, .offset = offset};
   }
   bool same_place(const Slice& a, const Slice& b) const;
-  void add(Step step, std::span<const Slice> dsts, std::span<const Slice> srcs);
+  void add(Step step, const Slices& dsts, const Slices& srcs);
 
   const Shape& shape_;
   int rank_;
   Schedule schedule_;
 };
 
-}  // namespace railccl
+}  // namespace railccl::algorithms

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace railccl {
+namespace railccl::algorithms {
 namespace {
 
 uint64_t split_unit(uint64_t count, uint64_t parts) {
@@ -34,4 +34,4 @@ uint64_t largest_part(uint64_t count, int parts) {
   return (units + n - 1) / n * unit;
 }
 
-}  // namespace railccl
+}  // namespace railccl::algorithms

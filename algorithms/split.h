@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace railccl {
+namespace railccl::algorithms {
 
 struct Part {
   uint64_t begin = 0;
@@ -18,4 +18,4 @@ Part even_part(Part whole, int parts, int index);
 // No part of any piece of at most `count` elements is larger than this.
 uint64_t largest_part(uint64_t count, int parts);
 
-}  // namespace railccl
+}  // namespace railccl::algorithms

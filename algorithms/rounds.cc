@@ -1,0 +1,37 @@
+#include "algorithms/rounds.h"
+
+#include <algorithm>
+
+namespace railccl::algorithms {
+
+RoundCost::RoundCost(const Layout& layout)
+    : layout_(layout),
+      ranks_(layout.node_of.size()),
+      now_(layout.node_of.size()),
+      before_(layout.node_of.size()) {}
+
+void RoundCost::message(int from, int to, double amount) {
+  const auto sender = static_cast<size_t>(from);
+  const auto receiver = static_cast<size_t>(to);
+  const bool local = layout_.node_of[sender] == layout_.node_of[receiver];
+  (local ? ranks_[sender].local : ranks_[sender].inter) += amount;
+  Path& path = now_[receiver];
+  path.inter = std::max(path.inter, before_[sender].inter + (local ? 0 : 1));
+  path.local = std::max(path.local, before_[sender].local + (local ? 1 : 0));
+}
+
+Cost RoundCost::total() const {
+  Cost cost;
+  for (const Amounts& amounts : ranks_) {
+    cost.bytes_sent_inter = std::max(cost.bytes_sent_inter, amounts.inter);
+    cost.bytes_sent_local = std::max(cost.bytes_sent_local, amounts.local);
+    cost.elements_reduced = std::max(cost.elements_reduced, amounts.reduced);
+  }
+  for (const Path& path : now_) {
+    cost.latency_steps_inter = std::max(cost.latency_steps_inter, path.inter);
+    cost.latency_steps_local = std::max(cost.latency_steps_local, path.local);
+  }
+  return cost;
+}
+
+}  // namespace railccl::algorithms

@@ -1,0 +1,30 @@
+// The shapes that the tests of algorithms go through.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/schedule.h"
+
+namespace railccl {
+
+struct NamedLayout {
+  std::string name;
+  std::shared_ptr<const Layout> layout;
+};
+
+// One node, two equal nodes, unequal nodes, interleaved ranks, one rank per node; without those
+// that coincide.
+std::vector<NamedLayout> layouts_of(int ranks);
+std::vector<int> all_roots(int ranks);
+
+// In place or not, direct or not, and pieces: one element, fewer than ranks, not divisible, with
+// and without a shorter last piece. Rooted collectives with each of `roots`.
+void for_each_shape(Collective collective, const NamedLayout& layout, const std::vector<int>& roots,
+                    const std::function<void(const Shape&)>& visit);
+
+std::string describe(const Algorithm& algorithm, const Shape& shape, const NamedLayout& layout);
+
+}  // namespace railccl
