@@ -206,8 +206,10 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm);
 /* Ends everything in flight with an error and frees the handle, without the other ranks; they get
  * ncclRemoteError. Any thread. */
 ncclResult_t ncclCommAbort(ncclComm_t comm);
-/* Ends everything in flight on all ranks, but keeps the handle for ncclCommShrink, ncclCommSplit
- * and ncclCommDestroy. revokeFlags: NCCL_REVOKE_DEFAULT. */
+/* Ends everything in flight here with an error, but keeps the handle: ncclCommGetAsyncError says
+ * ncclInProgress until all is quiet, then ncclSuccess, and ncclCommSplit, ncclCommShrink,
+ * ncclCommDestroy and ncclCommAbort may follow (ncclCommFinalize not). Any thread; each rank calls
+ * it for itself. revokeFlags: NCCL_REVOKE_DEFAULT. */
 ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags);
 
 /* --- communicators from communicators --- */

@@ -1,0 +1,241 @@
+#include "perftest/common/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+namespace railccl::perftest {
+namespace {
+
+// The words of the command line that need a second look after CLI11 has split them.
+struct RawOptions {
+  std::string min_bytes = "32M";
+  std::string max_bytes = "32M";
+  std::string step_bytes = "1M";
+  std::string op = "sum";
+  std::string type = "float";
+  int gpus = 1;
+  int average = 1;
+  int blocking = 0;
+  int registration = 0;
+  int stream_null = 1;
+  int graph_launches = 0;
+  int device_implementation = 0;
+  int device_ctas = 16;
+};
+
+void add_size_options(CLI::App& app, Options& options, RawOptions& raw) {
+  app.add_option("-b,--minbytes", raw.min_bytes, "smallest size in bytes, with K, M, G")
+      ->capture_default_str();
+  app.add_option("-e,--maxbytes", raw.max_bytes, "largest size")->capture_default_str();
+  app.add_option("-i,--stepbytes", raw.step_bytes, "step between sizes")->capture_default_str();
+  app.add_option("-f,--stepfactor", options.sizes.step_factor,
+                 "factor between sizes, instead of -i")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("-o,--op", raw.op, "sum, prod, min, max, avg, mulsum or all")
+      ->capture_default_str();
+  app.add_option("-d,--datatype", raw.type,
+                 "int8, uint8, int32, uint32, int64, uint64, half, float, double, bfloat16, "
+                 "f8e4m3, f8e5m2 or all")
+      ->capture_default_str();
+  app.add_option("-r,--root", options.root, "root rank; -1: every rank in turn")
+      ->check(CLI::Range(-1, 1 << 24))
+      ->capture_default_str();
+  app.add_option("-u,--unalign", options.unalign, "first element's index in the buffers")
+      ->check(CLI::Range(0, 4096));
+}
+
+void add_repetition_options(CLI::App& app, Options& options, RawOptions& raw) {
+  const auto at_least = [](int least) { return CLI::Range(least, 1 << 30); };
+  app.add_option("-n,--iters", options.iterations, "iterations per size")
+      ->check(at_least(1))
+      ->capture_default_str();
+  app.add_option("-m,--agg_iters", options.aggregated, "operations in one group per iteration")
+      ->check(at_least(1))
+      ->capture_default_str();
+  app.add_option("-w,--warmup_iters", options.warmup_iterations, "warm-up iterations per size")
+      ->check(at_least(0))
+      ->capture_default_str();
+  app.add_option("-N,--run_cycles", options.run_cycles, "runs through all sizes; 0: for ever")
+      ->check(at_least(0))
+      ->capture_default_str();
+  app.add_option("--seconds", options.seconds, "run each size for so long, in rounds of -n")
+      ->check(CLI::Range(0.0, 1e7));
+  app.add_option("-c,--check", options.check_iterations, "checked iterations; 0: no checking")
+      ->check(at_least(0))
+      ->capture_default_str();
+  app.add_option("-z,--blocking", raw.blocking,
+                 "1: wait and barrier after each operation, 2: wait, 3: wait and barrier after "
+                 "each iteration, not timed")
+      ->check(CLI::Range(0, 3));
+  app.add_option("-y,--stream_null", raw.stream_null,
+                 "1: NULL stream, calls return with the result; 0: asynchronous stream")
+      ->check(CLI::Range(0, 1))
+      ->capture_default_str();
+  app.add_option("-T,--timeout", options.timeout_s, "seconds after which a test is given up")
+      ->check(at_least(0));
+}
+
+void add_report_options(CLI::App& app, Options& options, RawOptions& raw) {
+  app.add_option("-C,--report_cputime", options.report_cpu_time,
+                 "1: time until the calls returned");
+  app.add_option("-a,--average", raw.average,
+                 "time over ranks: 0 rank 0, 1 average, 2 minimum, 3 maximum")
+      ->check(CLI::Range(0, 3))
+      ->capture_default_str();
+  app.add_option("-S,--report_timestamps", options.report_timestamps,
+                 "1: time of day in each line");
+  app.add_option("-J,--output_file", options.json_file, "results also to this .json file");
+  app.add_option("-M,--memory", options.memory_report, "1: report memory use");
+  app.add_option("-I,--per_iter_timing", options.per_iteration, "1: time of each iteration");
+  app.add_option("-K,--per_iter_skip", options.per_iteration_skip,
+                 "iterations left out of the summary of -I")
+      ->check(CLI::Range(0, 1 << 30));
+  app.add_flag("--rails", options.rails, "a table of what each rail carried");
+}
+
+void add_start_options(CLI::App& app, Options& options, RawOptions& raw) {
+  app.add_option("-t,--nthreads", options.threads, "ranks of each process, as threads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--local", options.local_ranks, "start so many rank processes on this machine")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--virtual-nodes", options.virtual_nodes, "treat them as so many nodes")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("-p,--parallel_init", options.parallel_init, "1: threads join at the same time");
+  app.add_option("-R,--local_register", raw.registration, "register buffers: 1 local, 2 symmetric")
+      ->check(CLI::Range(0, 2));
+  app.add_option("-x,--cta_policy", options.cta_policy, "NCCL_CTA_POLICY_*")
+      ->check(CLI::Range(0, 2));
+  app.add_option("-g,--ngpus", raw.gpus, "1 (more ranks: -t, --local)")->check(CLI::Range(1, 1024));
+  app.add_option("-G,--cudagraph", raw.graph_launches, "0 (CUDA graphs need GPU buffers)");
+  app.add_option("-D,--device_implementation", raw.device_implementation, "0 (no device API)");
+  app.add_option("-V,--device_cta_count", raw.device_ctas, "only with -D");
+}
+
+Outcome<void> read_sizes(const RawOptions& raw, SizeRange& sizes) {
+  const auto read = [](const char* option, const std::string& text,
+                       uint64_t& value) -> Outcome<void> {
+    const auto size = parse_size(text);
+    if (!size) {
+      return failure(Exit::kUsage, "{} '{}' is not a size: give bytes, or a number with K, M or G",
+                     option, text);
+    }
+    value = *size;
+    return {};
+  };
+  PERFTEST_TRY(read("-b", raw.min_bytes, sizes.min_bytes));
+  PERFTEST_TRY(read("-e", raw.max_bytes, sizes.max_bytes));
+  PERFTEST_TRY(read("-i", raw.step_bytes, sizes.step_bytes));
+  if (sizes.min_bytes > sizes.max_bytes) {
+    return failure(Exit::kUsage, "-b {} is larger than -e {}", raw.min_bytes, raw.max_bytes);
+  }
+  const bool grows = sizes.step_factor > 1 ? sizes.min_bytes > 0 : sizes.step_bytes > 0;
+  if (!grows && sizes.min_bytes < sizes.max_bytes) {
+    return failure(Exit::kUsage, "{} never gets from -b {} to -e {}",
+                   sizes.step_factor > 1 ? "a factor (-f)" : "-i 0", raw.min_bytes, raw.max_bytes);
+  }
+  return {};
+}
+
+Outcome<void> read_names(const RawOptions& raw, Options& options) {
+  if (raw.op == "all") {
+    options.operators.clear();
+    for (const auto& info : all_operators()) options.operators.push_back(info.op);
+  } else if (const auto op = find_operator(raw.op)) {
+    options.operators = {*op};
+  } else {
+    return failure(Exit::kUsage, "-o '{}' is not one of sum, prod, min, max, avg, mulsum, all",
+                   raw.op);
+  }
+  if (raw.type == "all") {
+    options.types.clear();
+    for (const auto& info : all_types()) options.types.push_back(info.type);
+  } else if (const auto type = find_type(raw.type)) {
+    options.types = {*type};
+  } else {
+    return failure(Exit::kUsage, "-d '{}' is no data type: -h lists them", raw.type);
+  }
+  return {};
+}
+
+Outcome<void> refuse_what_needs_a_gpu(const RawOptions& raw) {
+  if (raw.gpus != 1) {
+    return failure(Exit::kUsage,
+                   "-g {}: buffers are host memory, and a thread drives one rank; use -t {} or "
+                   "--local {}",
+                   raw.gpus, raw.gpus, raw.gpus);
+  }
+  if (raw.graph_launches != 0) {
+    return failure(Exit::kUsage, "-G {}: CUDA graphs need GPU buffers, these are host memory",
+                   raw.graph_launches);
+  }
+  if (raw.device_implementation != 0) {
+    return failure(Exit::kUsage, "-D {}: RailCCL does not serve NCCL's device API",
+                   raw.device_implementation);
+  }
+  return {};
+}
+
+bool ends_with_json(std::string name) {
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name.size() > 5 && name.ends_with(".json");
+}
+
+Outcome<void> check_combinations(const Options& options) {
+  if (!options.json_file.empty() && !ends_with_json(options.json_file)) {
+    return failure(Exit::kUsage, "-J '{}': the name must end in .json", options.json_file);
+  }
+  if (options.per_iteration_skip > 0 && !options.per_iteration) {
+    return failure(Exit::kUsage, "-K needs -I 1");
+  }
+  if (options.per_iteration_skip >= options.iterations) {
+    return failure(Exit::kUsage, "-K {} leaves none of -n {} iterations",
+                   options.per_iteration_skip, options.iterations);
+  }
+  if (options.virtual_nodes > 0 && options.local_ranks == 0) {
+    return failure(Exit::kUsage, "--virtual-nodes needs --local, which starts the processes");
+  }
+  if (options.virtual_nodes > options.local_ranks) {
+    return failure(Exit::kUsage, "--virtual-nodes {} is more than --local {} processes",
+                   options.virtual_nodes, options.local_ranks);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string usage_error(const std::string& program, const std::string& message) {
+  return fmt::format("{}: {}\nUsage: {} [options]; {} -h lists them.\n", program, message, program,
+                     program);
+}
+
+Outcome<ParsedCommandLine> parse_command_line(const std::string& program,
+                                              const std::vector<std::string>& arguments) {
+  ParsedCommandLine parsed;
+  Options& options = parsed.options;
+  RawOptions raw;
+  CLI::App app("RailCCL performance test, with the options and output of nccl-tests", program);
+  add_size_options(app, options, raw);
+  add_repetition_options(app, options, raw);
+  add_report_options(app, options, raw);
+  add_start_options(app, options, raw);
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    parsed.help = Usage{app.help()};
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    return failure(Exit::kUsage, "{}", error.what());
+  }
+  PERFTEST_TRY(read_sizes(raw, options.sizes));
+  PERFTEST_TRY(read_names(raw, options));
+  PERFTEST_TRY(refuse_what_needs_a_gpu(raw));
+  options.average = static_cast<Average>(raw.average);
+  options.blocking = static_cast<Blocking>(raw.blocking);
+  options.registration = static_cast<Registration>(raw.registration);
+  options.own_stream = raw.stream_null == 0;
+  PERFTEST_TRY(check_combinations(options));
+  return parsed;
+}
+
+}  // namespace railccl::perftest
