@@ -115,19 +115,32 @@ class Headers(Tree):
 
     def test_every_header_compiles_alone(self):
         self.write("src/base/b.h", HEADER + '#include "src/base/a.h"\nint b();\n')
-        count, failed, left_out = check_headers.check_headers(self.root, COMPILER, [], 2)
+        count, failed, left_out = check_headers.check_headers(self.root, COMPILER, [], 2, False)
         self.assertEqual((count, failed, left_out), (8, [], []))
 
     def test_a_header_that_does_not_is_found(self):
         self.write("src/base/b.h", HEADER + "std::string b();\n")
-        _, failed, left_out = check_headers.check_headers(self.root, COMPILER, [], 2)
+        _, failed, left_out = check_headers.check_headers(self.root, COMPILER, [], 2, False)
         self.assertEqual((len(failed), left_out), (1, []))
         self.assertTrue(failed[0].startswith("src/base/b.h: "))
+
+    def test_what_the_build_proves_is_compiled_only_on_demand(self):
+        self.write("src/base/b.h", HEADER + "std::string b();\n")
+        self.write("src/base/b.cc", '#include "src/base/b.h"\n')
+        self.write("src/base/CMakeLists.txt", "railccl_room(base SOURCES ab.cc)\n")
+        counts = lambda everything: check_headers.check_headers(self.root, COMPILER, [], 2,
+                                                                everything)[0]
+        self.assertEqual(counts(False), 8)  # b.cc is in no list
+        self.write("src/base/CMakeLists.txt", "railccl_room(base SOURCES a.cc b.cc)\n")
+        self.assertEqual(counts(False), 7)
+        self.assertEqual(counts(True), 8)
+        self.write("src/base/b.cc", '#include <string>\n#include "src/base/b.h"\n')
+        self.assertEqual(counts(False), 8)  # <string> comes first and hides what b.h lacks
 
     def test_a_missing_package_is_named_but_a_missing_header_of_ours_fails(self):
         self.write("cuda/b.h", HEADER + "#include <no_such_package/runtime.h>\n")
         self.write("src/base/b.h", HEADER + '#include "src/base/no_such.h"\n')
-        _, failed, left_out = check_headers.check_headers(self.root, COMPILER, [], 2)
+        _, failed, left_out = check_headers.check_headers(self.root, COMPILER, [], 2, False)
         self.assertEqual((len(failed), len(left_out)), (1, 1))
         self.assertIn("no_such_package/runtime.h", left_out[0])
         self.assertIn("src/base/b.h", failed[0])
