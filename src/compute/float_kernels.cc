@@ -16,25 +16,24 @@ namespace HWY_NAMESPACE {
 
 template <typename T, Combine kCombine>
 struct FloatPolicy {
-  using D = hn::ScalableTag<T>;
-  using Acc = hn::Vec<D>;
+  using Raw = hn::ScalableTag<T>;
+  using Acc = hn::Vec<Raw>;
   static constexpr size_t kElementBytes = sizeof(T);
   static constexpr size_t kUnroll = 4;
 
   explicit FloatPolicy(uint32_t divisor = 1) : divisor_(divisor) {}
-  size_t bytes() const { return hn::Lanes(D()) * sizeof(T); }
-  HWY_INLINE Acc load(const uint8_t* from) const { return load_bytes(D(), from); }
+  static size_t bytes() { return hn::Lanes(Raw()) * sizeof(T); }
+  HWY_INLINE Acc load(const uint8_t* from) const { return load_bytes(Raw(), from); }
   HWY_INLINE Acc combine(Acc a, Acc b) const {
     if constexpr (kCombine == Combine::kSum) return hn::Add(a, b);
     if constexpr (kCombine == Combine::kProd) return hn::Mul(a, b);
   }
   // Which operand's NaN an addition keeps differs between instructions: one NaN for all.
   HWY_INLINE Acc finish(Acc acc) const {
-    if (divisor_ > 1) acc = hn::Div(acc, hn::Set(D(), static_cast<T>(divisor_)));
-    const Acc nan = hn::Set(D(), std::numeric_limits<T>::quiet_NaN());
+    if (divisor_ > 1) acc = hn::Div(acc, hn::Set(Raw(), static_cast<T>(divisor_)));
+    const Acc nan = hn::Set(Raw(), std::numeric_limits<T>::quiet_NaN());
     return hn::IfThenElse(hn::Eq(acc, acc), acc, nan);
   }
-  HWY_INLINE void store(Acc v, uint8_t* to) const { store_bytes(v, D(), to); }
 
  private:
   uint32_t divisor_;

@@ -20,8 +20,8 @@ namespace HWY_NAMESPACE {
 template <class Format, Combine kCombine>
 struct OrderPolicy {
   using T = typename Format::Bits;  // signed
-  using D = hn::ScalableTag<T>;
-  using Acc = hn::Vec<D>;
+  using Raw = hn::ScalableTag<T>;
+  using Acc = hn::Vec<Raw>;
   static constexpr size_t kElementBytes = sizeof(T);
   static constexpr size_t kUnroll = 4;
   static constexpr T kMagnitude = std::numeric_limits<T>::max();
@@ -29,26 +29,25 @@ struct OrderPolicy {
       kCombine == Combine::kMax ? kMagnitude : std::numeric_limits<T>::min();
 
   explicit OrderPolicy(uint32_t = 1) {}
-  size_t bytes() const { return hn::Lanes(D()) * sizeof(T); }
+  static size_t bytes() { return hn::Lanes(Raw()) * sizeof(T); }
   HWY_INLINE Acc load(const uint8_t* from) const {
-    const Acc bits = load_bytes(D(), from);
+    const Acc bits = load_bytes(Raw(), from);
     const auto is_nan =
-        hn::Gt(hn::And(bits, hn::Set(D(), kMagnitude)), hn::Set(D(), Format::kLargest));
-    return hn::IfThenElse(is_nan, hn::Set(D(), kNanKey), invert_if_negative(bits));
+        hn::Gt(hn::And(bits, hn::Set(Raw(), kMagnitude)), hn::Set(Raw(), Format::kLargest));
+    return hn::IfThenElse(is_nan, hn::Set(Raw(), kNanKey), invert_if_negative(bits));
   }
   HWY_INLINE Acc combine(Acc a, Acc b) const {
     if constexpr (kCombine == Combine::kMax) return hn::Max(a, b);
     if constexpr (kCombine == Combine::kMin) return hn::Min(a, b);
   }
   HWY_INLINE Acc finish(Acc key) const {
-    const auto is_nan = hn::Eq(key, hn::Set(D(), kNanKey));
-    return hn::IfThenElse(is_nan, hn::Set(D(), Format::kNan), invert_if_negative(key));
+    const auto is_nan = hn::Eq(key, hn::Set(Raw(), kNanKey));
+    return hn::IfThenElse(is_nan, hn::Set(Raw(), Format::kNan), invert_if_negative(key));
   }
-  HWY_INLINE void store(Acc v, uint8_t* to) const { store_bytes(v, D(), to); }
 
  private:
   static HWY_INLINE Acc invert_if_negative(Acc v) {
-    return hn::Xor(v, hn::And(hn::BroadcastSignBit(v), hn::Set(D(), kMagnitude)));
+    return hn::Xor(v, hn::And(hn::BroadcastSignBit(v), hn::Set(Raw(), kMagnitude)));
   }
 };
 

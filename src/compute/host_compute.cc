@@ -14,9 +14,9 @@ namespace railccl {
 namespace {
 
 using compute::Combine;
+using compute::kLineBytes;
 
-constexpr size_t kBlockBytes = 4096;
-constexpr size_t kLineBytes = 64;
+constexpr size_t kBlockBytes = 1024;
 
 uint8_t* bytes_of(std::byte* p) { return reinterpret_cast<uint8_t*>(p); }
 const uint8_t* bytes_of(const std::byte* p) { return reinterpret_cast<const uint8_t*>(p); }
@@ -56,9 +56,29 @@ compute::ScaleKernel scale_kernel(DataType type) {
   return kernel != nullptr ? kernel : compute::small_float_scale_kernel(type);
 }
 
-// Bytes up to which blocks begin at a line of `dst`.
-size_t first_block_bytes(const void* dst) {
-  return kBlockBytes - reinterpret_cast<uintptr_t>(dst) % kLineBytes;
+size_t misalignment(const void* p) { return reinterpret_cast<uintptr_t>(p) % kLineBytes; }
+
+// Whether some number of elements brings every destination to the beginning of a line.
+bool share_alignment(const ReduceWork& work) {
+  const size_t first = misalignment(work.dsts[0]);
+  return first % element_bytes(work.type) == 0 &&
+         std::all_of(work.dsts.begin(), work.dsts.end(),
+                     [&](const std::byte* dst) { return misalignment(dst) == first; });
+}
+
+// Streams from registers: loads and stores alternate in small steps, which measured up to a third
+// faster than streaming from a finished block.
+void reduce_streaming(const ReduceWork& work, compute::ReduceKernel kernel,
+                      compute::ReduceArgs args) {
+  const size_t element = element_bytes(work.type);
+  const size_t to_line = (kLineBytes - misalignment(work.dsts[0])) % kLineBytes;
+  args.count = std::min(work.count, to_line / element);
+  kernel(args);
+  args.src_offset = args.dst_offset = args.count * element;
+  args.count = work.count - args.count;
+  args.streaming = true;
+  kernel(args);
+  compute::stream_fence();
 }
 
 void put_block(const ReduceWork& work, const uint8_t* block, size_t at, size_t bytes) {
@@ -81,7 +101,8 @@ void reduce_in_blocks(const ReduceWork& work, compute::ReduceKernel kernel,
   const bool divide = work.divide_by > 1 && compute::is_integer(work.type);
   args.dsts = &block_dst;
   args.dst_count = 1;
-  size_t limit = std::max(element, first_block_bytes(work.dsts[0]) / element * element);
+  // Further blocks begin at a line of the first destination.
+  size_t limit = (kBlockBytes - misalignment(work.dsts[0])) / element * element;
   for (size_t at = 0; at < total;) {
     const size_t bytes = std::min(limit, total - at);
     args.src_offset = at;
@@ -107,7 +128,9 @@ void reduce(const ReduceWork& work) {
                                  .count = work.count,
                                  .divisor = work.divide_by};
   const bool divide_after = work.divide_by > 1 && compute::is_integer(work.type);
-  if (work.streaming || divide_after) {
+  if (work.streaming && !divide_after && share_alignment(work)) {
+    reduce_streaming(work, kernel, args);
+  } else if (work.streaming || divide_after) {
     reduce_in_blocks(work, kernel, args);
   } else {
     kernel(args);

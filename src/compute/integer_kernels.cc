@@ -15,14 +15,14 @@ namespace HWY_NAMESPACE {
 
 template <typename T, Combine kCombine>
 struct IntegerPolicy {
-  using D = hn::ScalableTag<T>;
-  using Acc = hn::Vec<D>;
+  using Raw = hn::ScalableTag<T>;
+  using Acc = hn::Vec<Raw>;
   static constexpr size_t kElementBytes = sizeof(T);
   static constexpr size_t kUnroll = 4;
 
   explicit IntegerPolicy(uint32_t = 1) {}
-  size_t bytes() const { return hn::Lanes(D()) * sizeof(T); }
-  HWY_INLINE Acc load(const uint8_t* from) const { return load_bytes(D(), from); }
+  static size_t bytes() { return hn::Lanes(Raw()) * sizeof(T); }
+  HWY_INLINE Acc load(const uint8_t* from) const { return load_bytes(Raw(), from); }
   HWY_INLINE Acc combine(Acc a, Acc b) const {
     if constexpr (kCombine == Combine::kSum) return hn::Add(a, b);
     if constexpr (kCombine == Combine::kProd) return hn::Mul(a, b);
@@ -30,27 +30,30 @@ struct IntegerPolicy {
     if constexpr (kCombine == Combine::kMin) return hn::Min(a, b);
   }
   HWY_INLINE Acc finish(Acc acc) const { return acc; }
-  HWY_INLINE void store(Acc v, uint8_t* to) const { store_bytes(v, D(), to); }
 };
 
-// Bytes have no multiply instruction: they are widened to 16 bits, whose low byte wraps the same.
+// Bytes have no multiply instruction: each half of a 16-bit lane is one, whose low byte wraps the
+// same.
 struct ByteProductPolicy {
-  using D = hn::ScalableTag<int16_t>;
-  using DBytes = hn::Rebind<uint8_t, D>;
-  using Acc = hn::Vec<D>;
+  using Raw = hn::ScalableTag<uint16_t>;
+  struct Acc {
+    hn::Vec<Raw> low, high;  // bytes 0 and 1 of each lane
+  };
   static constexpr size_t kElementBytes = 1;
-  static constexpr size_t kUnroll = 4;
+  static constexpr size_t kUnroll = 2;
 
   explicit ByteProductPolicy(uint32_t = 1) {}
-  size_t bytes() const { return hn::Lanes(D()); }
+  static size_t bytes() { return hn::Lanes(Raw()) * sizeof(uint16_t); }
   HWY_INLINE Acc load(const uint8_t* from) const {
-    return hn::PromoteTo(D(), load_bytes(DBytes(), from));
+    const auto both = load_bytes(Raw(), from);
+    return {both, hn::ShiftRight<8>(both)};
   }
-  HWY_INLINE Acc combine(Acc a, Acc b) const { return hn::Mul(a, b); }
-  HWY_INLINE hn::Vec<DBytes> finish(Acc acc) const {
-    return hn::DemoteTo(DBytes(), hn::And(acc, hn::Set(D(), 0xFF)));
+  HWY_INLINE Acc combine(const Acc& a, const Acc& b) const {
+    return {hn::Mul(a.low, b.low), hn::Mul(a.high, b.high)};
   }
-  HWY_INLINE void store(hn::Vec<DBytes> v, uint8_t* to) const { store_bytes(v, DBytes(), to); }
+  HWY_INLINE hn::Vec<Raw> finish(const Acc& acc) const {
+    return hn::Or(hn::And(acc.low, hn::Set(Raw(), 0xFF)), hn::ShiftLeft<8>(acc.high));
+  }
 };
 
 template <typename Signed, typename Unsigned>

@@ -2,10 +2,10 @@
 // combined and finished; the loop walks the buffers. Included once per SIMD target by the kernel
 // families; nobody else includes it.
 //
-// A policy has: kElementBytes; kUnroll; Acc (what is kept in registers); bytes(), the input bytes
-// that one Acc covers; load(pointer) -> Acc; combine(Acc, Acc) -> Acc; finish(Acc) -> what
-// store(finished, pointer) writes. All of it is element-wise, so a short tail goes through the
-// same code in a padded buffer and gives the same bits.
+// A policy has: kElementBytes; kUnroll; Acc, what is kept in registers; Raw, the tag of the one
+// full vector in memory that an Acc covers, and its bytes(); load(pointer) -> Acc; combine(Acc,
+// Acc) -> Acc; finish(Acc) -> vector of Raw. All of it is element-wise, so a short tail goes
+// through the same code in a padded buffer and gives the same bits.
 
 #if defined(RAILCCL_COMPUTE_KERNEL_LOOP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RAILCCL_COMPUTE_KERNEL_LOOP_INL_H_
@@ -50,6 +50,16 @@ HWY_INLINE void store_bytes(hn::Vec<D> v, D d, uint8_t* to) {
 #endif
 }
 
+// Non-temporal where the target has that; `to` is aligned to the vector.
+template <class D>
+HWY_INLINE void stream_bytes(hn::Vec<D> v, D d, uint8_t* to) {
+#if HWY_TARGET == HWY_SCALAR
+  store_bytes(v, d, to);
+#else
+  hn::Stream(v, d, reinterpret_cast<hn::TFromD<D>*>(to));
+#endif
+}
+
 // K accumulators side by side, all in registers.
 template <class Policy, size_t K>
 struct Accumulators {
@@ -58,11 +68,11 @@ struct Accumulators {
 
   HWY_INLINE void load(const Policy& policy, const uint8_t* src) {
     head = policy.load(src);
-    rest.load(policy, src + policy.bytes());
+    rest.load(policy, src + Policy::bytes());
   }
   HWY_INLINE void combine(const Policy& policy, const uint8_t* src) {
     head = policy.combine(head, policy.load(src));
-    rest.combine(policy, src + policy.bytes());
+    rest.combine(policy, src + Policy::bytes());
   }
 };
 
@@ -79,20 +89,27 @@ struct Finished {
 
   HWY_INLINE Finished(const Policy& policy, const Accumulators<Policy, K>& from)
       : head(policy.finish(from.head)), rest(policy, from.rest) {}
-  HWY_INLINE void store(const Policy& policy, uint8_t* dst) const {
-    policy.store(head, dst);
-    rest.store(policy, dst + policy.bytes());
+  template <bool kStream>
+  HWY_INLINE void store(uint8_t* dst) const {
+    constexpr typename Policy::Raw d;
+    if constexpr (kStream) {
+      stream_bytes(head, d, dst);
+    } else {
+      store_bytes(head, d, dst);
+    }
+    rest.template store<kStream>(dst + Policy::bytes());
   }
 };
 
 template <class Policy>
 struct Finished<Policy, 0> {
   HWY_INLINE Finished(const Policy&, const Accumulators<Policy, 0>&) {}
-  HWY_INLINE void store(const Policy&, uint8_t*) const {}
+  template <bool kStream>
+  HWY_INLINE void store(uint8_t*) const {}
 };
 
 // All sources are loaded before the first store: a dst may be a src.
-template <size_t K, class Policy>
+template <size_t K, bool kStream, class Policy>
 HWY_INLINE void reduce_step(const Policy& policy, const ReduceArgs& args, size_t at) {
   Accumulators<Policy, K> accumulators;
   const size_t from = args.src_offset + at;
@@ -100,7 +117,7 @@ HWY_INLINE void reduce_step(const Policy& policy, const ReduceArgs& args, size_t
   for (size_t s = 1; s < args.src_count; ++s) accumulators.combine(policy, args.srcs[s] + from);
   const Finished<Policy, K> finished(policy, accumulators);
   for (size_t d = 0; d < args.dst_count; ++d) {
-    finished.store(policy, args.dsts[d] + args.dst_offset + at);
+    finished.template store<kStream>(args.dsts[d] + args.dst_offset + at);
   }
 }
 
@@ -115,7 +132,7 @@ HWY_INLINE void reduce_tail(const Policy& policy, const ReduceArgs& args, size_t
     std::memcpy(padded, args.srcs[s] + from, bytes);
     acc = policy.combine(acc, policy.load(padded));
   }
-  policy.store(policy.finish(acc), padded);
+  store_bytes(policy.finish(acc), typename Policy::Raw(), padded);
   for (size_t d = 0; d < args.dst_count; ++d) {
     std::memcpy(args.dsts[d] + args.dst_offset + at, padded, bytes);
   }
@@ -125,11 +142,14 @@ template <class Policy>
 void reduce_loop(const ReduceArgs& args) {
   const Policy policy(args.divisor);
   const size_t bytes = args.count * Policy::kElementBytes;
-  const size_t one = policy.bytes();
+  const size_t one = Policy::bytes();
   const size_t all = one * Policy::kUnroll;
   size_t at = 0;
-  for (; at + all <= bytes; at += all) reduce_step<Policy::kUnroll>(policy, args, at);
-  for (; at + one <= bytes; at += one) reduce_step<1>(policy, args, at);
+  if (args.streaming) {
+    for (; at + all <= bytes; at += all) reduce_step<Policy::kUnroll, true>(policy, args, at);
+  }
+  for (; at + all <= bytes; at += all) reduce_step<Policy::kUnroll, false>(policy, args, at);
+  for (; at + one <= bytes; at += one) reduce_step<1, false>(policy, args, at);
   if (at < bytes) reduce_tail(policy, args, at, bytes - at);
 }
 
@@ -138,19 +158,21 @@ template <class Policy>
 void scale_loop(const ScaleArgs& args) {
   const Policy policy;
   const size_t bytes = args.count * Policy::kElementBytes;
-  const size_t one = policy.bytes();
+  const size_t one = Policy::bytes();
   alignas(64) uint8_t padded[HWY_MAX_BYTES] = {};
   for (size_t at = 0; at < one; at += Policy::kElementBytes) {
     std::memcpy(padded + at, args.scalar, Policy::kElementBytes);
   }
   const typename Policy::Acc scalar = policy.load(padded);
+  constexpr typename Policy::Raw d;
+  const auto scaled = [&](const uint8_t* src) HWY_ATTR {
+    return policy.finish(policy.combine(policy.load(src), scalar));
+  };
   size_t at = 0;
-  for (; at + one <= bytes; at += one) {
-    policy.store(policy.finish(policy.combine(policy.load(args.src + at), scalar)), args.dst + at);
-  }
+  for (; at + one <= bytes; at += one) store_bytes(scaled(args.src + at), d, args.dst + at);
   if (at == bytes) return;
   std::memcpy(padded, args.src + at, bytes - at);
-  policy.store(policy.finish(policy.combine(policy.load(padded), scalar)), padded);
+  store_bytes(scaled(padded), d, padded);
   std::memcpy(args.dst + at, padded, bytes - at);
 }
 

@@ -10,6 +10,8 @@
 
 namespace railccl::compute {
 
+constexpr size_t kLineBytes = 64;  // of the cache; no SIMD vector is longer
+
 // One pass: dsts[j][dst_offset...] = op over srcs[i][src_offset...]; offsets in bytes. A dst may
 // equal a src where the offsets are equal too. The output of 16 and 8 bit floats is rounded once.
 struct ReduceArgs {
@@ -21,6 +23,9 @@ struct ReduceArgs {
   size_t src_offset = 0;
   size_t count = 0;      // elements
   uint32_t divisor = 1;  // sums of floats only: divides the accumulator
+  // Non-temporal stores; every dst + dst_offset is aligned to kLineBytes. The caller ends with
+  // stream_fence().
+  bool streaming = false;
 };
 
 struct ScaleArgs {

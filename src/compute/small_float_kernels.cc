@@ -61,21 +61,19 @@ HWY_INLINE FloatQuad divide_each(FloatQuad v, Float by) {
 
 template <class Codec, Combine kCombine>
 struct SmallFloatPolicy {
+  using Raw = Words;
   using Acc = typename Codec::Acc;
   static constexpr size_t kElementBytes = Codec::kElementBytes;
   static constexpr size_t kUnroll = kElementBytes;  // four accumulator vectors
 
   explicit SmallFloatPolicy(uint32_t divisor = 1) : divisor_(divisor) {}
-  size_t bytes() const { return hn::Lanes(Words()) * sizeof(uint32_t); }
-  HWY_INLINE Acc load(const uint8_t* from) const {
-    return Codec::decode(load_bytes(Words(), from));
-  }
+  static size_t bytes() { return hn::Lanes(Raw()) * sizeof(uint32_t); }
+  HWY_INLINE Acc load(const uint8_t* from) const { return Codec::decode(load_bytes(Raw(), from)); }
   HWY_INLINE Acc combine(const Acc& a, const Acc& b) const { return combine_each<kCombine>(a, b); }
   HWY_INLINE Word finish(const Acc& acc) const {
     if (divisor_ <= 1) return Codec::encode(acc);
     return Codec::encode(divide_each(acc, hn::Set(Floats(), static_cast<float>(divisor_))));
   }
-  HWY_INLINE void store(Word v, uint8_t* to) const { store_bytes(v, Words(), to); }
 
  private:
   uint32_t divisor_;

@@ -16,8 +16,6 @@ namespace railccl::compute {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr size_t kLineBytes = 64;
-
 // `dst` is aligned to a line.
 HWY_INLINE void stream_line(uint8_t* dst, const uint8_t* src) {
 #if HWY_TARGET == HWY_SCALAR
