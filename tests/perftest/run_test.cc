@@ -20,20 +20,21 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
-struct Run {
+struct Ended {
   int code = -1;
   std::string output;
   std::string errors;
 };
 
-Run run(const Collective& collective, std::vector<std::string> arguments) {
+Ended run(const Collective& collective, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), std::string(collective.program));
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   const int code = perf_main(collective, static_cast<int>(pointers.size()), pointers.data());
-  Run result{code, testing::internal::GetCapturedStdout(), testing::internal::GetCapturedStderr()};
+  Ended result{code, testing::internal::GetCapturedStdout(),
+               testing::internal::GetCapturedStderr()};
   EXPECT_EQ(fake_nccl::communicators(), 0);
   return result;
 }
@@ -58,8 +59,8 @@ class RunTest : public testing::Test {
 
 TEST_F(RunTest, EveryCollectiveEveryTypeAndOperatorIsRight) {
   for (const Collective* collective : kAll) {
-    const Run result = run(*collective, {"-t", "4", "-b", "256", "-e", "4K", "-f", "4", "-n", "2",
-                                         "-d", "all", "-o", "all", "-r", "-1"});
+    const Ended result = run(*collective, {"-t", "4", "-b", "256", "-e", "4K", "-f", "4", "-n", "2",
+                                           "-d", "all", "-o", "all", "-r", "-1"});
     EXPECT_EQ(result.code, 0) << collective->program << "\n" << result.errors << result.output;
     const size_t roots = collective->rooted ? 4 : 1;
     const size_t operators = collective->reduces ? 6 : 1;
@@ -71,7 +72,7 @@ TEST_F(RunTest, EveryCollectiveEveryTypeAndOperatorIsRight) {
 }
 
 TEST_F(RunTest, LinesHaveNcclTestsColumns) {
-  const Run result = run(all_reduce(), {"-t", "3", "-b", "8", "-e", "64", "-f", "2"});
+  const Ended result = run(all_reduce(), {"-t", "3", "-b", "8", "-e", "64", "-f", "2"});
   const std::regex line(
       R"( +\d+ +\d+ +float +sum +-1 +[\d.]+ +[\d.]+ +[\d.]+ +0 +[\d.]+ +[\d.]+ +[\d.]+ +0)");
   const auto lines = result_lines(result.output);
@@ -109,17 +110,17 @@ TEST_F(RunTest, EveryOptionRuns) {
   for (std::vector<std::string> arguments : variants) {
     const std::string name = arguments.front() + " " + arguments.back();
     arguments.insert(arguments.end(), {"-t", "2", "-b", "1K", "-e", "2K", "-i", "1K", "-n", "3"});
-    const Run result = run(all_reduce(), arguments);
+    const Ended result = run(all_reduce(), arguments);
     EXPECT_EQ(result.code, 0) << name << "\n" << result.errors;
     EXPECT_EQ(result_lines(result.output).size(), name == "-N 2" ? 4u : 2u) << name;
   }
 }
 
 TEST_F(RunTest, UncheckedResultsAreNotApplicable) {
-  const Run unchecked = run(all_reduce(), {"-t", "2", "-b", "1K", "-e", "1K", "-c", "0"});
+  const Ended unchecked = run(all_reduce(), {"-t", "2", "-b", "1K", "-e", "1K", "-c", "0"});
   EXPECT_THAT(result_lines(unchecked.output).at(0), ContainsRegex("N/A .* N/A$"));
   // In place means nothing for these two.
-  const Run alltoall_run = run(alltoall(), {"-t", "2", "-b", "1K", "-e", "1K"});
+  const Ended alltoall_run = run(alltoall(), {"-t", "2", "-b", "1K", "-e", "1K"});
   EXPECT_THAT(result_lines(alltoall_run.output).at(0), ContainsRegex(" 0  .* N/A$"));
 }
 
@@ -132,7 +133,7 @@ TEST_F(RunTest, OneWrongBitOnOneRankIsFound) {
     }
     return ncclSuccess;
   });
-  const Run result = run(all_gather(), {"-t", "4", "-b", "4K", "-e", "4K", "-n", "1"});
+  const Ended result = run(all_gather(), {"-t", "4", "-b", "4K", "-e", "4K", "-n", "1"});
   EXPECT_GT(spoiled, 0);
   EXPECT_EQ(result.code, 7);
   EXPECT_THAT(result_lines(result.output).at(0), ContainsRegex(" 1  .* 1$"));
@@ -145,7 +146,7 @@ TEST_F(RunTest, AFailingCallEndsTheRunWithItsName) {
   fake_nccl::set_hook([&](int rank, std::string_view, std::span<std::byte>) {
     return rank == 1 && ++calls == 5 ? ncclSystemError : ncclSuccess;
   });
-  const Run result = run(all_reduce(), {"-t", "3", "-b", "1K", "-e", "1K"});
+  const Ended result = run(all_reduce(), {"-t", "3", "-b", "1K", "-e", "1K"});
   EXPECT_EQ(result.code, 3);
   EXPECT_EQ(result.errors,
             "rank 1: all_reduce_perf: fake error: the test's hook failed this call\n");
@@ -157,14 +158,14 @@ TEST_F(RunTest, TimeoutEndsAHangingRun) {
   fake_nccl::set_hook([&](int rank, std::string_view, std::span<std::byte>) {
     return rank == 0 ? fake_nccl::wait_until_revoked() : ncclSuccess;
   });
-  const Run result = run(all_reduce(), {"-t", "2", "-b", "1K", "-e", "1K", "-T", "1"});
+  const Ended result = run(all_reduce(), {"-t", "2", "-b", "1K", "-e", "1K", "-T", "1"});
   EXPECT_EQ(result.code, 4);
   EXPECT_THAT(result.errors, HasSubstr("Test timeout (1s)"));
 }
 
 TEST_F(RunTest, BandwidthBelowTheWantedFails) {
   setenv("NCCL_TESTS_MIN_BW", "1e9", 1);
-  const Run result = run(all_reduce(), {"-t", "2", "-b", "1K", "-e", "1K"});
+  const Ended result = run(all_reduce(), {"-t", "2", "-b", "1K", "-e", "1K"});
   unsetenv("NCCL_TESTS_MIN_BW");
   EXPECT_EQ(result.code, 7);
   EXPECT_THAT(result.output, ContainsRegex("# Avg bus bandwidth    : .* FAILED\n"));
@@ -172,7 +173,7 @@ TEST_F(RunTest, BandwidthBelowTheWantedFails) {
 
 TEST_F(RunTest, JsonFileAgreesWithTheTable) {
   const std::string path = testing::TempDir() + "run" + std::to_string(getpid()) + ".json";
-  const Run result = run(
+  const Ended result = run(
       reduce(), {"-t", "3", "-b", "1K", "-e", "4K", "-f", "2", "-J", path, "-I", "1", "-r", "2"});
   ASSERT_EQ(result.code, 0) << result.errors;
   std::ifstream in(path);
@@ -207,23 +208,23 @@ TEST_F(RunTest, JsonFileAgreesWithTheTable) {
 }
 
 TEST_F(RunTest, BadCommandLinesSayWhatIsWrong) {
-  const Run unknown = run(all_reduce(), {"--frobnicate"});
+  const Ended unknown = run(all_reduce(), {"--frobnicate"});
   EXPECT_EQ(unknown.code, 1);
   EXPECT_THAT(unknown.errors, HasSubstr("--frobnicate"));
   EXPECT_THAT(unknown.errors, HasSubstr("Usage: all_reduce_perf"));
   EXPECT_EQ(unknown.output, "");
-  const Run root = run(broadcast(), {"-t", "2", "-r", "2"});
+  const Ended root = run(broadcast(), {"-t", "2", "-r", "2"});
   EXPECT_EQ(root.code, 1);
   EXPECT_THAT(root.errors, HasSubstr("-r 2: there are only 2 ranks"));
-  const Run huge = run(all_reduce(), {"-b", "8", "-e", "900000G", "-f", "2"});
+  const Ended huge = run(all_reduce(), {"-b", "8", "-e", "900000G", "-f", "2"});
   EXPECT_EQ(huge.code, 1);
   EXPECT_THAT(huge.errors, HasSubstr("this machine has"));
   setenv("RAILCCL_DEVICE", "cuda", 1);
-  const Run device = run(all_reduce(), {});
+  const Ended device = run(all_reduce(), {});
   unsetenv("RAILCCL_DEVICE");
   EXPECT_EQ(device.code, 1);
   EXPECT_THAT(device.errors, HasSubstr("RAILCCL_DEVICE=cuda"));
-  const Run help = run(all_reduce(), {"-h"});
+  const Ended help = run(all_reduce(), {"-h"});
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.output, HasSubstr("--stepfactor"));
 }
