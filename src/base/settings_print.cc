@@ -52,6 +52,25 @@ void begin_group(const SettingSpec& spec, Title title) {
   }
 }
 
+constexpr std::string_view kMarkdownHead =
+    "# Environment\n\n"
+    "Every setting of RailCCL. This page is printed from the table in "
+    "`src/base/settings_table.h`;\n"
+    "`railccl_info --env` prints the same with the values of the moment and where they come "
+    "from.\n\n"
+    "A value is taken from the first place that has one: `RAILCCL_X` in the environment, `NCCL_X` "
+    "in\n"
+    "the environment (where the column *also* has it), the files `RAILCCL_CONF_FILE`,\n"
+    "`~/.railccl.conf`, `/etc/railccl.conf`, then `NCCL_CONF_FILE` (or `~/.nccl.conf` when that is "
+    "not\n"
+    "set) and `/etc/nccl.conf`, then the default. A file has lines `NAME=value`, with the full "
+    "name;\n"
+    "`#` begins a comment; of two lines with the same name the first counts. An empty value counts "
+    "as\n"
+    "not set. A value that is not allowed is an error that names the variable, the place, the "
+    "value\n"
+    "and what is allowed; an unknown `RAILCCL_` name is a warning with the nearest known one.\n";
+
 // '|' would end a cell of a Markdown table.
 std::string cell(std::string_view text) {
   std::string escaped;
@@ -93,13 +112,13 @@ std::string changed_settings_as_text(const Settings& settings) {
 }
 
 std::string settings_as_markdown() {
-  std::string text;
+  std::string text(kMarkdownHead);
   for (const SettingSpec& spec : settings_table()) {
     begin_group(spec, [&](std::string_view title) {
       text += fmt::format(
-          "{}## {}\n\n| variable | also | allowed | default | meaning |\n"
+          "\n## {}\n\n| variable | also | allowed | default | meaning |\n"
           "| --- | --- | --- | --- | --- |\n",
-          text.empty() ? "" : "\n", title);
+          title);
     });
     text += fmt::format(
         "| `RAILCCL_{}` | {} | {} | {} | {} |\n", spec.name,

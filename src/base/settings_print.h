@@ -11,7 +11,8 @@ namespace railccl {
 std::string settings_as_text(const Settings& settings);
 // The values that are not defaults, one per line: for the log and railccl_explain.
 std::string changed_settings_as_text(const Settings& settings);
-// The table alone: what there is, with defaults.
+// The text of docs/environment.md: what there is, with defaults. The test that compares the page
+// with it writes the page anew when RAILCCL_TESTS_WRITE_DOCS=1.
 std::string settings_as_markdown();
 
 }  // namespace railccl

@@ -10,6 +10,7 @@
 #include "src/base/setting_value.h"
 #include "src/base/settings_file.h"
 #include "src/base/settings_print.h"
+#include "src/base/write_file.h"
 
 namespace railccl {
 namespace {
@@ -263,6 +264,18 @@ TEST(SettingsPrint, ShowsEveryRowAndNoSecret) {
   EXPECT_EQ(changed_settings_as_text(settings),
             "RAILCCL_JOB_SECRET = (set)  [environment RAILCCL_JOB_SECRET]\n"
             "RAILCCL_DEBUG = info  [environment NCCL_DEBUG]\n");
+}
+
+TEST(SettingsPrint, IsWhatTheDocumentationSays) {
+  const std::string page = std::string(RAILCCL_SOURCE_FOLDER) + "/docs/environment.md";
+  if (process_settings_source().variable("RAILCCL_TESTS_WRITE_DOCS") == "1") {
+    const Status status = write_file(page, settings_as_markdown());
+    ASSERT_TRUE(status) << status.message();
+  }
+  const auto text = process_settings_source().file(page);
+  ASSERT_TRUE(text && *text) << page;
+  EXPECT_EQ(**text, settings_as_markdown())
+      << "the table of settings has changed: run this test with RAILCCL_TESTS_WRITE_DOCS=1";
 }
 
 TEST(ProcessSettingsSource, ReadsEnvironmentAndFiles) {
