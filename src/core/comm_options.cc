@@ -98,6 +98,7 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
   if (options.depth == 0) options.depth = kDefaultDepth;
   options.wait_mode = wait_mode(settings.get_choice<PollChoice>(Setting::kPoll));
   options.spin_ns = static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond;
+  options.stall_report_ns = static_cast<TimeNs>(settings.get_int(Setting::kStallReportS)) * kSecond;
   options.configuration = configuration_of(options);
   return options;
 }

@@ -29,6 +29,8 @@ struct CommOptions {
   std::vector<std::vector<std::string>> allowed;  // algorithms by Collective; empty: all
   WaitMode wait_mode = WaitMode::kAdaptive;
   TimeNs spin_ns = 50 * kMicrosecond;
+  TimeNs stall_report_ns =
+      0;  // an operation without progress for so long is described in the log; 0: never
   uint64_t configuration = 0;  // hash of what ranks must agree on
 };
 

@@ -115,8 +115,7 @@ Status Communicator::start(const Call& call, TimeNs now) {
 }
 
 bool Communicator::uses_small(const Call& call) const {
-  return local_ != nullptr && one_node_ &&
-         !(is_reduction(call.collective) && scales_first(call)) &&
+  return local_ != nullptr && one_node_ && !(is_reduction(call.collective) && scales_first(call)) &&
          LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks());
 }
 

@@ -17,19 +17,24 @@ namespace {
 
 constexpr double kUnknownRailSpeed = 1.25e9;  // 10 Gbit/s
 
-// Serves the control path before the engine does: nothing but gathers happens then.
+// Serves the control path before the engine does. A rank that is through with the start may already
+// say something to one that is not; that is kept.
 class StartSink final : public ControlSink {
  public:
-  void on_control_message(int /*peer*/, std::span<const std::byte> /*message*/) override {}
+  void on_control_message(int peer, std::span<const std::byte> message) override {
+    early_messages_.emplace_back(peer, std::vector<std::byte>(message.begin(), message.end()));
+  }
   void on_peer_lost(int /*peer*/, const Status& status) override { note(status); }
   void on_failure_announced(int /*origin*/, const Status& status) override { note(status); }
   const Status& status() const { return status_; }
+  EarlyMessages take_early_messages() { return std::move(early_messages_); }
 
  private:
   void note(const Status& status) {
     if (status_.is_ok()) status_ = status;
   }
   Status status_;
+  EarlyMessages early_messages_;
 };
 
 class Starter {
@@ -264,6 +269,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   RAILCCL_INFO(Subsys::kInit, "communicator {}: rank {} of {} on {}, {} nodes, {} rails, {} memory",
                start_.name, start_.rank, start_.ranks, this_host_name(), parts_.layout->nodes(),
                start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
+  parts_.early_messages = sink_.take_early_messages();
   return Communicator::create(std::move(parts_));
 }
 

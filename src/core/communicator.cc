@@ -64,6 +64,9 @@ Status Communicator::assemble() {
   engine_.watch(control_->wake_fd());
   engine_.add_client(this);
   registered_ = true;
+  now_ = system_clock().now_ns();
+  for (const auto& [peer, message] : parts_.early_messages) on_control_message(peer, message);
+  parts_.early_messages.clear();
   return Status::ok();
 }
 
@@ -114,9 +117,27 @@ bool Communicator::progress(TimeNs now) {
     if (announce_.exchange(false)) control_->announce_failure(error());
   }
   if (!try_drive()) return worked;
-  worked |= drive(now);
+  const bool moved = drive(now);
+  watch_for_stall(moved, now);
   stop_driving();
-  return worked;
+  return worked || moved;
+}
+
+// Says once per operation what it waits for when nothing has moved for a while.
+void Communicator::watch_for_stall(bool worked, TimeNs now) {
+  const TimeNs patience = parts_.options.stall_report_ns;
+  if (worked || running_ == Running::kNothing) {
+    last_progress_ = now;
+    stall_reported_ = false;
+    return;
+  }
+  if (patience == 0 || stall_reported_ || now < last_progress_ + patience) return;
+  stall_reported_ = true;
+  const std::string what = running_ == Running::kP2p        ? p2p_->describe()
+                           : running_ == Running::kSchedule ? executor_->describe()
+                                                            : "a small collective of this node";
+  RAILCCL_WARN(Subsys::kColl, "communicator {}: rank {} has made no progress for {} s: {}",
+               parts_.name, rank_, patience / kSecond, what);
 }
 
 TimeNs Communicator::next_deadline() const {

@@ -30,6 +30,9 @@ namespace railccl {
 // Gathers that the start makes on the control path; later ones are numbered from there.
 constexpr uint64_t kStartGathers = 2;
 
+// Control messages by sender, in the order in which they came.
+using EarlyMessages = std::vector<std::pair<int, std::vector<std::byte>>>;
+
 // What the start (comm_start.h) has found out and made; moved into the communicator.
 struct CommParts {
   CommOptions options;
@@ -42,6 +45,7 @@ struct CommParts {
   uint64_t scratch_skip = 0;  // bytes of point-to-point slots in front of each rank's scratch
   bool direct = false;
   MachineModel machine;
+  EarlyMessages early_messages;  // that came before the communicator was there
   std::string name;
 };
 
@@ -138,6 +142,7 @@ class Communicator final : private EngineClient,
   Status run_here(const Call& call);
   Status await_here();
   Status small_mismatch() const;
+  void watch_for_stall(bool worked, TimeNs now);
   void finish_current(const Status& status);
   bool end_with_error(TimeNs now);
   void set_error(const Status& status, bool announce);
@@ -180,6 +185,8 @@ class Communicator final : private EngineClient,
 
   TimeNs now_ = 0;  // of the engine's round
   TimeNs control_next_ = 0;
+  TimeNs last_progress_ = 0;
+  bool stall_reported_ = false;
   uint64_t gathers_ = kStartGathers;
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us

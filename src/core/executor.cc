@@ -415,7 +415,8 @@ void Executor::on_put_done(uint64_t token) {
 
 bool Executor::on_small_data(int peer, const MessageHeader& header,
                              std::span<const std::byte> body) {
-  const bool current = stage_ == Stage::kRun && header.sequence == static_cast<uint32_t>(sequence_);
+  const bool running = stage_ == Stage::kRun || stage_ == Stage::kCollectCredits;
+  const bool current = running && header.sequence == static_cast<uint32_t>(sequence_);
   if (!current || !place_small_data(header, body)) return false;
   inbox_of(peer).add_notification(header.tag);
   return true;
