@@ -4,8 +4,12 @@
 
 namespace railccl::tcp {
 
+bool RailCore::has_work() const {
+  return !to_flush_.empty() || !to_acknowledge_.empty() || !to_report_.empty();
+}
+
 void RailCore::wake_for_work() {
-  const bool woken_before = !to_flush_.empty() || !to_report_.empty();
+  const bool woken_before = has_work();
   if (sink_ == nullptr && !woken_before) poller_.wake();
 }
 
@@ -13,6 +17,12 @@ void RailCore::want_flush(RailMember& member) {
   if (std::exchange(member.wants_flush_, true)) return;
   wake_for_work();
   to_flush_.push_back(&member);
+}
+
+void RailCore::want_acknowledge(RailMember& member) {
+  if (std::exchange(member.wants_acknowledge_, true)) return;
+  wake_for_work();
+  to_acknowledge_.push_back(&member);
 }
 
 void RailCore::want_report(RailMember& member) {
@@ -23,11 +33,12 @@ void RailCore::want_report(RailMember& member) {
 
 void RailCore::end_progress() {
   sink_ = nullptr;
-  if (!to_flush_.empty() || !to_report_.empty()) poller_.wake();
+  if (has_work()) poller_.wake();
 }
 
 void RailCore::forget(RailMember& member) {
   std::erase(to_flush_, &member);
+  std::erase(to_acknowledge_, &member);
   std::erase(to_report_, &member);
 }
 
@@ -43,6 +54,15 @@ bool RailCore::flush_members() {
     }
   }
   return true;
+}
+
+bool RailCore::acknowledge_members() {
+  for (RailMember* member : to_acknowledge_) {
+    member->wants_acknowledge_ = false;
+    want_flush(*member);
+  }
+  to_acknowledge_.clear();
+  return flush_members();
 }
 
 bool RailCore::report_members() {

@@ -29,6 +29,7 @@ class RailMember {
  private:
   friend class RailCore;
   bool wants_flush_ = false;
+  bool wants_acknowledge_ = false;
   bool wants_report_ = false;
 };
 
@@ -51,14 +52,17 @@ class RailCore {
   void end_progress();
   void raise(const RailEvent& event) { sink_->on_event(event); }
 
-  // The member has frames to send, or has changed and has events to report. Outside of progress
-  // this makes the rail's descriptor readable.
+  // The member has puts to send; owes acknowledgements; has changed and has events to report.
+  // Outside of progress this makes the rail's descriptor readable.
   void want_flush(RailMember& member);
+  void want_acknowledge(RailMember& member);
   void want_report(RailMember& member);
   // The member is being destroyed.
   void forget(RailMember& member);
-  // Serve the members that want it; true when there were any.
+  // Serve the members that want it; true when there were any. Acknowledgements alone wait for the
+  // next progress, where they mostly share a system call with the answer to what they acknowledge.
   bool flush_members();
+  bool acknowledge_members();
   bool report_members();
 
   // Tells the operator, the first time that this kind of thing happens.
@@ -67,6 +71,7 @@ class RailCore {
  private:
   static constexpr size_t kStagingBytes = 64 * 1024;
 
+  bool has_work() const;
   void wake_for_work();
 
   const TcpRailConfig config_;
@@ -77,6 +82,7 @@ class RailCore {
   EventSink* sink_ = nullptr;  // during progress
   std::vector<RailMember*> to_flush_;
   std::vector<RailMember*> flushing_;
+  std::vector<RailMember*> to_acknowledge_;
   std::vector<RailMember*> to_report_;
   std::set<std::string, std::less<>> warned_;
 };

@@ -214,7 +214,7 @@ Result<std::byte*> TcpEndpoint::locate_put(const PutHeader& header) {
 void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
   ++placed_.placed[lane_index(id)];
   lane(LaneId::kSmall).outgoing().owe_acknowledgement(placed_);
-  if (!lane(LaneId::kSmall).is_blocked()) core_.want_flush(*this);
+  if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this);
   if ((header.flags & kNotifyFlag) == 0) return;
   core_.raise({.kind = RailEvent::Kind::kNotification,
                .endpoint_tag = tag_,
