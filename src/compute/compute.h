@@ -15,10 +15,11 @@ namespace railccl {
 
 // Every dst[i] = srcs[0][i] op srcs[1][i] op ..., in this order, for i < count; dsts.size() >= 1,
 // srcs.size() >= 1. A dst may be the same pointer as a src (element-wise safe); otherwise no
-// overlap. Read once, written once per dst. 16 and 8 bit floats accumulate in float32 over all
-// sources of one call and are rounded once, to nearest even; kAvg and kPreMulSum combine as kSum.
-// `divide_by` > 1 divides the result (kAvg): floats in the accumulator, integers truncate toward
-// zero.
+// overlap. Any alignment. Read once, written once per dst. 16 and 8 bit floats accumulate in
+// float32 over all sources of one call and are rounded once, to nearest even; kAvg and kPreMulSum
+// combine as kSum. `divide_by` > 1 divides the result (kAvg; allowed for kSum and kPreMulSum, not
+// for the others): floats in the accumulator, integers truncate toward zero. One source and no
+// division is a copy of the bits. NaN, overflow and reproducibility: docs/numerics.md.
 struct ReduceWork {
   std::span<std::byte* const> dsts;
   std::span<const std::byte* const> srcs;
@@ -26,8 +27,9 @@ struct ReduceWork {
   DataType type = DataType::kFloat32;
   ReduceOp op = ReduceOp::kSum;
   uint32_t divide_by = 1;
-  bool streaming =
-      false;  // non-temporal stores: the data is larger than the cache and is not read again soon
+  // Non-temporal stores: the data is larger than the cache (src/compute/cache.h) and is not read
+  // again soon. Visible to other threads in the usual way once submit has returned.
+  bool streaming = false;
 };
 
 // Every dst = src.
