@@ -75,9 +75,10 @@ struct alignas(2 * kCacheLine) BoardSlot {
 };
 static_assert(sizeof(BoardSlot) == 128 && sizeof(BoardSlot) * kBoardSlots <= kPageBytes);
 
-// A rank's part in small collectives. Up to 56 bytes travel in the line of the flag; more lie in a
-// payload slot. Lines are many, so that a rank can run far ahead of the slowest; payload slots are
-// few, so that they stay in the cache.
+// A rank's part in small collectives. Up to 56 bytes travel in a line with the flag; more lie in a
+// payload slot behind a flag of its own, so that the data follows without another wait. Lines are
+// many, so that a rank can run far ahead of the slowest; payload slots are few, so that they stay
+// in the cache.
 constexpr uint64_t kSmallLines = 64;
 constexpr uint64_t kSmallPayloads = 8;
 constexpr size_t kLineData = kCacheLine - sizeof(uint64_t);
@@ -88,6 +89,11 @@ struct alignas(kCacheLine) SmallLine {
 };
 static_assert(sizeof(SmallLine) == kCacheLine);
 
+struct alignas(kCacheLine) SmallPayload {
+  std::atomic<uint64_t> flag;
+  std::byte data[LocalDomain::kMaxSmallBytes];
+};
+
 // For the report of a mismatch; not read otherwise.
 struct SmallNote {
   std::atomic<uint64_t> fingerprint;
@@ -97,7 +103,7 @@ struct SmallNote {
 struct alignas(kPageBytes) SmallArea {
   SmallLine lines[kSmallLines];
   SmallNote notes[kSmallLines];
-  alignas(kPageBytes) std::byte payloads[kSmallPayloads][LocalDomain::kMaxSmallBytes];
+  SmallPayload payloads[kSmallPayloads];
 };
 
 // Offsets and strides, in bytes.

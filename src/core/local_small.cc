@@ -7,8 +7,6 @@ namespace railccl {
 namespace {
 
 constexpr uint64_t kCounterMask = 0xffff;
-// How often a waiting rank looks whether its peers called something that is not small.
-constexpr uint32_t kLookEvery = 256;
 
 uint64_t add_to_history(uint64_t history, uint64_t fingerprint, uint64_t sequence) {
   uint64_t hash = (history ^ fingerprint) + sequence * 0x9e3779b97f4a7c15;
@@ -58,7 +56,6 @@ void LocalSmall::begin(const Call& call) {
   history_ = add_to_history(history_, call.fingerprint, call.sequence);
   flag_ = (history_ & ~kCounterMask) | (counter_ & kCounterMask);
   next_ = 0;
-  idle_steps_ = 0;
   progress_ = Progress::kWaiting;
   rung_ = false;
   published_ = publish();
@@ -72,9 +69,10 @@ LocalSmall::Progress LocalSmall::step() {
 }
 
 bool LocalSmall::publish() {
-  const uint64_t reused = payload_bytes_ <= kLineData ? kSmallLines : kSmallPayloads;
+  const uint64_t reused = has_payload() ? kSmallPayloads : kSmallLines;
   if (counter_ > reused && !all_done(counter_ - reused)) return false;
   if (gives_data()) copy(published_by(self_), call_.input, payload_bytes_);
+  if (has_payload()) payload_of(self_).flag.store(flag_, std::memory_order_release);
   SmallNote& note = note_of(self_, counter_);
   note.fingerprint.store(call_.fingerprint, std::memory_order_relaxed);
   note.sequence.store(call_.sequence, std::memory_order_release);
@@ -112,6 +110,11 @@ LocalSmall::Progress LocalSmall::collect() {
 
 LocalSmall::Progress LocalSmall::look_at(int rank) {
   if (rank == self_) return Progress::kDone;
+  awaited_ = rank;
+  // Only lines are written at every call, so only their counters tell "not yet" from "another".
+  if (has_payload() && payload_of(rank).flag.load(std::memory_order_acquire) == flag_) {
+    return Progress::kDone;
+  }
   const uint64_t flag = line_of(rank).flag.load(std::memory_order_acquire);
   if (flag == flag_) return Progress::kDone;
   if (((flag ^ flag_) & kCounterMask) != 0) return Progress::kWaiting;
@@ -125,7 +128,7 @@ LocalSmall::Progress LocalSmall::not_complete() {
     doorbell_.ring_all();
     rung_ = true;
   }
-  if (progress_ == Progress::kWaiting && ++idle_steps_ % kLookEvery == 0) find_other_call();
+  if (progress_ == Progress::kWaiting && published_) find_other_call();
   return progress_;
 }
 
@@ -143,13 +146,12 @@ void LocalSmall::find_difference(int rank) {
   }
 }
 
+// The rank that is waited for may never come, because it called something that is not small.
 void LocalSmall::find_other_call() {
-  for (int rank = 0; rank < ranks_; ++rank) {
-    if (rank == self_ || board_.ready(rank, call_.sequence) == nullptr) continue;
-    mismatch_ = {.index = rank, .sequence = call_.sequence, .mine = call_.fingerprint, .theirs = 0};
-    progress_ = Progress::kMismatch;
-    return;
-  }
+  if (board_.ready(awaited_, call_.sequence) == nullptr) return;
+  mismatch_ = {
+      .index = awaited_, .sequence = call_.sequence, .mine = call_.fingerprint, .theirs = 0};
+  progress_ = Progress::kMismatch;
 }
 
 LocalSmall::Progress LocalSmall::complete() {
@@ -215,7 +217,12 @@ const std::byte* LocalSmall::data_of(int rank) const {
 }
 
 std::byte* LocalSmall::published_by(int rank) const {
-  if (payload_bytes_ <= kLineData) return line_of(rank).data;
+  return has_payload() ? payload_of(rank).data : line_of(rank).data;
+}
+
+bool LocalSmall::has_payload() const { return payload_bytes_ > kLineData; }
+
+SmallPayload& LocalSmall::payload_of(int rank) const {
   return areas_[static_cast<size_t>(rank)]->payloads[counter_ % kSmallPayloads];
 }
 

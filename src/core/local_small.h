@@ -56,7 +56,9 @@ class LocalSmall {
   void reduce(size_t block_offset);
   void gather();
   const std::byte* data_of(int rank) const;
+  bool has_payload() const;
   SmallLine& line_of(int rank) const;
+  SmallPayload& payload_of(int rank) const;
   SmallNote& note_of(int rank, uint64_t counter) const;
   // What the rank wrote for this call.
   std::byte* published_by(int rank) const;
@@ -76,7 +78,7 @@ class LocalSmall {
   bool published_ = false;
   bool rung_ = false;  // others were woken after publish()
   int next_ = 0;       // peers below have arrived
-  uint32_t idle_steps_ = 0;
+  int awaited_ = 0;    // the rank looked at last
   Progress progress_ = Progress::kDone;
   LocalDomain::SmallMismatch mismatch_;
 

@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(Ranks, SmallCollectives,
 // Waits for the end of the call under way.
 Progress finish_call(LocalDomain& domain) {
   Progress progress = Progress::kWaiting;
-  (void)wait_until(domain, WaitHow::kAdaptive,
+  (void)wait_until(domain, WaitHow::kFutex,
                    [&] { return (progress = domain.small_step()) != Progress::kWaiting; });
   return progress;
 }
@@ -268,6 +268,26 @@ TEST(LocalSmall, DifferentCallsAreFoundOnEveryRankAndNothingIsComputed) {
   }
 }
 
+TEST(LocalSmall, SizesThatDifferAreFound) {
+  for (const size_t others : {4, 64, 1000}) {
+    const auto texts = run_ranks({.ranks = 2}, [&](LocalDomain& domain, int rank) -> std::string {
+      Bytes input(LocalDomain::kMaxSmallBytes);
+      Bytes output(LocalDomain::kMaxSmallBytes);
+      const size_t count = rank == 0 ? others : 3;
+      domain.small_begin({.type = DataType::kInt32,
+                          .count = count,
+                          .input = input.data(),
+                          .output = output.data(),
+                          .sequence = 1,
+                          .fingerprint = count});
+      if (finish_call(domain) != Progress::kMismatch) return "the mismatch was not found";
+      const LocalDomain::SmallMismatch found = domain.small_mismatch();
+      return found.theirs == (rank == 0 ? 3 : others) ? "" : "another fingerprint";
+    });
+    EXPECT_THAT(texts, Each(IsEmpty()));
+  }
+}
+
 // Both believe to be the root, so neither waits for the other.
 TEST(LocalSmall, RootsThatDisagreedAreFoundAtTheNextCallThatMeets) {
   const auto texts = run_ranks({.ranks = 2}, [](LocalDomain& domain, int rank) -> std::string {
@@ -318,7 +338,7 @@ TEST(LocalSmall, ASmallCallAgainstAReadyRecordIsFoundOnBothSides) {
                         .sequence = 4,
                         .fingerprint = 33});
     Progress progress = Progress::kWaiting;
-    (void)wait_until(domain, WaitHow::kYield,
+    (void)wait_until(domain, WaitHow::kFutex,
                      [&] { return (progress = domain.small_step()) != Progress::kWaiting; });
     if (progress != Progress::kMismatch) return "the ready record was not found";
     const LocalDomain::SmallMismatch found = domain.small_mismatch();
