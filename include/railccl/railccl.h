@@ -40,6 +40,8 @@ ncclResult_t railcclStreamCreate(railcclStream_t* stream);
 /* Returns when all operations given to the stream so far are done: ncclSuccess, or the first error
  * of any of them, which stays. Bounded by the timeouts of the communicators. */
 ncclResult_t railcclStreamSynchronize(railcclStream_t stream);
+/* As railcclStreamSynchronize, but for at most `timeout_ms` milliseconds: then ncclInProgress. */
+ncclResult_t railcclStreamWait(railcclStream_t stream, unsigned timeout_ms);
 /* Does not wait: ncclSuccess all done, ncclInProgress not yet, else the first error. Drives the
  * progress of this process for a moment, so that polling it is enough. */
 ncclResult_t railcclStreamQuery(railcclStream_t stream);

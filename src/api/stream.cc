@@ -34,11 +34,14 @@ void HostStream::collect() {
   }
 }
 
-Status HostStream::synchronize() {
+Status HostStream::wait(TimeNs timeout) {
   RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  const TimeNs deadline = timeout == kNever ? kNever : system_clock().now_ns() + timeout;
   collect();
   while (!operations_.empty()) {
-    runtime->engine()->wait(operations_.front()->completion, runtime->comm_options().spin_ns);
+    if (system_clock().now_ns() >= deadline) return Status(Code::kBackPressure, "still running");
+    runtime->engine()->wait(operations_.front()->completion, runtime->comm_options().spin_ns,
+                            deadline);
     collect();
   }
   return first_error_;
@@ -69,7 +72,16 @@ extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamCreate(railcclStream_t* st
 extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamSynchronize(railcclStream_t stream) {
   const auto host = HostStream::from(stream, "railcclStreamSynchronize");
   if (!host) return railccl::report(host.error());
-  return *host == nullptr ? ncclSuccess : railccl::report((*host)->synchronize());
+  return *host == nullptr ? ncclSuccess : railccl::report((*host)->wait(railccl::kNever));
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamWait(railcclStream_t stream,
+                                                           unsigned timeout_ms) {
+  const auto host = HostStream::from(stream, "railcclStreamWait");
+  if (!host) return railccl::report(host.error());
+  if (*host == nullptr) return ncclSuccess;
+  const railccl::Status status = (*host)->wait(timeout_ms * railccl::kMillisecond);
+  return status.code() == railccl::Code::kBackPressure ? ncclInProgress : railccl::report(status);
 }
 
 extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamQuery(railcclStream_t stream) {
@@ -85,5 +97,5 @@ extern "C" RAILCCL_EXPORTED ncclResult_t railcclStreamDestroy(railcclStream_t st
   if (!host) return railccl::report(host.error());
   if (*host == nullptr) return ncclSuccess;
   const std::unique_ptr<HostStream> owned(*host);
-  return railccl::report(owned->synchronize());
+  return railccl::report(owned->wait(railccl::kNever));
 }

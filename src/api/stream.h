@@ -18,7 +18,8 @@ class HostStream {
 
   // Makes `operation` wait for the stream's last one, and the last one of the stream.
   void append(const std::shared_ptr<Operation>& operation);
-  Status synchronize();
+  // kBackPressure: the timeout has passed. kNever: no timeout.
+  Status wait(TimeNs timeout);
   // kBackPressure: not yet.
   Status query();
 

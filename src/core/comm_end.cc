@@ -22,7 +22,7 @@ Communicator::~Communicator() {
     close_paths(Status(Code::kAborted, "the communicator was destroyed"), now + kCloseTimeout,
                 now + kParting);
   }
-  static_cast<void>(shared_heap_free(scaled_));
+  static_cast<void>(shared_heap_free(staged_));
 }
 
 Status Communicator::finalize() {

@@ -107,11 +107,29 @@ Status Communicator::await_here() {
 Status Communicator::start(const Call& call, TimeNs now) {
   ++sequence_;
   current_call_ = call;
-  if (uses_small(call)) {
-    start_small(call);
+  if (call.collective == Collective::kAllToAll && call.input == call.output) {
+    const uint64_t bytes = input_bytes(call, rank_, layout_->ranks());
+    RAILCCL_ASSIGN(current_call_.input, stage(bytes));
+    std::memcpy(staged_, call.input, bytes);
+  }
+  if (uses_small(current_call_)) {
+    start_small(current_call_);
     return Status::ok();
   }
-  return start_schedule(call, now);
+  return start_schedule(current_call_, now);
+}
+
+// Memory for a copy of the input that local peers reach directly; kept for the next call.
+Result<std::byte*> Communicator::stage(uint64_t bytes) {
+  if (bytes > staged_bytes_) {
+    RAILCCL_TRY(shared_heap_free(staged_));
+    staged_ = nullptr;
+    staged_bytes_ = 0;
+    RAILCCL_ASSIGN(void* memory, shared_heap_allocate(bytes));
+    staged_ = static_cast<std::byte*>(memory);
+    staged_bytes_ = bytes;
+  }
+  return staged_;
 }
 
 bool Communicator::uses_small(const Call& call) const {
@@ -138,7 +156,6 @@ Result<bool> Communicator::step_small() {
   const LocalDomain::Progress progress = local_->small_step();
   if (progress == LocalDomain::Progress::kWaiting) return false;
   if (progress == LocalDomain::Progress::kMismatch) return Error(small_mismatch());
-  if (current_ == nullptr) running_ = Running::kNothing;
   return true;
 }
 
@@ -173,19 +190,12 @@ Result<Arithmetic> Communicator::prepare(const Call& call) {
   if (call.op == ReduceOp::kAvg) arithmetic.divide_by = static_cast<uint32_t>(layout_->ranks());
   if (!scales_first(call)) return arithmetic;
   const uint64_t bytes = input_bytes(call, rank_, layout_->ranks());
-  if (bytes > scaled_bytes_) {
-    RAILCCL_TRY(shared_heap_free(scaled_));
-    scaled_ = nullptr;
-    scaled_bytes_ = 0;
-    RAILCCL_ASSIGN(void* memory, shared_heap_allocate(bytes));
-    scaled_ = static_cast<std::byte*>(memory);
-    scaled_bytes_ = bytes;
-  }
+  RAILCCL_ASSIGN(std::byte* const scaled, stage(bytes));
   const size_t count = bytes / call.element();
   Compute& compute = host_compute();
   Compute::Ticket ticket = 0;
   if (call.op == ReduceOp::kAvg) {
-    std::byte* dsts[] = {scaled_};
+    std::byte* dsts[] = {scaled};
     const std::byte* srcs[] = {call.input};
     ticket = compute.submit(ReduceWork{.dsts = dsts,
                                        .srcs = srcs,
@@ -194,7 +204,7 @@ Result<Arithmetic> Communicator::prepare(const Call& call) {
                                        .op = ReduceOp::kSum,
                                        .divide_by = arithmetic.divide_by});
   } else {
-    ticket = compute.submit(ScaleWork{.dst = scaled_,
+    ticket = compute.submit(ScaleWork{.dst = scaled,
                                       .src = call.input,
                                       .count = count,
                                       .type = call.type,
@@ -203,7 +213,7 @@ Result<Arithmetic> Communicator::prepare(const Call& call) {
   if (!compute.done(ticket)) {
     return railccl::error(Code::kInternalError, "scaling answered late");
   }
-  return Arithmetic{.input = scaled_, .op = ReduceOp::kSum, .divide_by = 1};
+  return Arithmetic{.input = scaled, .op = ReduceOp::kSum, .divide_by = 1};
 }
 
 }  // namespace railccl

@@ -96,7 +96,7 @@ Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
   if (failed_.load(std::memory_order_acquire)) return error();
   {
     const std::lock_guard<std::mutex> guard(queue_mutex_);
-    queue_.push_back(operation);
+    (operation->transfers.empty() ? queue_ : transfer_queue_).push_back(operation);
     queued_.fetch_add(1, std::memory_order_release);
   }
   engine_.kick();
@@ -126,16 +126,17 @@ bool Communicator::progress(TimeNs now) {
 // Says once per operation what it waits for when nothing has moved for a while.
 void Communicator::watch_for_stall(bool worked, TimeNs now) {
   const TimeNs patience = parts_.options.stall_report_ns;
-  if (worked || running_ == Running::kNothing) {
+  if (worked || queued_.load(std::memory_order_relaxed) == 0) {
     last_progress_ = now;
     stall_reported_ = false;
     return;
   }
   if (patience == 0 || stall_reported_ || now < last_progress_ + patience) return;
   stall_reported_ = true;
-  const std::string what = running_ == Running::kP2p        ? p2p_->describe()
-                           : running_ == Running::kSchedule ? executor_->describe()
-                                                            : "a small collective of this node";
+  std::string what = running_ == Running::kSchedule ? executor_->describe()
+                     : running_ == Running::kSmall  ? "a small collective of this node"
+                                                    : "no collective";
+  if (!p2p_->idle()) what += "; " + p2p_->describe();
   RAILCCL_WARN(Subsys::kColl, "communicator {}: rank {} has made no progress for {} s: {}",
                parts_.name, rank_, patience / kSecond, what);
 }
@@ -165,65 +166,68 @@ void Communicator::finish_sleep() {
 bool Communicator::drive(TimeNs now) {
   bool worked = peers_ ? peers_->progress(now) : false;
   if (failed_.load(std::memory_order_acquire)) return end_with_error(now) || worked;
-  if (running_ == Running::kNothing) {
-    if (queued_.load(std::memory_order_acquire) == 0) return worked;
-    worked |= start_next(now);
-    if (running_ == Running::kNothing) return worked;
-  }
+  if (queued_.load(std::memory_order_acquire) == 0) return worked;
+  if (running_ == Running::kNothing) worked |= start_next(now);
+  worked |= start_transfers(now);
   if (local_ != nullptr) worked |= local_->poll(*this);
-  const Result<bool> moved = step(now);
-  if (!moved) {
-    set_error(moved.error(), true);
-    return true;
+  for (const Result<bool>& moved : {step(now), step_transfers(now)}) {
+    if (!moved) {
+      set_error(moved.error(), true);
+      return true;
+    }
+    worked |= *moved;
   }
-  return *moved || worked;
+  return worked;
 }
 
 bool Communicator::start_next(TimeNs now) {
   {
     const std::lock_guard<std::mutex> guard(queue_mutex_);
-    if (queue_.empty()) return false;
-    const std::shared_ptr<Operation>& next = queue_.front();
-    std::erase_if(next->after, [](const auto& earlier) { return earlier->completion.done(); });
-    if (!next->after.empty()) return false;
-    current_ = next;
+    if (queue_.empty() || !queue_.front()->may_begin()) return false;
+    current_ = queue_.front();
     queue_.pop_front();
   }
-  Status status;
-  if (current_->transfers.empty()) {
-    status = start(current_->call, now);
-  } else {
-    running_ = Running::kP2p;
-    status = p2p_->begin(current_->transfers, now);
-  }
+  const Status status = start(current_->call, now);
   if (!status) set_error(status, true);
   return true;
 }
 
+bool Communicator::start_transfers(TimeNs now) {
+  bool started = false;
+  const std::lock_guard<std::mutex> guard(queue_mutex_);
+  while (!transfer_queue_.empty() && transfer_queue_.front()->may_begin()) {
+    const std::shared_ptr<Operation> group = transfer_queue_.front();
+    transfer_queue_.pop_front();
+    const Status status = p2p_->begin(group, now);
+    if (!status) set_error(status, true);
+    started = true;
+  }
+  return started;
+}
+
+Result<bool> Communicator::step_transfers(TimeNs now) {
+  if (p2p_->idle()) return false;
+  RAILCCL_ASSIGN(const bool worked, p2p_->step(now));
+  for (const auto& group : p2p_->take_finished()) complete(*group, Status::ok());
+  return worked;
+}
+
 Result<bool> Communicator::step(TimeNs now) {
-  bool worked = false;
-  bool finished = false;
   switch (running_) {
     case Running::kNothing:
       return false;
     case Running::kSmall: {
-      RAILCCL_ASSIGN(worked, step_small());
-      finished = worked;
-      break;
+      RAILCCL_ASSIGN(const bool finished, step_small());
+      if (finished) finish_current(Status::ok());
+      return finished;
     }
     case Running::kSchedule: {
-      RAILCCL_ASSIGN(worked, executor_->step(now));
-      finished = executor_->finished();
-      break;
-    }
-    case Running::kP2p: {
-      RAILCCL_ASSIGN(worked, p2p_->step(now));
-      finished = p2p_->finished();
-      break;
+      RAILCCL_ASSIGN(const bool worked, executor_->step(now));
+      if (executor_->finished()) finish_current(Status::ok());
+      return worked;
     }
   }
-  if (finished) finish_current(Status::ok());
-  return worked;
+  return false;
 }
 
 void Communicator::finish_current(const Status& status) {
@@ -231,8 +235,12 @@ void Communicator::finish_current(const Status& status) {
   if (current_ == nullptr) return;
   const std::shared_ptr<Operation> ended = std::move(current_);
   current_.reset();
+  complete(*ended, status);
+}
+
+void Communicator::complete(Operation& operation, const Status& status) {
   queued_.fetch_sub(1, std::memory_order_release);
-  ended->completion.complete(status);
+  operation.completion.complete(status);
   engine_.wake_sleeper();
 }
 
@@ -247,18 +255,16 @@ bool Communicator::end_with_error(TimeNs now) {
   if (queued_.load() == 0) return false;
   if (peers_ && !peers_->closed() && now < end_deadline_) return false;
   executor_->abandon();
-  p2p_->abandon();
   if (current_) finish_current(reason);
+  for (const auto& group : p2p_->abandon()) complete(*group, reason);
   std::deque<std::shared_ptr<Operation>> left;
   {
     const std::lock_guard<std::mutex> guard(queue_mutex_);
     left.swap(queue_);
+    left.insert(left.end(), transfer_queue_.begin(), transfer_queue_.end());
+    transfer_queue_.clear();
   }
-  for (const std::shared_ptr<Operation>& operation : left) {
-    queued_.fetch_sub(1);
-    operation->completion.complete(reason);
-  }
-  engine_.wake_sleeper();
+  for (const std::shared_ptr<Operation>& operation : left) complete(*operation, reason);
   return true;
 }
 
@@ -318,8 +324,11 @@ void Communicator::on_peers_failed(const Status& status) { set_error(status, tru
 
 void Communicator::on_put_done(uint64_t token, const Status& status) {
   if (!status) return;  // the link's failure follows
-  if (running_ == Running::kSchedule) executor_->on_put_done(token);
-  if (running_ == Running::kP2p) p2p_->on_put_done(token);
+  if ((token & kP2pToken) != 0) {
+    p2p_->on_put_done(token);
+  } else if (running_ == Running::kSchedule) {
+    executor_->on_put_done(token);
+  }
 }
 
 bool Communicator::on_small_data(int peer, const MessageHeader& header,

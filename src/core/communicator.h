@@ -125,18 +125,22 @@ class Communicator final : private EngineClient,
   void on_local_notification(int index, uint64_t tag) override;
 
   enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2, kSharedId = 3 };
-  enum class Running : uint8_t { kNothing, kSmall, kSchedule, kP2p };
+  enum class Running : uint8_t { kNothing, kSmall, kSchedule };
 
   bool try_drive() { return !driving_.exchange(true, std::memory_order_acquire); }
   void stop_driving() { driving_.store(false, std::memory_order_release); }
   // The rest is called while driving.
   bool drive(TimeNs now);
   bool start_next(TimeNs now);
+  bool start_transfers(TimeNs now);
+  Result<bool> step_transfers(TimeNs now);
+  void complete(Operation& operation, const Status& status);
   Status start(const Call& call, TimeNs now);
   Status start_schedule(const Call& call, TimeNs now);
   void start_small(const Call& call);
   Result<bool> step(TimeNs now);
   Result<bool> step_small();
+  Result<std::byte*> stage(uint64_t bytes);
   Result<Arithmetic> prepare(const Call& call);
   bool is_in_place(const Call& call) const;
   Status run_here(const Call& call);
@@ -163,8 +167,8 @@ class Communicator final : private EngineClient,
   std::unique_ptr<PlanCache> plans_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<P2p> p2p_;
-  std::byte* scaled_ = nullptr;  // shared heap, for inputs that are scaled first
-  size_t scaled_bytes_ = 0;
+  std::byte* staged_ = nullptr;  // shared heap, for inputs that are copied or scaled first
+  size_t staged_bytes_ = 0;
 
   std::atomic<bool> driving_{false};
   Running running_ = Running::kNothing;
@@ -175,8 +179,9 @@ class Communicator final : private EngineClient,
   TimeNs end_deadline_ = 0;  // of closing the links after an error; 0: not closing
 
   std::mutex queue_mutex_;
-  std::deque<std::shared_ptr<Operation>> queue_;
-  std::atomic<int> queued_{0};  // in the queue or running
+  std::deque<std::shared_ptr<Operation>> queue_;           // collectives, one at a time
+  std::deque<std::shared_ptr<Operation>> transfer_queue_;  // point-to-point, all at once
+  std::atomic<int> queued_{0};                             // in a queue or running
 
   mutable std::mutex error_mutex_;
   Status error_;

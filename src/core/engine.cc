@@ -78,18 +78,21 @@ void Engine::unwatch(int fd) {
   if (fd >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
-void Engine::wait(Completion& completion, TimeNs spin_ns) {
+void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
   waiting_callers_.fetch_add(1);
   if (thread_sleeps_.load()) wake_sleeper();
   bool left_work = false;
-  while (!completion.done()) {
+  const auto over = [&completion, deadline] {
+    return completion.done() || (deadline != kNever && system_clock().now_ns() >= deadline);
+  };
+  while (!over()) {
     std::unique_lock<std::mutex> held(driver_, std::try_to_lock);
     if (!held) {
       completion.wait_for(kSharedWait);
       continue;
     }
-    drive(
-        held, spin_ns, kWatchInterval, [&] { return completion.done(); }, &completion);
+    drive(held, spin_ns, std::min(kWatchInterval, deadline - system_clock().now_ns()), over,
+          &completion);
     left_work = has_work();
   }
   waiting_callers_.fetch_sub(1);

@@ -70,8 +70,9 @@ class Engine final : private EventSink {
   void watch(int fd);
   void unwatch(int fd);
 
-  // Waits for `completion`, driving meanwhile. `spin_ns` 0: sleep at once when idle.
-  void wait(Completion& completion, TimeNs spin_ns);
+  // Waits for `completion` until the deadline, driving meanwhile. `spin_ns` 0: sleep at once when
+  // idle.
+  void wait(Completion& completion, TimeNs spin_ns, TimeNs deadline = kNever);
   // Drives until `done()` answers true or the deadline passed (false). For shutdown and start.
   bool drive_until(const std::function<bool()>& done, TimeNs deadline);
   // One round, if nobody else drives.

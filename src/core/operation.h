@@ -16,6 +16,11 @@ struct Operation {
   // Of the same streams; must be done before this begins.
   std::vector<std::shared_ptr<Operation>> after;
   Completion completion;
+
+  bool may_begin() {
+    std::erase_if(after, [](const auto& earlier) { return earlier->completion.done(); });
+    return after.empty();
+  }
 };
 
 }  // namespace railccl

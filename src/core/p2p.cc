@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace railccl {
 
@@ -21,25 +22,27 @@ int P2p::local_index(int rank) const {
   return services_.layout->local_index[static_cast<size_t>(rank)];
 }
 
-Status P2p::begin(const std::vector<P2pTransfer>& transfers, TimeNs now) {
-  transfers_.clear();
-  began_ = now;
-  for (const P2pTransfer& call : transfers) {
+Status P2p::begin(const std::shared_ptr<Operation>& operation, TimeNs now) {
+  Group& group = groups_.emplace_back();
+  group.operation = operation;
+  group.began = now;
+  for (const P2pTransfer& call : operation->transfers) {
     Pair& pair = pair_of(call.peer);
-    transfers_.push_back({.call = call,
-                          .sequence = call.is_send ? pair.sends++ : pair.receives++,
-                          .memory = nullptr});
+    group.transfers.push_back({.id = kP2pToken | next_id_++,
+                               .call = call,
+                               .sequence = call.is_send ? pair.sends++ : pair.receives++,
+                               .memory = nullptr});
     if (!is_local(call.peer)) RAILCCL_TRY(services_.peers->ensure(call.peer, now));
   }
-  left_ = transfers_.size();
-  return match_self();
+  group.left = group.transfers.size();
+  return match_self(group);
 }
 
 // Sends to oneself pair with receives from oneself, in order, within one group.
-Status P2p::match_self() {
+Status P2p::match_self(Group& group) {
   std::vector<Transfer*> sends;
   std::vector<Transfer*> receives;
-  for (Transfer& transfer : transfers_) {
+  for (Transfer& transfer : group.transfers) {
     if (transfer.call.peer != services_.rank) continue;
     (transfer.call.is_send ? sends : receives).push_back(&transfer);
   }
@@ -53,7 +56,7 @@ Status P2p::match_self() {
     RAILCCL_TRY(mismatch(*receives[i], sends[i]->call.fingerprint()));
     std::memmove(receives[i]->call.buffer, sends[i]->call.buffer, sends[i]->call.bytes());
     sends[i]->stage = receives[i]->stage = Stage::kDone;
-    left_ -= 2;
+    group.left -= 2;
   }
   return Status::ok();
 }
@@ -70,61 +73,74 @@ Status P2p::mismatch(const Transfer& transfer, const Fingerprint& theirs) const 
 
 Result<bool> P2p::step(TimeNs now) {
   bool worked = false;
-  for (Transfer& transfer : transfers_) {
-    if (transfer.stage == Stage::kDone) continue;
-    RAILCCL_ASSIGN(const bool moved, advance(transfer, now));
-    worked |= moved;
-    if (transfer.stage == Stage::kDone) --left_;
+  for (Group& group : groups_) {
+    for (Transfer& transfer : group.transfers) {
+      if (transfer.stage == Stage::kDone) continue;
+      RAILCCL_ASSIGN(const bool moved, advance(group, transfer, now));
+      worked |= moved;
+      if (transfer.stage == Stage::kDone) --group.left;
+    }
+    if (group.left == 0) finished_.push_back(group.operation);
   }
-  if (left_ == 0) {
-    worked = true;
-    transfers_.clear();
-  }
-  return worked;
+  std::erase_if(groups_, [](const Group& group) { return group.left == 0; });
+  return worked || !finished_.empty();
 }
 
-Result<bool> P2p::advance(Transfer& transfer, TimeNs now) {
+Result<bool> P2p::advance(const Group& group, Transfer& transfer, TimeNs now) {
   const bool is_send = transfer.call.is_send;
   if (is_local(transfer.call.peer)) {
     // Slots of a pair are used in the order of its transfers.
     if (!first_of_its_pair(transfer)) return false;
     return is_send ? send_local(transfer) : receive_local(transfer);
   }
-  return is_send ? send_remote(transfer, now) : receive_remote(transfer, now);
+  return is_send ? send_remote(transfer, now) : receive_remote(group, transfer, now);
 }
 
 bool P2p::first_of_its_pair(const Transfer& transfer) const {
-  for (const Transfer& other : transfers_) {
-    if (&other == &transfer) return true;
-    if (other.stage == Stage::kStart && other.call.peer == transfer.call.peer &&
-        other.call.is_send == transfer.call.is_send) {
-      return false;
+  for (const Group& group : groups_) {
+    for (const Transfer& other : group.transfers) {
+      if (&other == &transfer) return true;
+      if (other.stage == Stage::kStart && other.call.peer == transfer.call.peer &&
+          other.call.is_send == transfer.call.is_send) {
+        return false;
+      }
     }
   }
   return true;
 }
 
-void P2p::on_put_done(uint64_t token) {
-  if (token >= transfers_.size() || transfers_[token].stage != Stage::kInFlight) return;
-  transfers_[token].stage = Stage::kDone;
-  transfers_[token].memory.reset();
-  --left_;
+std::vector<std::shared_ptr<Operation>> P2p::take_finished() {
+  return std::exchange(finished_, {});
 }
 
-void P2p::abandon() {
-  transfers_.clear();
-  left_ = 0;
+void P2p::on_put_done(uint64_t token) {
+  for (Group& group : groups_) {
+    for (Transfer& transfer : group.transfers) {
+      if (transfer.id != token || transfer.stage != Stage::kInFlight) continue;
+      transfer.stage = Stage::kDone;
+      transfer.memory.reset();
+      --group.left;
+      return;
+    }
+  }
+}
+
+std::vector<std::shared_ptr<Operation>> P2p::abandon() {
+  std::vector<std::shared_ptr<Operation>> left = take_finished();
+  for (Group& group : groups_) left.push_back(std::move(group.operation));
+  groups_.clear();
+  return left;
 }
 
 std::string P2p::describe() const {
-  if (transfers_.empty()) return "idle";
-  std::string text =
-      fmt::format("point-to-point group, {} of {} transfers left", left_, transfers_.size());
-  for (const Transfer& transfer : transfers_) {
-    if (transfer.stage == Stage::kDone) continue;
-    text +=
-        fmt::format("; {} rank {}: {} bytes", transfer.call.is_send ? "send to" : "receive from",
-                    transfer.call.peer, transfer.call.bytes());
+  std::string text = fmt::format("{} point-to-point groups under way", groups_.size());
+  for (const Group& group : groups_) {
+    for (const Transfer& transfer : group.transfers) {
+      if (transfer.stage == Stage::kDone) continue;
+      text +=
+          fmt::format("; {} rank {}: {} bytes", transfer.call.is_send ? "send to" : "receive from",
+                      transfer.call.peer, transfer.call.bytes());
+    }
   }
   return text;
 }

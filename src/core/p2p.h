@@ -8,10 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
 #include "src/core/executor.h"
+#include "src/core/operation.h"
 
 namespace railccl {
 
@@ -22,27 +24,43 @@ constexpr uint64_t p2p_scratch_bytes(int local_ranks) {
   return static_cast<uint64_t>(local_ranks) * kP2pSlots * kP2pSlotBytes;
 }
 
+// Marks the tokens of puts of this class among those of the communicator.
+constexpr uint64_t kP2pToken = uint64_t{1} << 63;
+
 class P2p {
  public:
   explicit P2p(const ExecutorServices& services);
 
-  Status begin(const std::vector<P2pTransfer>& transfers, TimeNs now);
+  // Adds a group to those under way; several may be, and end in any order.
+  Status begin(const std::shared_ptr<Operation>& group, TimeNs now);
   Result<bool> step(TimeNs now);
-  bool finished() const { return transfers_.empty(); }
+  bool idle() const { return groups_.empty(); }
+  // Groups that have ended since the last call, without error.
+  std::vector<std::shared_ptr<Operation>> take_finished();
+  // Of a put with a token of this object (kP2pToken is set).
   void on_put_done(uint64_t token);
-  void abandon();
+  // All groups under way, which will not be run any further.
+  std::vector<std::shared_ptr<Operation>> abandon();
   std::string describe() const;
 
  private:
   enum class Stage : uint8_t { kStart, kInFlight, kDone };
 
   struct Transfer {
+    uint64_t id = 0;  // of its put
     P2pTransfer call;
     uint32_t sequence = 0;  // within its pair and direction
     Stage stage = Stage::kStart;
     uint64_t moved = 0;      // bytes, local chunks
     uint32_t last_slot = 0;  // local: number of the slot that ends it
     std::shared_ptr<const RegisteredBuffer> memory;
+  };
+
+  struct Group {
+    std::shared_ptr<Operation> operation;
+    std::vector<Transfer> transfers;
+    size_t left = 0;
+    TimeNs began = 0;
   };
 
   // What a pair of ranks has done so far; lives as long as the communicator.
@@ -54,15 +72,15 @@ class P2p {
     uint32_t slots_read = 0;  // of the peer's
   };
 
-  Result<bool> advance(Transfer& transfer, TimeNs now);
-  Status match_self();
+  Result<bool> advance(const Group& group, Transfer& transfer, TimeNs now);
+  Status match_self(Group& group);
   bool first_of_its_pair(const Transfer& transfer) const;
 
   Result<bool> send_remote(Transfer& transfer, TimeNs now);
   Result<bool> send_remote_bulk(Transfer& transfer, TimeNs now);
-  Result<bool> receive_remote(Transfer& transfer, TimeNs now);
+  Result<bool> receive_remote(const Group& group, Transfer& transfer, TimeNs now);
   Result<bool> receive_remote_bulk(Transfer& transfer, TimeNs now);
-  Result<bool> ask_sender(Transfer& transfer, TimeNs now);
+  Result<bool> ask_sender(const Group& group, Transfer& transfer, TimeNs now);
 
   Result<bool> send_local(Transfer& transfer);
   Result<bool> receive_local(Transfer& transfer);
@@ -78,9 +96,9 @@ class P2p {
   ExecutorServices services_;
   std::vector<Pair> pairs_;       // by rank
   std::vector<bool> slot_taken_;  // by rank: emptied, but the sender does not know yet
-  std::vector<Transfer> transfers_;
-  size_t left_ = 0;
-  TimeNs began_ = 0;
+  std::deque<Group> groups_;      // in the order in which they began
+  std::vector<std::shared_ptr<Operation>> finished_;
+  uint64_t next_id_ = 0;
 };
 
 }  // namespace railccl

@@ -45,7 +45,7 @@ Result<bool> P2p::send_remote_bulk(Transfer& transfer, TimeNs now) {
                  services_.rail_memory->acquire(transfer.call.buffer, transfer.call.bytes()));
   const auto source_offset =
       static_cast<uint64_t>(transfer.call.buffer - transfer.memory->region.address);
-  const LinkPut put{.token = static_cast<uint64_t>(&transfer - transfers_.data()),
+  const LinkPut put{.token = transfer.id,
                     .source = transfer.memory.get(),
                     .source_offset = source_offset,
                     .bytes = transfer.call.bytes(),
@@ -58,7 +58,7 @@ Result<bool> P2p::send_remote_bulk(Transfer& transfer, TimeNs now) {
   return true;
 }
 
-Result<bool> P2p::receive_remote(Transfer& transfer, TimeNs now) {
+Result<bool> P2p::receive_remote(const Group& group, Transfer& transfer, TimeNs now) {
   auto& queue = inbox_of(transfer.call.peer).p2p_data();
   const auto data = find_number(queue, transfer.sequence,
                                 [](const Inbox::Data& entry) { return entry.header.sequence; });
@@ -77,13 +77,13 @@ Result<bool> P2p::receive_remote(Transfer& transfer, TimeNs now) {
     return true;
   }
   return transfer.call.bytes() > services_.eager_bytes ? receive_remote_bulk(transfer, now)
-                                                       : ask_sender(transfer, now);
+                                                       : ask_sender(group, transfer, now);
 }
 
 // Small data comes by itself. But a sender that believes in a large count waits for a buffer for
 // ever, so after a while it is told what is expected here, and finds the difference.
-Result<bool> P2p::ask_sender(Transfer& transfer, TimeNs now) {
-  if (transfer.stage == Stage::kInFlight || now < began_ + kAskAfter) return false;
+Result<bool> P2p::ask_sender(const Group& group, Transfer& transfer, TimeNs now) {
+  if (transfer.stage == Stage::kInFlight || now < group.began + kAskAfter) return false;
   const MessageHeader header{.type = MessageType::kP2pReady,
                              .sequence = transfer.sequence,
                              .fingerprint = transfer.call.fingerprint()};
