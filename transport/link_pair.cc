@@ -16,16 +16,19 @@ constexpr double kOverdueTimes = 8;
 constexpr double kFirstShare = 0.125;
 constexpr uint64_t kShareChunks = 8;  // of the least size, delivered, and the share doubles
 constexpr double kBaseDecay = 1.0 / 64;
+constexpr double kSampleWeight = 0.5;
 
-RateMeterOptions meter_options(const RailInfo& info) {
-  const auto speed = static_cast<double>(info.bytes_per_second);
-  return {.initial_bytes_per_second = speed > 0 ? speed : kUnknownBytesPerSecond};
+RateMeterOptions meter_options(double bytes_per_second) {
+  return {.initial_bytes_per_second =
+              bytes_per_second > 0 ? bytes_per_second : kUnknownBytesPerSecond};
 }
 
 }  // namespace
 
 LinkPair::LinkPair(const Config& config)
-    : config_(config), rate_(meter_options(config.rail->info())) {
+    : config_(config),
+      rate_(meter_options(static_cast<double>(config.rail->info().bytes_per_second))),
+      samples_(kSampleWeight) {
   const TimeNs latency = config.rail->info().latency_ns;
   base_ns_ = latency > 0 ? 2 * static_cast<double>(latency) : kUnknownBaseNs;
 }
@@ -113,6 +116,7 @@ Status LinkPair::post_chunk(const Put& put, TimeNs now) {
   // an estimate that is too high cannot make the rate infinite.
   const bool idle = rate_.bytes_in_flight() == 0;
   rate_.on_posted(put.bytes, idle ? now + static_cast<TimeNs>(base_ns_ / 2) : now);
+  if (idle) passing_since_ = now;
   data_at_ = now;
   elsewhere_bytes_ = 0;
   bytes_posted_ += put.bytes;
@@ -154,6 +158,9 @@ void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
     return;
   }
   rate_.on_delivered(done.bytes, now);
+  // The completion took its way back: by now the next chunk has been passing for about so long.
+  passing_since_ = now - std::min(now, static_cast<TimeNs>(base_ns_));
+  if (stats_.slow && rate_.bytes_in_flight() == 0) learn_sample(done, now);
   stats_.bytes_sent += done.bytes;
   if (share_ < 1) {
     share_delivered_ += done.bytes;
@@ -161,9 +168,34 @@ void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
   }
 }
 
+void LinkPair::learn_sample(const Completion& done, TimeNs now) {
+  const double way = std::min(base_ns_ / 2, static_cast<double>(now - done.posted_at) / 2);
+  const double busy = static_cast<double>(now - done.posted_at) - way;
+  if (busy > 0) samples_.add(static_cast<double>(done.bytes) * 1e9 / busy);
+}
+
+void LinkPair::demote() {
+  stats_.slow = true;
+  samples_ = MovingMean(kSampleWeight);
+}
+
+void LinkPair::promote() {
+  stats_.slow = false;
+  if (rate_.bytes_in_flight() == 0) rate_ = RateMeter(meter_options(samples_.value()));
+}
+
 void LinkPair::on_small_done(const Completion& done, TimeNs now) {
   on_done(done.ok, now);
   if (done.ok) learn_base(done.posted_at, now);
+}
+
+// At most a chunk and what fits on the way: a rail that has stalled passes nothing more.
+uint64_t LinkPair::passed(double bytes_per_second, uint64_t chunk, TimeNs now) const {
+  if (rate_.bytes_in_flight() == 0 || now < passing_since_) return 0;
+  const double rate = bytes_per_second * 1e-9;
+  const double most = static_cast<double>(chunk) + base_ns_ * rate;
+  const double since = static_cast<double>(now - passing_since_) * rate;
+  return std::min(rate_.bytes_in_flight(), static_cast<uint64_t>(std::min(since, most)));
 }
 
 StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
@@ -221,8 +253,14 @@ void update_slow(LinkPairs& pairs, TimeNs now) {
     }
   }
   for (LinkPair& pair : pairs) {
-    if (!pair.postable() || !pair.well_measured()) continue;
-    pair.set_slow(is_demoted(pair.bytes_per_second(now), fastest, pair.slow()));
+    if (!pair.postable()) continue;
+    if (!pair.slow()) {
+      const bool far =
+          pair.well_measured() && is_demoted(pair.bytes_per_second(now), fastest, false);
+      if (far) pair.demote();
+    } else if (!is_demoted(std::max(pair.sampled_bytes_per_second(), 1.0), fastest, true)) {
+      pair.promote();
+    }
   }
 }
 

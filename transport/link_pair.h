@@ -107,7 +107,10 @@ class LinkPair {
   double bytes_per_second(TimeNs now) const { return rate_.bytes_per_second(now); }
   bool well_measured() const { return rate_.measured(); }
   bool slow() const { return stats_.slow; }
-  void set_slow(bool slow) { stats_.slow = slow; }
+  // What the samples of a slow rail say, which counts sooner than the long mean of its busy time.
+  double sampled_bytes_per_second() const { return samples_.value(); }
+  void demote();
+  void promote();
   void reset_posted() { bytes_posted_ = 0; }
 
   // --- Statistics.
@@ -122,6 +125,8 @@ class LinkPair {
   Status post(const Put& put, TimeNs now);
   void on_done(bool ok, TimeNs now);
   void grow_share(TimeNs now);
+  uint64_t passed(double bytes_per_second, uint64_t chunk, TimeNs now) const;
+  void learn_sample(const Completion& done, TimeNs now);
 
   Config config_;
   std::unique_ptr<Endpoint> endpoint_;
@@ -133,12 +138,15 @@ class LinkPair {
   Status broken_;
 
   RateMeter rate_;
+  MovingMean samples_;
   double base_ns_;
   double share_ = 1;              // of its rate that a rejoining rail is given
   uint64_t share_delivered_ = 0;  // bytes since the share grew
   uint64_t in_flight_puts_ = 0;
   uint64_t bytes_posted_ = 0;
-  TimeNs life_at_ = 0;            // last completion, or the first post after none was in flight
+  TimeNs life_at_ = 0;  // last completion, or the first post after none was in flight
+  // The chunk that is next to be completed began to pass the rail about then.
+  TimeNs passing_since_ = 0;
   TimeNs data_at_ = 0;            // last chunk posted
   uint64_t elsewhere_bytes_ = 0;  // chunks that siblings carried since then
   TimeNs suspect_since_ = 0;

@@ -12,8 +12,10 @@ namespace {
 
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
 constexpr uint64_t kSizeUnit = 4096;
-constexpr double kBusyMargin = 1.1;   // hysteresis: a rail in use stays in use a little longer
-constexpr double kIdleMargin = 1.01;  // than an idle one is taken into use
+// How much after the common end a rail may end, in times of a least chunk. Hysteresis: a rail in
+// use stays in use a little longer than an idle one is taken into use.
+constexpr double kBusySlack = 0.5;
+constexpr double kIdleSlack = 0.1;
 constexpr TimeNs kLookAwayNs = 500 * kMicrosecond;
 constexpr uint64_t kMaxWindowBytes = uint64_t{32} << 20;
 constexpr uint64_t kLeastSampleBytes = 4096;
@@ -38,6 +40,11 @@ double rate_within_adapter(std::span<const StripeRail> rails, size_t index) {
   }
   const double limit = rail.adapter_bytes_per_second * 1e-9;
   return sum > limit ? rate * limit / sum : rate;
+}
+
+double ready_ns(const StripeRail& rail, double rate) {
+  const uint64_t ahead = rail.in_flight - std::min(rail.passed, rail.in_flight);
+  return rail.base_ns + static_cast<double>(ahead) / rate;
 }
 
 bool any_regular(std::span<const StripeRail> rails) {
@@ -94,13 +101,15 @@ StripeChoice choose_measured(std::span<const StripeRail> rails, const StripeRequ
     const StripeRail& rail = rails[i];
     if (!rail.usable || (regular_only && rail.demoted)) continue;
     Candidate candidate{.rate = rate_within_adapter(rails, i)};
-    candidate.ready = rail.base_ns + static_cast<double>(rail.in_flight) / candidate.rate;
+    candidate.ready = ready_ns(rail, candidate.rate);
     const uint64_t bytes = measured_chunk(request, rail, candidate, end);
     const double finish = candidate.ready + static_cast<double>(bytes) / candidate.rate;
     earliest = std::min(earliest, finish);
     if (!has_room(rail, bytes) || finish >= best) continue;
     best = finish;
-    best_in_time = finish <= end * (rail.in_flight == 0 ? kIdleMargin : kBusyMargin);
+    const double slack = rail.in_flight == 0 ? kIdleSlack : kBusySlack;
+    best_in_time =
+        finish <= end + slack * static_cast<double>(request.small_bytes) / candidate.rate;
     choice = {.rail = static_cast<int>(i), .bytes = bytes};
   }
   return best_in_time || best <= earliest ? choice : StripeChoice{};
@@ -134,8 +143,10 @@ StripeChoice choose_equal(std::span<const StripeRail> rails, const StripeRequest
 StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest& request,
                          Striping striping) {
   if (request.put_left == 0 || rails.size() > wire::kMaxPairs) return {};
-  return striping == Striping::kEqual ? choose_equal(rails, request)
-                                      : choose_measured(rails, request);
+  StripeRequest bounded = request;
+  bounded.small_bytes = std::min(request.small_bytes, request.max_chunk_bytes);
+  return striping == Striping::kEqual ? choose_equal(rails, bounded)
+                                      : choose_measured(rails, bounded);
 }
 
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request) {
@@ -164,7 +175,7 @@ double common_end_ns(std::span<const StripeRail> rails, uint64_t bytes) {
     if (!rail.usable || (regular_only && rail.demoted)) continue;
     Candidate& candidate = candidates[count++];
     candidate.rate = rate_within_adapter(rails, i);
-    candidate.ready = rail.base_ns + static_cast<double>(rail.in_flight) / candidate.rate;
+    candidate.ready = ready_ns(rail, candidate.rate);
   }
   std::sort(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(count),
             [](const Candidate& a, const Candidate& b) { return a.ready < b.ready; });

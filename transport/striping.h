@@ -1,11 +1,11 @@
 // Which rail carries the next chunk, and how large it is: decided when it is posted, from what the
 // rails are doing now. Pure functions over data; the link fills in the data and posts.
 //
-// Rail i would end a chunk of c bytes at base_i + (in flight on i + c) / rate_i. All rails
-// together, perfectly balanced, would end everything that is queued at time T ("the common end"). A
-// rail takes a chunk only if it does not end after T, or if nothing would end it sooner; its size
-// is such that it ends by T. So in the middle of much data every rail has work, at the end all
-// rails end together, and a slow rail stays idle when waiting for the fast one ends sooner (the
+// Rail i would end a chunk of c bytes at base_i + (what it still has to pass + c) / rate_i. All
+// rails together, perfectly balanced, would end everything that is queued at time T ("the common
+// end"). A rail takes a chunk only if it does not end after T, or if nothing would end it sooner;
+// its size is such that it ends by T. So in the middle of much data every rail has work, at the end
+// all rails end together, and a slow rail stays idle when waiting for the fast one ends sooner (the
 // guard of Lim et al., ECF, CoNEXT 2017, with T in place of the two-path comparison).
 #pragma once
 
@@ -24,7 +24,8 @@ struct StripeRail {
   bool sample_due = false;  // carried nothing for long: measure it again
   double base_ns = 0;       // of a put on the idle rail, without the time its bytes take
   double bytes_per_second = 0;
-  uint64_t in_flight = 0;     // bytes
+  uint64_t in_flight = 0;     // bytes, not completed
+  uint64_t passed = 0;        // of those, what has gone by now, as far as one can tell
   uint64_t window = 0;        // no more than this in flight
   uint64_t bytes_posted = 0;  // since the set of rails changed: Striping::kEqual balances it
   int adapter = -1;           // rails with the same one share its limit; -1: none
