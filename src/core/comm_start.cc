@@ -144,13 +144,10 @@ int Starter::most_local_ranks() const {
 Status Starter::share_memory() {
   const std::vector<int> ranks = local_ranks();
   parts_.scratch_skip = p2p_scratch_bytes(most_local_ranks());
-  LocalDomainOptions options{.index = parts_.layout->local_index[static_cast<size_t>(start_.rank)],
-                             .ranks = ranks,
-                             .pids = {},
-                             .scratch_bytes = parts_.scratch_skip + start_.options.scratch_bytes};
-  for (const int rank : ranks) {
-    options.pids.push_back(static_cast<int>(parts_.nodes[static_cast<size_t>(rank)].pid));
-  }
+  const LocalDomainOptions options{
+      .index = parts_.layout->local_index[static_cast<size_t>(start_.rank)],
+      .ranks = ranks,
+      .scratch_bytes = parts_.scratch_skip + start_.options.scratch_bytes};
   Status made;
   LocalSegmentName name;
   if (ranks.size() == 1) {

@@ -49,7 +49,6 @@ struct ReadyRecord {
 struct LocalDomainOptions {
   int index = 0;               // of this rank in the node
   std::vector<int> ranks;      // the node's ranks, ascending; ranks[index] is this one
-  std::vector<int> pids;       // by index
   uint64_t scratch_bytes = 0;  // per rank, in the segment, page aligned; grows lazily with use
                                // (untouched pages cost nothing)
 };

@@ -77,6 +77,7 @@ Result<void*> HeapRegistry::allocate(size_t bytes) {
     return error(Code::kSystemError, "more than {} open files", 1 << kHeapFdBits);
   }
   RAILCCL_ASSIGN(allocation.memory, SharedMapping::map(allocation.file, file_bytes));
+  prefer_own_node(allocation.memory.data(), file_bytes);
 
   const std::lock_guard<std::mutex> guard(mutex_);
   allocation.pid = current_pid();

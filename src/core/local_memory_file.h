@@ -29,6 +29,11 @@ Result<UniqueFd> create_memory_file(const std::string& purpose, size_t bytes);
 // way out.
 Result<UniqueFd> open_memory_file(uint32_t pid, int fd, const std::string& what);
 
+// Asks that pages of shared memory that are not touched yet come to lie on the NUMA node on which
+// this thread runs now, whichever process touches them first. Advice: where it cannot be had,
+// nothing changes.
+void prefer_own_node(std::byte* pages, size_t bytes);
+
 // One mapping of a whole memory file; unmapped at the end. Move-only.
 class SharedMapping {
  public:

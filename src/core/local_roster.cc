@@ -36,6 +36,7 @@ LocalRoster::LocalRoster(std::shared_ptr<LocalSegment> segment, int self, std::v
       ranks_(std::move(ranks)),
       probe_(std::make_unique<uint64_t>()) {
   allow_attach();
+  prefer_own_node(segment_->scratch(self_), segment_->layout().scratch_stride);
   RankState& state = segment_->state(self_);
   *probe_ = segment_->header().token[0] + static_cast<uint64_t>(self_);
   state.pid = current_pid();

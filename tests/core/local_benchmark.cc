@@ -69,10 +69,7 @@ void fail(const Status& status) {
 
 std::unique_ptr<LocalDomain> join(Meeting& meeting, int ranks, int index) {
   LocalDomainOptions options{.index = index};
-  for (int i = 0; i < ranks; ++i) {
-    options.ranks.push_back(i);
-    options.pids.push_back(0);
-  }
+  for (int i = 0; i < ranks; ++i) options.ranks.push_back(i);
   Result<std::unique_ptr<LocalDomain>> domain;
   if (index == 0) {
     domain = LocalDomain::create(options);

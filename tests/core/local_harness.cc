@@ -16,15 +16,13 @@
 namespace railccl {
 namespace {
 
-constexpr TimeNs kDeadline = 60 * kSecond;
+constexpr TimeNs kDeadline = 50 * kSecond;
 
 // In memory that is shared with forked ranks.
 struct Meeting {
   std::atomic<bool> named;
   std::atomic<bool> failed;
   LocalSegmentName name;
-  std::atomic<int> present;
-  int pids[64];
   char texts[64][1024];
 };
 
@@ -39,14 +37,8 @@ bool yield_until(const std::function<bool()>& attempt) {
 
 Result<std::unique_ptr<LocalDomain>> join(const HarnessOptions& options, Meeting& meeting,
                                           int index) {
-  meeting.pids[index] = getpid();
-  meeting.present.fetch_add(1);
-  yield_until([&] { return meeting.present.load() == options.ranks; });
   LocalDomainOptions mine{.index = index, .scratch_bytes = options.scratch_bytes};
-  for (int i = 0; i < options.ranks; ++i) {
-    mine.ranks.push_back(i);
-    mine.pids.push_back(meeting.pids[i]);
-  }
+  for (int i = 0; i < options.ranks; ++i) mine.ranks.push_back(i);
   if (index != 0) {
     yield_until([&] { return meeting.named.load() || meeting.failed.load(); });
     if (meeting.failed.load()) return error(Code::kAborted, "index 0 made no segment");
@@ -147,7 +139,6 @@ bool wait_until(LocalDomain& domain, WaitHow how, const std::function<bool()>& a
   const TimeNs deadline = system_clock().now_ns() + kDeadline;
   while (!attempt()) {
     const TimeNs now = system_clock().now_ns();
-    if (now > deadline) return false;
     if (sleeps ||
         (how == WaitHow::kAdaptive && policy.idle(now) == WaitingPolicy::Action::kSleep)) {
       domain.prepare_sleep(kind);
@@ -155,8 +146,11 @@ bool wait_until(LocalDomain& domain, WaitHow how, const std::function<bool()>& a
       if (!ready) sleep_on(domain, kind == LocalDomain::SleepOn::kFutex ? WaitHow::kFutex : how);
       domain.finish_sleep();
       if (ready) return true;
-    } else if (how != WaitHow::kSpin) {
-      sched_yield();
+      // Not looked at again: what came without a doorbell came too late.
+      if (system_clock().now_ns() > deadline) return false;
+    } else {
+      if (now > deadline) return false;
+      if (how != WaitHow::kSpin) sched_yield();
     }
   }
   return true;

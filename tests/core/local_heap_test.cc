@@ -262,8 +262,7 @@ TEST(LocalMemory, ScratchIsSharedPageAlignedAndApart) {
 }
 
 LocalDomainOptions two_ranks(int index) {
-  const int pid = getpid();
-  return {.index = index, .ranks = {0, 1}, .pids = {pid, pid}, .scratch_bytes = 4096};
+  return {.index = index, .ranks = {0, 1}, .scratch_bytes = 4096};
 }
 
 std::string refusal(const LocalDomainOptions& options, const LocalSegmentName& name) {

@@ -185,7 +185,7 @@ TEST_P(SmallCollectives, RandomSequencesAreRight) {
   const auto [ranks, as] = GetParam();
   for (const uint64_t seed : {1, 2, 3}) {
     const auto texts = run_ranks({.ranks = ranks, .as = as}, [&](LocalDomain& domain, int rank) {
-      return random_sequence(domain, rank, ranks, seed * 100 + static_cast<uint64_t>(ranks), 150);
+      return random_sequence(domain, rank, ranks, seed * 100 + static_cast<uint64_t>(ranks), 60);
     });
     EXPECT_THAT(texts, Each(IsEmpty()));
   }
