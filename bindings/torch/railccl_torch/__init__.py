@@ -1,0 +1,15 @@
+"""RailCCL as a torch.distributed backend: import this, then init_process_group("railccl")."""
+import torch.distributed
+
+from railccl_torch import _backend
+
+__all__ = ["BACKEND"]
+
+BACKEND = "railccl"
+
+
+def _create(store, rank, size, timeout):
+    return _backend.create(store, rank, size, timeout)
+
+
+torch.distributed.Backend.register_backend(BACKEND, _create, devices=["cpu"])

@@ -1,0 +1,75 @@
+// One asynchronous operation of the backend: a stream of its own in the library, a c10d::Work and a future on top.
+#pragma once
+
+#include <railccl/railccl.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <torch/csrc/distributed/c10d/Work.hpp>
+#include <vector>
+
+namespace railccl_torch {
+
+// Throws a c10d error with the library's own sentence unless `result` is success.
+void check(ncclResult_t result, const char* what);
+
+class RailcclWork : public c10d::Work {
+ public:
+  // `begin` gives the operation to the stream. `finish` runs once, when the result is there, before anybody is told
+  // (copies results back). `keep` holds every tensor that the operation reads or writes.
+  RailcclWork(int rank, c10d::OpType type, std::chrono::milliseconds timeout,
+              std::vector<at::Tensor> outputs, std::vector<at::Tensor> keep,
+              std::function<void()> finish);
+  ~RailcclWork() override;
+
+  railcclStream_t stream() const { return stream_; }
+
+  bool isCompleted() override;
+  bool isSuccess() const override;
+  std::exception_ptr exception() const override;
+  std::vector<at::Tensor> result() override { return outputs_; }
+  void synchronize() override { wait(kNoTimeout); }
+  bool wait(std::chrono::milliseconds timeout) override;
+  c10::intrusive_ptr<c10::ivalue::Future> getFuture() override { return future_; }
+
+  // Looks whether it is over, waiting for at most `timeout_ms`; ends it if so.
+  bool poll(unsigned timeout_ms);
+  void fail(const std::string& message);
+
+ private:
+  void end(std::exception_ptr error);
+
+  railcclStream_t stream_ = nullptr;
+  std::chrono::milliseconds timeout_;
+  std::vector<at::Tensor> outputs_;
+  std::vector<at::Tensor> keep_;
+  std::function<void()> finish_;
+  c10::intrusive_ptr<c10::ivalue::Future> future_;
+  mutable std::mutex stream_mutex_;  // one thread at a time asks the stream
+  std::atomic<bool> over_{false};
+  std::exception_ptr error_;
+};
+
+// Completes works that nobody waits for, so that their futures fire.
+class Completer {
+ public:
+  Completer();
+  ~Completer();
+  void add(const c10::intrusive_ptr<RailcclWork>& work);
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable added_;
+  std::deque<c10::intrusive_ptr<RailcclWork>> works_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace railccl_torch
