@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <random>
 
 #include "tests/transport/tcp_raw_peer.h"
 
@@ -53,6 +54,36 @@ TEST_F(TcpFrames, RightPutsArrive) {
     ASSERT_TRUE(under_test_.progress_until(
         [&] { return sink().count(Kind::kNotification) == before + 1; }));
     EXPECT_TRUE(has_pattern(target_.bytes, 3));
+  }
+}
+
+template <typename T>
+void append(std::vector<std::byte>& stream, const T& value) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
+  stream.insert(stream.end(), bytes, bytes + sizeof value);
+}
+
+TEST_F(TcpFrames, FramesMayBeCutAnywhere) {
+  std::vector<std::byte> data(150);
+  fill_pattern(data, 4);
+  for (const LaneId lane : {LaneId::kSmall, LaneId::kBulk}) {
+    std::ranges::fill(target_.bytes, std::byte{0});
+    std::vector<std::byte> stream;
+    append(stream, put_of(100));
+    stream.insert(stream.end(), data.begin(), data.begin() + 100);
+    append(stream, put_of(0));
+    if (lane == LaneId::kSmall) append(stream, tcp::AckFrame{});
+    append(stream, put_of(50, 100));
+    stream.insert(stream.end(), data.begin() + 100, data.end());
+    const size_t before = sink().count(Kind::kNotification);
+    for (const std::byte& byte : stream) {
+      send_struct(fd(lane), byte);
+      under_test_.progress();
+    }
+    ASSERT_TRUE(under_test_.progress_until(
+        [&] { return sink().count(Kind::kNotification) == before + 3; }));
+    EXPECT_TRUE(has_pattern(std::span(target_.bytes).first(150), 4));
+    EXPECT_TRUE(all_equal(std::span(target_.bytes).subspan(150), 0));
   }
 }
 
@@ -126,6 +157,28 @@ TEST_F(TcpFrames, WhatFollowsARefusedPutIsNotBelieved) {
   EXPECT_EQ(sink().count(Kind::kNotification), 0U);
 }
 
+TEST_F(TcpFrames, TheReasonOfAnEndIsToldToThePeer) {
+  send_struct(fd(LaneId::kBulk), put_of(kBytes, 1));
+  tcp::FarewellFrame farewell;
+  size_t have = 0;
+  ASSERT_TRUE(under_test_.progress_until([&] {
+    have += read_available(fd(LaneId::kSmall), reinterpret_cast<char*>(&farewell) + have,
+                           sizeof farewell - have);
+    return have == sizeof farewell;
+  }));
+  EXPECT_EQ(farewell.magic, tcp::kFarewellMagic);
+  EXPECT_THAT(std::string(farewell.text.data(), farewell.text_bytes),
+              HasSubstr("outside its registration"));
+}
+
+TEST_F(TcpFrames, APeersReasonIsPassedOnWithoutControlCharacters) {
+  tcp::FarewellFrame farewell{.text_bytes = ~0U};
+  farewell.text.fill('\x1b');
+  std::memcpy(farewell.text.data(), "out of luck", 11);
+  send_struct(fd(LaneId::kSmall), farewell);
+  expect_failed("the peer ended the connection: out of luck???");
+}
+
 TEST_F(TcpFrames, AHalfClosedSocketEndsIt) {
   shutdown(fd(LaneId::kBulk), SHUT_WR);
   expect_failed("closed the connection");
@@ -177,6 +230,42 @@ TEST_F(TcpFrames, AnotherRegistrationMayGoWhileAPutArrives) {
   send_all(fd(LaneId::kBulk), half.data(), half.size());
   ASSERT_TRUE(under_test_.progress_until([&] { return sink().count(Kind::kNotification) == 1; }));
   EXPECT_TRUE(all_equal(target_.bytes, 'x'));
+}
+
+// Streams of right frames with bytes changed at random: whatever they do, memory around what is
+// registered stays as it is, and the endpoint can be closed.
+TEST(TcpFramesFuzz, DamagedStreamsWriteOnlyWhereTheyMay) {
+  constexpr size_t kGuard = 4096;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937_64 random(seed);
+    RailUnderTest under_test(test_options());
+    RawPeer peer(under_test);
+    peer.connect();
+    std::vector<std::byte> memory(3 * kGuard, std::byte{0x5a});
+    auto registration =
+        under_test.rail().register_memory({.address = memory.data() + kGuard, .bytes = kGuard});
+    ASSERT_TRUE(registration);
+    std::vector<std::byte> stream;
+    for (int frame = 0; frame < 20; ++frame) {
+      const uint64_t bytes = random() % 200;
+      append(stream, PutHeader{.flags = tcp::kNotifyFlag,
+                               .bytes = bytes,
+                               .key = (*registration)->key(),
+                               .offset = random() % (kGuard - bytes)});
+      stream.resize(stream.size() + bytes, std::byte{0x11});
+    }
+    for (uint64_t damage = random() % 4; damage > 0; --damage) {
+      stream[random() % stream.size()] ^= std::byte{static_cast<uint8_t>(1U << random() % 8)};
+    }
+    send_all(peer.fd(LaneId::kSmall), stream.data(), stream.size());
+    under_test.settle(5);
+    under_test.endpoint().close();
+    ASSERT_TRUE(
+        under_test.progress_until([&] { return under_test.sink().count(Kind::kClosed) == 1; }));
+    EXPECT_TRUE(all_equal(std::span(memory).first(kGuard), 0x5a));
+    EXPECT_TRUE(all_equal(std::span(memory).last(kGuard), 0x5a));
+  }
 }
 
 }  // namespace

@@ -5,11 +5,13 @@
 #include <sched.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "src/base/unique_fd.h"
 #include "tests/transport/tcp_pair.h"
+#include "transport/tcp/wire.h"
 
 namespace railccl::testing_support {
 namespace {
@@ -109,11 +111,12 @@ class TcpNetns : public testing::Test {
   }
   void connect_all() {
     for (size_t k = 0; k < rails_[0].size(); ++k) {
-      for (int side = 0; side < 2; ++side) {
-        auto opened = rails_[side][k]->open_endpoint(k);
-        ASSERT_TRUE(opened);
-        endpoints_[side].push_back(std::move(*opened));
-      }
+      // Side 0 dials: its endpoint id is the smaller one.
+      std::array<std::unique_ptr<Endpoint>, 2> opened;
+      do {
+        for (size_t side = 0; side < 2; ++side) opened[side] = *rails_[side][k]->open_endpoint(k);
+      } while (endpoint_id(*opened[0]) > endpoint_id(*opened[1]));
+      for (size_t side = 0; side < 2; ++side) endpoints_[side].push_back(std::move(opened[side]));
       for (int side = 0; side < 2; ++side) {
         ASSERT_TRUE(endpoints_[side][k]->connect(endpoints_[1 - side][k]->address()));
       }
@@ -123,9 +126,14 @@ class TcpNetns : public testing::Test {
              sinks_[1].count(Kind::kConnected) == rails_[0].size();
     }));
   }
+  static uint64_t endpoint_id(const Endpoint& endpoint) {
+    tcp::AddressBlob blob;
+    std::memcpy(&blob, endpoint.address().data(), sizeof blob);
+    return blob.endpoint_id;
+  }
   // New sockets are made in the namespace of the thread: each side progresses in its own.
   bool until(const std::function<bool()>& done) {
-    const TimeNs deadline = system_clock().now_ns() + 20 * kSecond;
+    const TimeNs deadline = system_clock().now_ns() + 60 * kSecond;
     while (!done()) {
       if (system_clock().now_ns() > deadline) return false;
       bool did = false;
@@ -234,6 +242,32 @@ TEST_F(TcpNetns, RailsOnOneNetworkConnectAllTheSame) {
   }
   connect_all();
   EXPECT_THAT(warnings_, testing::Contains(HasSubstr("came in by another way")));
+}
+
+// Ranks of one host that use the same port reach each other through the kernel's loopback.
+TEST_F(TcpNetns, TwoRanksOfOneHostConnectOverTheSamePort) {
+  if (geteuid() != 0) GTEST_SKIP() << "network namespaces need root";
+  nodes_ = std::make_unique<TwoNodes>(1, false);
+  if (!nodes_->ok()) GTEST_SKIP() << "this machine lets no network namespaces with veth be made";
+  const InNamespace inside(nodes_->fd(0));
+  const auto found = discover_tcp_rails({.interface_spec = "r0"});
+  ASSERT_TRUE(found) << found.error().message();
+  for (auto& side : rails_) side.push_back(open_or_fail(found->rails[0], test_options(&warnings_)));
+  std::array<std::unique_ptr<Endpoint>, 2> ends{*rails_[0][0]->open_endpoint(0),
+                                                *rails_[1][0]->open_endpoint(0)};
+  ASSERT_TRUE(ends[0]->connect(ends[1]->address()));
+  ASSERT_TRUE(ends[1]->connect(ends[0]->address()));
+  const TimeNs deadline = system_clock().now_ns() + 30 * kSecond;
+  while (sinks_[0].events().empty() || sinks_[1].events().empty()) {
+    ASSERT_LT(system_clock().now_ns(), deadline);
+    for (size_t side = 0; side < 2; ++side) {
+      sinks_[side].progress(*rails_[side][0], system_clock().now_ns());
+    }
+    wait_for_rails({rails_[0][0].get(), rails_[1][0].get()}, 2);
+  }
+  EXPECT_EQ(sinks_[0].count(Kind::kConnected), 1U);
+  EXPECT_EQ(sinks_[1].count(Kind::kConnected), 1U);
+  EXPECT_THAT(warnings_, testing::IsEmpty());
 }
 
 TEST_F(TcpNetns, ASilentCableEndsTheEndpointInTime) {

@@ -13,7 +13,8 @@
 
 namespace railccl::testing_support {
 
-// The rail under test with one endpoint, and time that the test may move.
+// The rail under test with one endpoint. Its time is the test's: a millisecond for each call of
+// progress, however long that took.
 class RailUnderTest {
  public:
   explicit RailUnderTest(const TcpRailOptions& options, const std::string& ip = "127.0.0.1");
@@ -21,19 +22,18 @@ class RailUnderTest {
   Rail& rail() { return *rail_; }
   Endpoint& endpoint() { return *endpoint_; }
   RecordingSink& sink() { return sink_; }
-  void progress() { sink_.progress(*rail_, now()); }
-  // Until `done`; false after ten real seconds.
+  bool progress();
+  // Until `done`; false after a real minute.
   bool progress_until(const std::function<bool()>& done);
   // Whatever happens in `rounds` calls of progress with short waits between.
   void settle(int rounds = 20);
-  void advance(TimeNs by) { skipped_ += by; }
-  TimeNs now() const { return system_clock().now_ns() + skipped_; }
+  void advance(TimeNs by) { now_ += by; }
 
  private:
   std::unique_ptr<Rail> rail_;
   RecordingSink sink_;
   std::unique_ptr<Endpoint> endpoint_;
-  TimeNs skipped_ = 0;
+  TimeNs now_ = kSecond;
 };
 
 // A connected blocking socket to where the address blob says.

@@ -16,8 +16,9 @@ constexpr size_t kMagicBytes = sizeof(uint32_t);
 // Bytes of the header that begins with `magic`; 0: none of ours may begin so on this lane.
 size_t header_bytes(uint32_t magic, LaneId lane) {
   if (magic == kPutMagic) return sizeof(PutHeader);
-  if (magic == kAckMagic && lane == LaneId::kSmall) return sizeof(AckFrame);
-  return 0;
+  if (lane == LaneId::kBulk) return 0;
+  if (magic == kAckMagic) return sizeof(AckFrame);
+  return magic == kFarewellMagic ? sizeof(FarewellFrame) : 0;
 }
 
 Error ended_by_peer() { return error(Code::kRailFailed, "the peer closed the connection"); }
@@ -75,6 +76,22 @@ Status ReceiveLane::begin_put(FrameHandler& handler) {
   return Status::ok();
 }
 
+Status ReceiveLane::handle_header(uint32_t magic, std::span<const std::byte> bytes,
+                                  FrameHandler& handler) {
+  if (magic == kAckMagic) {
+    AckFrame ack;
+    std::memcpy(&ack, bytes.data(), sizeof ack);
+    return handler.on_acknowledgement(ack);
+  }
+  if (magic == kFarewellMagic) {
+    FarewellFrame farewell;
+    std::memcpy(&farewell, bytes.data(), sizeof farewell);
+    return handler.on_farewell(farewell);
+  }
+  std::memcpy(&header_, bytes.data(), sizeof header_);
+  return begin_put(handler);
+}
+
 Status ReceiveLane::parse(std::span<const std::byte> bytes, FrameHandler& handler) {
   while (!bytes.empty() && handler.receiving()) {
     if (payload_left_ > 0) {
@@ -95,16 +112,8 @@ Status ReceiveLane::parse(std::span<const std::byte> bytes, FrameHandler& handle
       partial_bytes_ = bytes.size();
       return Status::ok();
     }
-    if (magic == kAckMagic) {
-      AckFrame ack;
-      std::memcpy(&ack, bytes.data(), sizeof ack);
-      bytes = bytes.subspan(sizeof ack);
-      RAILCCL_TRY(handler.on_acknowledgement(ack));
-      continue;
-    }
-    std::memcpy(&header_, bytes.data(), sizeof header_);
-    bytes = bytes.subspan(sizeof header_);
-    RAILCCL_TRY(begin_put(handler));
+    RAILCCL_TRY(handle_header(magic, bytes, handler));
+    bytes = bytes.subspan(needed);
   }
   return Status::ok();
 }

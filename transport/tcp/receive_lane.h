@@ -21,6 +21,8 @@ class FrameHandler {
   // All bytes of the put are in place.
   virtual void on_put_placed(LaneId lane, const PutHeader& header) = 0;
   virtual Status on_acknowledgement(const AckFrame& ack) = 0;
+  // The peer ends the connection; the error to end it with here.
+  virtual Status on_farewell(const FarewellFrame& farewell) = 0;
   // False from the moment on when nothing more may be placed.
   virtual bool receiving() const = 0;
 };
@@ -35,9 +37,9 @@ class ReceiveLane {
 
   explicit ReceiveLane(LaneId lane) : lane_(lane) {}
 
-  // `staging` is scratch for this call, at least kMaxHeaderBytes + 1; a larger one saves system
-  // calls for small frames and costs a copy of what lands in it. An error ends the connection: a
-  // refused put, bytes that are no frame, the peer's end, the socket's error.
+  // `staging` is scratch for this call, at least as large as the lane's largest header; a larger
+  // one saves system calls for small frames and costs a copy of what lands in it. An error ends the
+  // connection: a refused put, bytes that are no frame, the peer's end, the socket's error.
   Result<Outcome> receive(int fd, std::span<std::byte> staging, size_t budget_bytes,
                           FrameHandler& handler);
 
@@ -46,6 +48,7 @@ class ReceiveLane {
 
  private:
   Status parse(std::span<const std::byte> bytes, FrameHandler& handler);
+  Status handle_header(uint32_t magic, std::span<const std::byte> bytes, FrameHandler& handler);
   Status begin_put(FrameHandler& handler);
   void advance_payload(size_t bytes, FrameHandler& handler);
 

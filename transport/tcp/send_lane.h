@@ -51,6 +51,8 @@ class SendLane {
   bool has_outstanding() const { return !puts_.empty(); }
   OutgoingPut take_outstanding();
 
+  // Whether what was sent so far ends with a whole frame.
+  bool at_frame_end() const { return ack_offset_ == 0 && put_offset_ == 0; }
   bool has_work() const { return ack_due_ || ack_offset_ > 0 || sent_ < puts_.size(); }
 
  private:

@@ -198,7 +198,7 @@ void TcpEndpoint::on_lane_readable(LaneId id) {
   // What follows a bulk payload in the stream must not be read past the next header: it belongs to
   // its own place.
   const auto staging = core_.staging();
-  const auto scratch = id == LaneId::kBulk ? staging.first(kMaxHeaderBytes) : staging;
+  const auto scratch = id == LaneId::kBulk ? staging.first(sizeof(PutHeader)) : staging;
   if (auto outcome = lane(id).receive(scratch, kReceiveBudget); !outcome) fail(outcome.error());
 }
 
@@ -241,6 +241,14 @@ Status TcpEndpoint::on_acknowledgement(const AckFrame& ack) {
   return Status::ok();
 }
 
+Status TcpEndpoint::on_farewell(const FarewellFrame& farewell) {
+  const size_t size = std::min<size_t>(farewell.text_bytes, farewell.text.size());
+  std::string text(farewell.text.data(), size);
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return error(Code::kRailFailed, "the peer ended the connection: {}", text);
+}
+
 void TcpEndpoint::on_registration_gone(uint64_t key) {
   const auto placing = [key](const TcpLane& one) { return one.incoming().is_placing_into(key); };
   if (state_ == State::kConnected && std::ranges::any_of(lanes_, placing)) {
@@ -254,18 +262,21 @@ void TcpEndpoint::fail(const Status& reason) {
   const Status named = reason.with_context(
       fmt::format("rail {} to {}", core_.config().info.name, peer_address_.to_string()));
   const bool known = named.code() == Code::kTimeout || named.code() == Code::kRailFailed;
-  end(State::kFailed, known ? named : Status(Code::kRailFailed, std::string(named.message())));
+  end(State::kFailed, known ? named : Status(Code::kRailFailed, std::string(named.message())),
+      reason.message());
 }
 
 void TcpEndpoint::close() {
   if (state_ == State::kClosed) return;
-  const bool failed = state_ == State::kFailed;
-  end(State::kClosed,
-      failed ? reason_
-             : error(Code::kAborted, "rail {}: the endpoint was closed", core_.config().info.name));
+  const Status reason =
+      state_ == State::kFailed
+          ? reason_
+          : error(Code::kAborted, "rail {}: the endpoint was closed", core_.config().info.name);
+  end(State::kClosed, reason, "its endpoint was closed");
 }
 
-void TcpEndpoint::end(State state, Status reason) {
+void TcpEndpoint::end(State state, Status reason, std::string_view farewell) {
+  if (state_ == State::kConnected) lane(LaneId::kSmall).say_farewell(farewell);
   state_ = state;
   reason_ = std::move(reason);
   for (auto& dialer : dialers_) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "transport/rail.h"
@@ -60,6 +61,7 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
   Result<std::byte*> locate_put(const PutHeader& header) override;
   void on_put_placed(LaneId lane, const PutHeader& header) override;
   Status on_acknowledgement(const AckFrame& ack) override;
+  Status on_farewell(const FarewellFrame& farewell) override;
   bool receiving() const override { return state_ == State::kConnected; }
 
  private:
@@ -68,7 +70,7 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
   TcpLane& lane(LaneId id) { return lanes_[lane_index(id)]; }
   Status check_put(const Put& put) const;
   void fail(const Status& reason);
-  void end(State state, Status reason);
+  void end(State state, Status reason, std::string_view farewell);
   Status timeout_reason() const;
 
   RailCore& core_;

@@ -1,5 +1,7 @@
 #include "transport/tcp/tcp_lane.h"
 
+#include <algorithm>
+
 #include "transport/tcp/socket.h"
 
 namespace railccl::tcp {
@@ -8,6 +10,15 @@ Status TcpLane::watch() {
   RAILCCL_TRY(poller_.add(fd_.get(), EPOLLIN, *this));
   watched_ = true;
   return Status::ok();
+}
+
+void TcpLane::say_farewell(std::string_view reason) {
+  if (!is_open() || blocked_ || !send_.at_frame_end()) return;
+  FarewellFrame frame;
+  frame.text_bytes = static_cast<uint32_t>(std::min(reason.size(), frame.text.size()));
+  std::copy_n(reason.begin(), frame.text_bytes, frame.text.begin());
+  // Without it the peer learns only that the connection ended.
+  [[maybe_unused]] const Status sent = send_at_once(fd_.get(), &frame, sizeof frame);
 }
 
 void TcpLane::close() {

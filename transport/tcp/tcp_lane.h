@@ -2,6 +2,8 @@
 // poller's interest follows from what waits to be sent. Owned by the endpoint; the rail's thread.
 #pragma once
 
+#include <string_view>
+
 #include "src/base/unique_fd.h"
 #include "transport/tcp/poller.h"
 #include "transport/tcp/receive_lane.h"
@@ -28,6 +30,8 @@ class TcpLane final : public Pollable {
   void adopt(UniqueFd fd) { fd_ = std::move(fd); }
   Status watch();
   bool is_open() const { return static_cast<bool>(fd_); }
+  // Tells the peer why the connection is about to end, if that can be done at once.
+  void say_farewell(std::string_view reason);
   // Resets the connection: nothing is sent or received any more.
   void close();
 

@@ -6,6 +6,7 @@
 //
 //   small and bulk socket:  PutHeader payload PutHeader payload ...
 //   small socket also:      AckFrame      (cumulative: puts placed since the connection began)
+//                           FarewellFrame (why the connection ends; nothing follows)
 #pragma once
 
 #include <array>
@@ -25,8 +26,9 @@ enum class LaneId : uint8_t { kSmall = 0, kBulk = 1 };
 constexpr size_t kLanes = 2;
 constexpr size_t lane_index(LaneId lane) { return static_cast<size_t>(lane); }
 
-constexpr uint32_t kPutMagic = 0x54555052;  // "RPUT"
-constexpr uint32_t kAckMagic = 0x4b434152;  // "RACK"
+constexpr uint32_t kPutMagic = 0x54555052;       // "RPUT"
+constexpr uint32_t kAckMagic = 0x4b434152;       // "RACK"
+constexpr uint32_t kFarewellMagic = 0x45594252;  // "RBYE"
 constexpr uint32_t kNotifyFlag = 1;
 
 struct PutHeader {
@@ -48,7 +50,14 @@ struct AckFrame {
 };
 static_assert(sizeof(AckFrame) == 24 && offsetof(AckFrame, placed) == 8);
 
-constexpr size_t kMaxHeaderBytes = sizeof(PutHeader);
+struct FarewellFrame {
+  uint32_t magic = kFarewellMagic;
+  uint32_t text_bytes = 0;
+  std::array<char, 120> text{};
+};
+static_assert(sizeof(FarewellFrame) == 128 && offsetof(FarewellFrame, text) == 8);
+
+constexpr size_t kMaxHeaderBytes = sizeof(FarewellFrame);
 constexpr uint64_t kMaxPutBytes = uint64_t{1} << 30;
 
 constexpr uint32_t kAddressMagic = 0x50435452;  // "RTCP"

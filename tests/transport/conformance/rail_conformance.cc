@@ -122,7 +122,7 @@ void RailConformance::settle(int idle_rounds) {
 
 Status RailConformance::put(int side, const Put& put) {
   Status status = endpoint(side).put(put);
-  const TimeNs deadline = pair_->now() + 10 * kSecond;
+  const TimeNs deadline = pair_->now() + 60 * kSecond;
   while (status.code() == Code::kBackPressure && pair_->now() < deadline) {
     const TimeNs now = pair_->now();
     const bool first = sink(0).progress(rail(0), now);

@@ -107,7 +107,7 @@ class RailConformance : public testing::TestWithParam<RailPairFactory> {
   // Opens and connects an endpoint on both sides; fails the test if that does not work.
   void connect();
   // Both sides progress until `done`, or until nothing happened for the deadline: false.
-  bool progress_until(const std::function<bool()>& done, TimeNs deadline_ns = 10 * kSecond);
+  bool progress_until(const std::function<bool()>& done, TimeNs deadline_ns = 60 * kSecond);
   // Progresses both sides for as long as anything happens, and some idle rounds more.
   void settle(int idle_rounds = 20);
 
