@@ -29,9 +29,12 @@ void take_from_partner(Builder& b, int partner, const Extent& extent, const Grou
 
 void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
                          const GroupData& data) {
+  const uint64_t count = extent.part.count;
+  if (group.size() == 1) {
+    return b.reduce(data.results(extent), data.sources(extent), count, true);
+  }
   const Participants participants(group.size());
   const int rounds = participants.rounds();
-  const uint64_t count = extent.part.count;
   // Scratch: what the folded partner gives, what each round receives, what each round sends.
   const uint64_t fold = b.allocate(slot);
   const uint64_t received = b.allocate(static_cast<uint64_t>(rounds) * slot);
@@ -48,11 +51,10 @@ void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, u
     sources.push_back(b.scratch(fold));
   }
   const Slices results = data.results(extent);
-  if (rounds == 0) b.reduce(results, sources, count, true);
   // A partner may still read what a round sent when the last one ends, so each has its own place,
   // and in place even the input is sent from a copy.
   Slice mine = sources[0];
-  if (rounds > 0 && (sources.size() > 1 || mine.owner != kSelf || b.shape().in_place)) {
+  if (sources.size() > 1 || mine.owner != kSelf || b.shape().in_place) {
     mine = b.scratch(b.allocate(slot));
     b.reduce({mine}, sources, count, false);
   }

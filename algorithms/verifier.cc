@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "algorithms/node_stage.h"
 #include "algorithms/notifications.h"
 #include "algorithms/verify_play.h"
 #include "algorithms/verify_structure.h"
@@ -45,12 +46,20 @@ RankAmounts count(const Schedule& schedule, const Layout& layout, int rank) {
   return amounts;
 }
 
-// A split piece has parts that differ by up to 16 elements; each step of a rank may be off by that.
+// The parts of a piece differ by up to 16 elements, each slice of a rank may be off by that; but a
+// piece that splits evenly among ranks and among columns and nodes is counted exactly.
 double rounding(const ScheduleSet& set) {
+  const Layout& layout = *set.shape.layout;
+  const uint64_t piece = set.shape.piece;
+  const int columns = columns_of(layout);
+  const auto splits = [piece](int parts) {
+    return piece % (16 * static_cast<uint64_t>(parts)) == 0;
+  };
+  if (splits(layout.ranks()) && splits(columns * layout.nodes())) return 1e-9;
   size_t slices = 0;
   for (const Schedule& schedule : set.ranks) slices = std::max(slices, schedule.slices.size());
-  const size_t parts = std::max(slices, static_cast<size_t>(set.shape.layout->ranks()));
-  return 16.0 * static_cast<double>(parts + 1) / static_cast<double>(set.shape.piece);
+  const size_t parts = std::max(slices, static_cast<size_t>(layout.ranks()));
+  return 16.0 * static_cast<double>(parts + 1) / static_cast<double>(piece);
 }
 
 Status compare(const Cost& declared, const Cost& counted, double tolerance) {

@@ -1,5 +1,8 @@
 #include "algorithms/verify_structure.h"
 
+#include <map>
+#include <tuple>
+
 #include "algorithms/buffers.h"
 
 namespace railccl::algorithms {
@@ -137,21 +140,28 @@ class StructureCheck {
                  slice.offset, slice.offset + count, name_of(slice.buffer), owner, size);
   }
 
+  // Sources may be the same, and a destination may be a source. The slices of a step are equally
+  // long, so if any overlap otherwise, then two neighbours in order of offset do.
   Status check_overlap(const Step& step) const {
-    const auto all = std::span<const Slice>(schedule_.slices)
-                         .subspan(step.first_slice, size_t{step.num_dsts} + step.num_srcs);
-    // Few slices, or one per rank of a node with nothing in common: owners differ.
-    for (size_t i = 0; i < step.num_dsts; ++i) {
-      const Slice a = canonical(set_.shape, owner_of(all[i]), all[i]);
-      for (size_t j = i + 1; j < all.size(); ++j) {
-        if (all[j].owner != all[i].owner) continue;
-        const Slice b = canonical(set_.shape, owner_of(all[j]), all[j]);
-        if (a.buffer != b.buffer) continue;
-        const bool apart = a.offset + step.count <= b.offset || b.offset + step.count <= a.offset;
-        const bool same_source = j >= step.num_dsts && a.offset == b.offset;
-        if (apart || same_source) continue;
+    std::map<std::tuple<int, BufferId, uint64_t>, int> destinations_at;
+    const auto place_of = [&](const Slice& slice) {
+      const Slice place = canonical(set_.shape, owner_of(slice), slice);
+      return std::tuple{owner_of(slice), place.buffer, place.offset};
+    };
+    for (const Slice& slice : sources(schedule_, step)) destinations_at[place_of(slice)];
+    for (const Slice& slice : destinations(schedule_, step)) ++destinations_at[place_of(slice)];
+    const std::tuple<int, BufferId, uint64_t>* before = nullptr;
+    bool before_written = false;
+    for (const auto& [place, count] : destinations_at) {
+      const auto& [owner, buffer, offset] = place;
+      const bool overlaps = before != nullptr && std::get<0>(*before) == owner &&
+                            std::get<1>(*before) == buffer &&
+                            offset - std::get<2>(*before) < step.count;
+      if (count > 1 || (overlaps && (count > 0 || before_written))) {
         return error(Code::kInvalidArgument, "a destination overlaps another slice of the step");
       }
+      before = &place;
+      before_written = count > 0;
     }
     return Status::ok();
   }

@@ -18,6 +18,9 @@ struct NamedLayout {
 // One node, two equal nodes, unequal nodes, interleaved ranks, one rank per node; without those
 // that coincide.
 std::vector<NamedLayout> layouts_of(int ranks);
+// For hundreds of ranks: one node, nodes of 8, nodes of 8, 6 and 7 with interleaved ranks, one rank
+// per node.
+std::vector<NamedLayout> large_layouts(int ranks);
 std::vector<int> all_roots(int ranks);
 
 // In place or not, direct or not, and pieces: one element, fewer than ranks, not divisible, with
