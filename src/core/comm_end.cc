@@ -12,7 +12,9 @@ namespace {
 
 constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;  // for peers that are still in their last operation
 constexpr TimeNs kCloseTimeout = 2 * kSecond;
-constexpr TimeNs kParting = 200 * kMillisecond;  // to get the last words out when nobody answers
+// To get the last words out when nobody answers, or nobody needs to: one thread may destroy all
+// ranks of a node one after another.
+constexpr TimeNs kParting = 50 * kMillisecond;
 
 }  // namespace
 
@@ -32,7 +34,7 @@ Status Communicator::finalize() {
   if (!failed_.load()) say_goodbye(now + kGoodbyeTimeout);
   const TimeNs left = system_clock().now_ns();
   close_paths(Status(Code::kAborted, "the communicator was finalized"), left + kCloseTimeout,
-              left + (failed_.load() ? kParting : kGoodbyeTimeout));
+              left + (failed_.load() || one_node_ ? kParting : kGoodbyeTimeout));
   return error();
 }
 

@@ -222,7 +222,9 @@ TEST(ApiErrors, RanksThatCallDifferentThingsAreNamedAndNobodyHangs) {
         EXPECT_THAT(last_error(), HasSubstr("rank 1 called Broadcast"));
         EXPECT_THAT(last_error(), HasSubstr("called AllReduce"));
       }
-      if (self.rank != 1) EXPECT_NE(result, ncclSuccess);
+      if (self.rank != 1) {
+        EXPECT_NE(result, ncclSuccess);
+      }
       ncclCommAbort(self.comm);
       self.comm = nullptr;
     });

@@ -1,0 +1,82 @@
+"""Two nodes and more with several rails in network namespaces: results, what each rail carried, what wrong use gets."""
+import os
+import tempfile
+import unittest
+
+from support import BIN, lab, main, namespaces_possible, read_report, run, SOURCE
+
+PROGRAMS = ["all_reduce", "all_gather", "broadcast", "reduce", "reduce_scatter", "alltoall", "gather",
+            "scatter", "sendrecv"]
+
+
+@unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+class Lab(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.report = os.path.join(self.folder.name, "out.json")
+
+    def check_run(self, options, program, arguments):
+        code, output = lab(options, [os.path.join(BIN, f"{program}_perf"), *arguments, "--rails", "-J",
+                                     self.report])
+        self.assertEqual(code, 0, output)
+        report = read_report(self.report)
+        self.assertEqual(report["out_of_bounds"]["count"], 0, output)
+        return report
+
+    def test_every_collective_over_two_nodes_with_two_ranks_each(self):
+        for program in PROGRAMS:
+            with self.subTest(program):
+                report = self.check_run(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2"], program,
+                                        ["-b", "8", "-e", "1M", "-f", "32", "-n", "2"])
+                self.assertGreater(sum(rail["bytes"] for rail in report["rails"]), 0)
+
+    def test_three_nodes_odd_sizes(self):
+        self.check_run(["--nodes", "3", "--rails", "1"], "all_reduce",
+                       ["-b", "1000012", "-e", "1000012", "-n", "2", "-d", "all"])
+
+    def test_unequal_rails_both_carry_the_faster_one_more(self):
+        report = self.check_run(["--nodes", "2", "--rails", "2", "--rate", "1000,250"], "all_reduce",
+                                ["-b", "16M", "-e", "16M", "-n", "10", "-w", "3"])
+        by_rail = {}
+        for rail in report["rails"]:
+            by_rail[rail["name"]] = by_rail.get(rail["name"], 0) + rail["bytes"]
+        self.assertGreater(by_rail["rail1"], 0)
+        self.assertGreater(by_rail["rail0"], by_rail["rail1"])
+
+    def test_a_rail_that_is_cut_is_left_and_taken_up_again(self):
+        report = self.check_run(["--nodes", "2", "--rails", "2", "--rate", "500", "--cut", "0:1@2+2"],
+                                "all_reduce", ["-b", "4M", "-e", "4M", "--seconds", "5"])
+        self.assertGreater(sum(rail["failures"] for rail in report["rails"]), 0)
+        self.assertGreater(sum(rail["recoveries"] for rail in report["rails"]), 0)
+
+    def test_a_killed_rank_is_named_on_every_other(self):
+        code, output = lab(["--nodes", "2", "--rails", "1", "--ranks-per-node", "2", "--kill", "3@2"],
+                           [os.path.join(BIN, "all_reduce_perf"), "-b", "1M", "-e", "1M", "--seconds",
+                            "30"], timeout=60)
+        self.assertNotEqual(code, 0)
+        for rank in (0, 1, 2):
+            lines = [line for line in output.splitlines() if line.startswith(f"[{rank}]")]
+            self.assertTrue(any("rank 3" in line for line in lines), f"rank {rank} is silent:\n{output}")
+
+    def test_a_rail_that_does_not_exist_is_named_with_those_that_do(self):
+        code, output = lab(["--nodes", "1", "--rails", "2"],
+                           ["env", "RAILCCL_RAILS=rail0,rail7", os.path.join(BIN, "all_reduce_perf")])
+        self.assertNotEqual(code, 0)
+        self.assertIn("rail7", output)
+        self.assertIn("rail1", output)
+
+
+class Usage(unittest.TestCase):
+    def test_wrong_options_say_what_is_allowed(self):
+        for options, expected in ((["--cut", "0-1@3"], "NODE:RAIL@SECONDS"),
+                                  (["--rate", "1000,x"], "whole numbers"),
+                                  (["--nodes", "2", "--kill", "9@1"], "ranks 0 to 1"),
+                                  (["--fabric", "qemu"], "netns")):
+            code, output = run([os.path.join(SOURCE, "tools", "fabric-lab"), "run", *options, "--", "true"])
+            self.assertEqual(code, 1)
+            self.assertIn(expected, output)
+
+
+if __name__ == "__main__":
+    main()
