@@ -11,6 +11,7 @@
 namespace railccl::boot {
 namespace {
 
+constexpr TimeNs kExplanationTime = kSecond;
 constexpr TimeNs kAbortCheck = 50 * kMillisecond;
 constexpr TimeNs kRootGrace = 5 * kSecond;  // the root, which can name who is missing, speaks first
 
@@ -78,9 +79,7 @@ Result<bool> Meeting::step(TimeNs now) {
   }
   path_->step(now);
   if (path_->poll_gather(TcpControlPath::kPlacesSequence) != nullptr) return true;
-  if (const auto problem = path_->problem()) {
-    return error(problem->code(), "while the ranks were meeting: {}", problem->message());
-  }
+  RAILCCL_TRY(path_problem(now));
   return false;
 }
 
@@ -155,10 +154,35 @@ void Meeting::wait(TimeNs now) {
   (void)poller_.ready(static_cast<int>((until - now + kMillisecond - 1) / kMillisecond));
 }
 
-// The others hear of it through the roots.
+// A rank whose connection ended may have given up for a reason that the root is about to tell.
+Status Meeting::path_problem(TimeNs now) {
+  const auto problem = path_->problem();
+  if (!problem) return Status::ok();
+  if (path_->failure_announced()) return *problem;
+  if (problem_at_ == 0) problem_at_ = now;
+  return now < problem_at_ + kExplanationTime ? Status::ok() : *problem;
+}
+
+// All others must hear of it: the neighbours in the tree, and through the roots everyone.
 Status Meeting::give_up(const Status& status) {
+  if (path_) path_->announce_failure(status);
+  if (contacts_.size() > 1) reach_all_roots();
   for (Contact& contact : contacts_) contact.link->tell_failed(status);
   return status;
+}
+
+void Meeting::reach_all_roots() {
+  const TimeNs end = system_clock().now_ns() + kExplanationTime;
+  for (TimeNs now = 0; now < end;) {
+    now = system_clock().now_ns();
+    bool all = true;
+    for (Contact& contact : contacts_) {
+      if (!contact.link->connected()) (void)contact.link->progress(now);
+      all &= contact.link->connected();
+    }
+    if (all) return;
+    (void)poller_.ready(10);
+  }
 }
 
 }  // namespace railccl::boot

@@ -43,6 +43,8 @@ class Meeting {
   void join_all();
   Status check_times(TimeNs now) const;
   void wait(TimeNs now);
+  Status path_problem(TimeNs now);
+  void reach_all_roots();
   Status give_up(const Status& status);
 
   std::vector<UniqueId> ids_;
@@ -56,6 +58,7 @@ class Meeting {
   std::string host_;
   std::unique_ptr<TcpControlPath> path_;
   TimeNs began_ = 0;
+  TimeNs problem_at_ = 0;  // a rank was lost; 0: none
 };
 
 }  // namespace railccl::boot

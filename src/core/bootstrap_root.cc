@@ -115,7 +115,8 @@ Status RootServer::handle_frame(Guest& guest, const Frame& frame) {
       if (met_ == expected_) state_ = State::kDone;
       return Status::ok();
     case RootFrame::kFailed:
-      return unpack_failed(frame.payload);
+      end_meeting(unpack_failed(frame.payload));  // whoever found it has logged it
+      return Status::ok();
     case RootFrame::kParent:
       break;
   }
@@ -208,11 +209,16 @@ void RootServer::remove(int fd) {
 
 void RootServer::fail(const Status& status) {
   if (state_ == State::kFailed) return;
+  RAILCCL_WARN(Subsys::kBootstrap, "bootstrap: the root at {}: {}", options_.address,
+               status.message());
+  end_meeting(status);
+}
+
+void RootServer::end_meeting(const Status& status) {
+  if (state_ == State::kFailed) return;
   state_ = State::kFailed;
   failure_ = status;
   deadline_ = now_ + std::min(kLinger, options_.rank_timeout_ns);
-  RAILCCL_WARN(Subsys::kBootstrap, "bootstrap: the root at {}: {}", options_.address,
-               status.message());
   for (auto& [fd, guest] : guests_) tell(guest, RootFrame::kFailed, pack_failed(status));
 }
 
@@ -252,9 +258,10 @@ Status start_root(const RootOptions& options, UniqueFd listener) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   Status status;
   try {
-    std::thread([root = std::move(root)] {
+    // Taken here: a first use in the thread could be caught half done by a fork().
+    const Clock& clock = system_clock();
+    std::thread([root = std::move(root), &clock] {
       pthread_setname_np(pthread_self(), "railccl-root");
-      const Clock& clock = system_clock();
       while (root->step(clock, wait_ms_until(root->next_deadline(), clock.now_ns()))) {
       }
     }).detach();

@@ -59,7 +59,8 @@ class RootServer final : private Host {
   void introduce(int rank);
   void tell(Guest& guest, RootFrame type, std::span<const std::byte> payload);
   void remove(int fd);
-  void fail(const Status& status);
+  void fail(const Status& status);  // found here
+  void end_meeting(const Status& status);
   void check_times();
   std::string missing() const;
   std::string describe(const Guest& guest) const;

@@ -10,8 +10,13 @@ constexpr int kReadsAtEnd = 4096;
 constexpr TimeNs kRetryPause = 50 * kMillisecond;
 constexpr TimeNs kHandshakeTimeout = 5 * kSecond;
 constexpr int kTicksPerSilence = 12;
+constexpr TimeNs kLongestTick = kSecond;  // attempts to connect have timeouts of their own
 constexpr int kKeepAlivesPerSilence = 3;
 const DoorLimits kDoorLimits{.guests = 64};
+
+TimeNs tick_of(TimeNs silence_timeout) {
+  return std::min(silence_timeout / kTicksPerSilence, kLongestTick);
+}
 
 }  // namespace
 
@@ -44,7 +49,7 @@ Connections::Connections(const ConnectionOptions& options, Poller poller, TimeNs
     : options_(options),
       poller_(std::move(poller)),
       now_(now),
-      next_tick_(now + options.silence_timeout_ns / kTicksPerSilence) {}
+      next_tick_(now + tick_of(options.silence_timeout_ns)) {}
 
 Connections::~Connections() = default;
 
@@ -129,6 +134,7 @@ void Connections::step_dialer(Peer& peer, ConnectionEvents& events) {
     return down(peer, DownCause::kRefused, peer.last_problem, events);
   }
   peer.retry_at = now_ + kRetryPause;
+  next_retry_ = std::min(next_retry_, peer.retry_at);
 }
 
 void Connections::set_up(Peer& peer, FrameStream stream, ConnectionEvents& events) {
@@ -241,11 +247,12 @@ void Connections::down(Peer& peer, DownCause cause, const std::string& reason,
   events.on_down(peer.rank, cause, reason);
 }
 
-void Connections::drop(int rank) {
+void Connections::drop(int rank, uint16_t type, std::span<const std::byte> last_words) {
   Peer* peer = find(rank);
   if (peer == nullptr) return;
   if (peer->dialer) by_fd_.erase(peer->dialer->fd());
   if (peer->stream) {
+    peer->stream->queue_frame(type, last_words);
     (void)peer->stream->flush();
     poller_.forget(peer->stream->fd());
     by_fd_.erase(peer->stream->fd());
@@ -292,7 +299,7 @@ void Connections::forgive_own_pause(TimeNs now) {
 void Connections::check_times(ConnectionEvents& events) {
   door_->tick(now_);
   const bool tick = now_ >= next_tick_;
-  if (tick) next_tick_ = now_ + options_.silence_timeout_ns / kTicksPerSilence;
+  if (tick) next_tick_ = now_ + tick_of(options_.silence_timeout_ns);
   next_retry_ = kNever;
   std::vector<Peer*> all;
   for (const auto& [rank, peer] : peers_) all.push_back(peer.get());

@@ -73,7 +73,9 @@ class Connections final : private Host {
   bool all_sent() const;
   // Delivers what has arrived from `peer` and was not read yet.
   void read_rest(int peer, ConnectionEvents& events);
-  void drop(int peer);
+  // Ends the connection or the attempt; `last_words`, a frame of `type`, go out before if they can,
+  // also to a peer that is down (a stopped process reads them when it goes on).
+  void drop(int peer, uint16_t type, std::span<const std::byte> last_words);
 
   bool progress(TimeNs now, ConnectionEvents& events);
   TimeNs next_deadline() const;

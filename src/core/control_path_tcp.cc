@@ -81,8 +81,9 @@ void TcpControlPath::step(TimeNs now) {
 }
 
 std::optional<Status> TcpControlPath::problem() const {
+  if (failure_) return failure_->status;
   if (events_.empty()) return std::nullopt;
-  return events_.front().status;
+  return events_.front().status.with_context("while the ranks were meeting");
 }
 
 std::span<const std::byte> TcpControlPath::info(int rank) const {
@@ -157,7 +158,7 @@ bool TcpControlPath::progress(TimeNs now, ControlSink& sink) {
   sink_ = &sink;
   deliver_early(sink);
   bool active = connections_->progress(now, *this);
-  settle();
+  active |= settle();
   active |= deliver(sink);
   sink_ = nullptr;
   return active;
@@ -201,7 +202,8 @@ bool TcpControlPath::deliver(ControlSink& sink) {
 int TcpControlPath::wake_fd() const { return connections_->wake_fd(); }
 
 TimeNs TcpControlPath::next_deadline() const {
-  if (dirty_ || !events_.empty() || !to_settle_.empty() || !early_.empty()) return 0;
+  const bool undelivered = !events_.empty() || !early_.empty();
+  if (dirty_ || !to_settle_.empty() || (undelivered && !places_.empty())) return 0;
   const TimeNs deadline = connections_->next_deadline();
   return fresh_goodbyes_.empty() ? deadline : std::min(deadline, goodbyes_at_);
 }
@@ -223,8 +225,7 @@ void TcpControlPath::flood(ControlFrame type, std::span<const std::byte> payload
 void TcpControlPath::on_up(int peer) {
   dirty_ = true;
   if (const auto gone = gone_.find(peer); gone != gone_.end()) {
-    tell(peer, ControlFrame::kGone, pack(gone->second));
-    to_settle_.push_back(gone->second);  // which drops the connection
+    to_settle_.push_back(gone->second);  // which tells it so and drops the connection
     return;
   }
   for (const auto& [rank, record] : gone_) tell(peer, ControlFrame::kGone, pack(record));
@@ -271,7 +272,9 @@ void TcpControlPath::on_down(int peer, DownCause cause, const std::string& reaso
                     .noticed_by = rank(),
                     .text = left ? fmt::format("{} has closed its communicator", describe(peer))
                                  : loss_text(peer, cause, reason)};
-  if (!left && !closing_) RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", record.text);
+  // While ranks meet the root knows better, and whoever ends the meeting says why.
+  if (!left && !closing_ && !places_.empty())
+    RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", record.text);
   to_settle_.push_back(std::move(record));
 }
 
@@ -319,7 +322,8 @@ void TcpControlPath::learn_goodbyes(const std::vector<int>& ranks) {
   }
 }
 
-void TcpControlPath::settle() {
+bool TcpControlPath::settle() {
+  bool active = dirty_ || !to_settle_.empty();
   while (!to_settle_.empty()) {
     const GoneRecord record = std::move(to_settle_.front());
     to_settle_.pop_front();
@@ -327,7 +331,11 @@ void TcpControlPath::settle() {
   }
   if (dirty_ && !outcast_) mend();
   dirty_ = false;
-  if (!fresh_goodbyes_.empty() && now_ >= goodbyes_at_) pass_goodbyes();
+  if (!fresh_goodbyes_.empty() && now_ >= goodbyes_at_) {
+    pass_goodbyes();
+    active = true;
+  }
+  return active;
 }
 
 void TcpControlPath::take_leave_of(const GoneRecord& record) {
@@ -344,11 +352,8 @@ void TcpControlPath::take_leave_of(const GoneRecord& record) {
     }
     return;
   }
-  if (!members_.gone(record.rank)) {
-    connections_->read_rest(record.rank, *this);
-    if (connections_->up(record.rank)) tell(record.rank, ControlFrame::kGone, pack(record));
-  }
-  connections_->drop(record.rank);
+  if (!members_.gone(record.rank)) connections_->read_rest(record.rank, *this);
+  connections_->drop(record.rank, static_cast<uint16_t>(ControlFrame::kGone), pack(record));
   if (!members_.mark_gone(record.rank)) return;
   dirty_ = true;
   gone_.emplace(record.rank, record);

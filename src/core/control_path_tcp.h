@@ -48,6 +48,7 @@ class TcpControlPath final : public ControlPath, private ConnectionEvents {
   void step(TimeNs now);
   std::optional<Status> problem()
       const;  // the first rank that was lost, or error that was announced
+  bool failure_announced() const { return failure_.has_value(); }
   Status end_meeting();
 
   int rank() const override { return options_.rank; }
@@ -77,7 +78,7 @@ class TcpControlPath final : public ControlPath, private ConnectionEvents {
   void on_down(int peer, DownCause cause, const std::string& reason) override;
   std::optional<SocketAddress> address_of(int peer) override;
 
-  void settle();
+  bool settle();  // true when there was anything to do
   void take_leave_of(const GoneRecord& record);
   void learn_failure(const FailureRecord& record);
   void learn_goodbyes(const std::vector<int>& ranks);

@@ -15,6 +15,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/unique_fd.h"
+#include "src/core/fork_guard.h"
 #include "src/core/framing.h"
 #include "src/core/handshake.h"
 #include "src/core/poller.h"
@@ -70,7 +71,7 @@ class Doorkeeper {
   void step(Guests::iterator guest, TimeNs now, Host& host);
   void drop(Guests::iterator guest, std::string_view reason);
 
-  UniqueFd listener_;
+  GuardedFd listener_;
   Key key_;
   std::string name_;
   DoorLimits limits_;

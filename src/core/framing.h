@@ -6,7 +6,7 @@
 //   | length | type |  0   | length bytes      |     little endian, length <= kMaxFrameBytes
 //   +--------+------+------+-------------------+
 //
-// One owner at a time; never blocks. What is read stays inside until it is taken.
+// One owner at a time; never blocks; a forked child has no part in it. What is read stays inside until it is taken.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,7 @@
 
 #include "src/base/status.h"
 #include "src/base/unique_fd.h"
+#include "src/core/fork_guard.h"
 
 namespace railccl::boot {
 
@@ -54,7 +55,7 @@ class FrameStream {
  private:
   void make_room();
 
-  UniqueFd fd_;
+  GuardedFd fd_;
   std::vector<std::byte> in_;
   size_t in_begin_ = 0;
   size_t in_end_ = 0;

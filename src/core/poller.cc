@@ -9,7 +9,7 @@ namespace railccl::boot {
 
 Result<Poller> Poller::create() {
   Poller poller;
-  poller.epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  poller.epoll_ = GuardedFd(UniqueFd(::epoll_create1(EPOLL_CLOEXEC)));
   if (!poller.epoll_) return system_error(errno, "epoll_create1");
   return poller;
 }

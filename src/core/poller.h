@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "src/base/status.h"
-#include "src/base/unique_fd.h"
+#include "src/core/fork_guard.h"
 
 namespace railccl::boot {
 
@@ -25,7 +25,7 @@ class Poller {
  private:
   Poller() = default;
 
-  UniqueFd epoll_;
+  GuardedFd epoll_;
   std::vector<int> ready_;
 };
 
