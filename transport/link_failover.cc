@@ -95,6 +95,7 @@ void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
 }
 
 void LinkFailover::on_echo(LinkPair& pair, uint32_t number, TimeNs now) {
+  echo_at_ = now;
   Recovery& mine = recovery(pair);
   if (pair.state() != RailState::kProbing || number != mine.probes_back + 1) return;
   mine.probes_back = number;
@@ -247,13 +248,19 @@ bool LinkFailover::step_unacknowledged(TimeNs now) {
   const TimeNs patience = options_.rail_timeout_ns / 2;
   if (now < unacknowledged_check_at_ || now < patience) return false;
   unacknowledged_check_at_ = now + patience / 4;
-  const uint32_t carried = parts_.sender.unacknowledged_since(now - patience) |
-                           parts_.messages.unacknowledged_since(now - patience);
+  const bool puts = parts_.sender.unacknowledged_since(now - patience);
+  const bool messages = parts_.messages.unacknowledged_since(now - patience);
+  if (!puts && !messages) return false;
+  uint32_t carriers = (puts ? parts_.sender.oldest_carriers() : 0) |
+                      (messages ? parts_.messages.oldest_carrier() : 0);
+  if (LinkPair* any = best_for_control(parts_.pairs); carriers == 0 && any != nullptr) {
+    carriers = uint32_t{1} << any->index();
+  }
   for (LinkPair& pair : parts_.pairs) {
-    if ((carried >> pair.index() & 1) == 0 || pair.waiting()) continue;
+    if ((carriers >> pair.index() & 1) == 0 || pair.waiting()) continue;
     apply(pair, HealthEvent::kOverdue, Status::ok(), now);
   }
-  return carried != 0;
+  return true;
 }
 
 bool LinkFailover::step_down(LinkPair& pair, Recovery& mine, TimeNs now) {

@@ -67,6 +67,8 @@ class LinkFailover {
   // Does what is due; true when it did anything. Not from inside a rail's progress.
   bool step(TimeNs now);
   TimeNs next_deadline(TimeNs now) const;
+  // When the peer's link last answered a probe; 0: never.
+  TimeNs answered_at() const { return echo_at_; }
 
  private:
   struct Recovery {
@@ -106,6 +108,7 @@ class LinkFailover {
   Parts parts_;
   std::vector<Recovery> recovery_;
   TimeNs peer_alive_at_ = 0;
+  TimeNs echo_at_ = 0;
   TimeNs ping_at_ = 0;
   TimeNs unacknowledged_check_at_ = 0;
   uint32_t verdicts_ = 0;

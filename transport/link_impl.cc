@@ -226,9 +226,22 @@ bool LinkImpl::progress_to_end(TimeNs now) {
   return true;
 }
 
+// The rails are up and the peer answers, but what it was sent it never acknowledges. True: ended.
+bool LinkImpl::check_acknowledged(TimeNs now) {
+  const TimeNs timeout = options_.link_timeout_ns;
+  if (now < timeout || failover_->answered_at() + timeout / 2 < now) return false;
+  if (!sender_->unacknowledged_since(now - timeout)) return false;
+  fail(error(Code::kPeerFailed,
+             "rank {} has not acknowledged a put from rank {} for {} ms although it was delivered: "
+             "it is broken or runs another version",
+             options_.peer, options_.self, timeout / kMillisecond),
+       now);
+  return true;
+}
+
 // True when the link ended.
 bool LinkImpl::check_rails_left(TimeNs now) {
-  if (ended_) return true;
+  if (ended_ || check_acknowledged(now)) return true;
   const bool any = std::any_of(pairs_.begin(), pairs_.end(),
                                [](const LinkPair& pair) { return pair.postable(); });
   if (any && !sender_->blocked() && !messages_->blocked()) {

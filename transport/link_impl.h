@@ -66,6 +66,7 @@ class LinkImpl final : public Link, private FailoverOut {
   bool flush_acknowledgement(TimeNs now);
   wire::AckNote acknowledgement() const;
   bool check_rails_left(TimeNs now);
+  bool check_acknowledged(TimeNs now);
   bool progress_to_end(TimeNs now);
   Status usable() const;
   void end(const Status& reason);

@@ -199,11 +199,16 @@ void LinkMessages::on_fenced(const wire::PairEpoch& rail, const wire::MessagesAr
   }
 }
 
-uint32_t LinkMessages::unacknowledged_since(TimeNs since) const {
+bool LinkMessages::unacknowledged_since(TimeNs since) const {
   const uint64_t sequence = std::max(out_.first(), consumed_out_);
-  if (sequence >= out_.end() || moved_at_ >= since) return 0;
+  return sequence < out_.end() && moved_at_ < since &&
+         out_[sequence].state == Outgoing::State::kCompleted;
+}
+
+uint32_t LinkMessages::oldest_carrier() const {
+  const uint64_t sequence = std::max(out_.first(), consumed_out_);
+  if (sequence >= out_.end()) return 0;
   const Outgoing& message = out_[sequence];
-  if (message.state != Outgoing::State::kCompleted) return 0;
   return pairs_[message.pair].epoch() == message.epoch ? uint32_t{1} << message.pair : 0;
 }
 

@@ -43,8 +43,10 @@ class LinkMessages {
   Status on_ack(const wire::AckNote& ack, TimeNs now);
   // The pair's epoch is fenced on both sides: what was put there and has not arrived is put again.
   void on_fenced(const wire::PairEpoch& rail, const wire::MessagesArrived& arrived);
-  // Pairs (bits) that carried the oldest message that is not consumed, if nothing moved since.
-  uint32_t unacknowledged_since(TimeNs since) const;
+  // The oldest message that is not consumed is completed, and nothing was consumed since `since`.
+  bool unacknowledged_since(TimeNs since) const;
+  // The pair (bit) that carried it, if that was in its present epoch.
+  uint32_t oldest_carrier() const;
   bool unacknowledged() const { return consumed_out_ != out_.end(); }
   bool blocked() const { return blocked_; }
 

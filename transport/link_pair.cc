@@ -17,6 +17,9 @@ constexpr double kFirstShare = 0.125;
 constexpr uint64_t kShareChunks = 8;  // of the least size, delivered, and the share doubles
 constexpr double kBaseDecay = 1.0 / 64;
 constexpr double kSampleWeight = 0.5;
+// What it takes to call a rail slow.
+constexpr TimeNs kFarForNs = 200 * kMillisecond;
+constexpr uint64_t kFarBytes = uint64_t{1} << 20;
 
 RateMeterOptions meter_options(double bytes_per_second) {
   return {.initial_bytes_per_second =
@@ -174,7 +177,19 @@ void LinkPair::learn_sample(const Completion& done, TimeNs now) {
   if (busy > 0) samples_.add(static_cast<double>(done.bytes) * 1e9 / busy);
 }
 
+bool LinkPair::stays_far(bool far, TimeNs now) {
+  if (!far) {
+    far_since_ = 0;
+  } else if (far_since_ == 0) {
+    far_since_ = std::max<TimeNs>(now, 1);
+    far_delivered_ = rate_.bytes_delivered();
+  }
+  return far && now - far_since_ >= kFarForNs &&
+         rate_.bytes_delivered() - far_delivered_ >= kFarBytes;
+}
+
 void LinkPair::demote() {
+  far_since_ = 0;
   stats_.slow = true;
   samples_ = MovingMean(kSampleWeight);
 }
@@ -257,7 +272,7 @@ void update_slow(LinkPairs& pairs, TimeNs now) {
     if (!pair.slow()) {
       const bool far =
           pair.well_measured() && is_demoted(pair.bytes_per_second(now), fastest, false);
-      if (far) pair.demote();
+      if (pair.stays_far(far, now)) pair.demote();
     } else if (!is_demoted(std::max(pair.sampled_bytes_per_second(), 1.0), fastest, true)) {
       pair.promote();
     }

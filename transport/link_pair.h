@@ -109,6 +109,9 @@ class LinkPair {
   bool slow() const { return stats_.slow; }
   // What the samples of a slow rail say, which counts sooner than the long mean of its busy time.
   double sampled_bytes_per_second() const { return samples_.value(); }
+  // `far`: its rate is far below its fastest sibling's now. True once that has been so without a
+  // break for long enough and over enough data: bursts of a shallow queue look like a fast rail.
+  bool stays_far(bool far, TimeNs now);
   void demote();
   void promote();
   void reset_posted() { bytes_posted_ = 0; }
@@ -148,6 +151,8 @@ class LinkPair {
   // The chunk that is next to be completed began to pass the rail about then.
   TimeNs passing_since_ = 0;
   TimeNs data_at_ = 0;            // last chunk posted
+  TimeNs far_since_ = 0;          // 0: not far slower than its siblings
+  uint64_t far_delivered_ = 0;    // bytes_delivered() then
   uint64_t elsewhere_bytes_ = 0;  // chunks that siblings carried since then
   TimeNs suspect_since_ = 0;
   TimeNs up_since_ = 0;

@@ -313,15 +313,19 @@ Status LinkSender::on_ack(const wire::AckNote& ack, TimeNs now) {
   return Status::ok();
 }
 
-uint32_t LinkSender::unacknowledged_since(TimeNs since) const {
-  if (puts_.empty() || moved_at_ >= since) return 0;
+bool LinkSender::unacknowledged_since(TimeNs since) const {
+  if (puts_.empty() || moved_at_ >= since) return false;
   const OutPut& out = puts_[puts_.first()];
-  if (out.acknowledged || !out.fully_posted() || out.in_flight != 0) return 0;
-  uint32_t carried = 0;
-  for (const Chunk& chunk : out.chunks) {
-    if (pairs_[chunk.pair].epoch() == chunk.epoch) carried |= uint32_t{1} << chunk.pair;
+  return !out.acknowledged && out.fully_posted() && out.in_flight == 0;
+}
+
+uint32_t LinkSender::oldest_carriers() const {
+  uint32_t carriers = 0;
+  if (puts_.empty()) return carriers;
+  for (const Chunk& chunk : puts_[puts_.first()].chunks) {
+    if (pairs_[chunk.pair].epoch() == chunk.epoch) carriers |= uint32_t{1} << chunk.pair;
   }
-  return carried;
+  return carriers;
 }
 
 // What a verdict says about one chunk.

@@ -39,9 +39,10 @@ class LinkSender {
 
   bool idle() const { return puts_.empty(); }
   uint64_t queued_bytes() const { return queued_bytes_; }
-  // Pairs (bits) that carried a part of the oldest put, if it is posted and completed but was not
-  // acknowledged since `since`.
-  uint32_t unacknowledged_since(TimeNs since) const;
+  // The oldest put is posted and completed, and nothing was acknowledged since `since`.
+  bool unacknowledged_since(TimeNs since) const;
+  // Pairs (bits) whose present epoch carried a part of the oldest put.
+  uint32_t oldest_carriers() const;
   // Something waits that none of the usable rails can carry, or there is none.
   bool blocked() const { return blocked_; }
 

@@ -6,21 +6,10 @@
 
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
+#include "transport/wire.h"
 
 namespace railccl::testing_support {
 namespace {
-
-LinkOptions quick_options() {
-  LinkOptions options;
-  options.chunk_bytes = 16384;
-  options.small_put_bytes = 8192;
-  options.message_ring_bytes = 65536;
-  options.rail_timeout_ns = 4 * kMillisecond;
-  options.link_timeout_ns = 5 * kSecond;
-  options.probe_pause_ns = 500 * kMicrosecond;
-  options.probe_pause_max_ns = 20 * kMillisecond;
-  return options;
-}
 
 struct SeedCounts {
   uint64_t failures = 0;
@@ -41,16 +30,9 @@ void count(const LinkWorld& world, Link& link, SeedCounts& counts) {
   if (failures >= 2) ++counts.both_failed_twice;
 }
 
-LinkWorldOptions world_of(uint64_t seed, size_t rails) {
-  LinkWorldOptions options{.seed = seed, .link = quick_options()};
-  options.rail_bytes_per_second.assign(rails, 1'000'000'000);
-  if (rails > 1) options.rail_bytes_per_second[1] = 400'000'000;
-  return options;
-}
-
 void run_seed(uint64_t seed, SeedCounts& counts) {
   const size_t rails = 1 + seed % 4;
-  LinkWorld world(world_of(seed, rails));
+  LinkWorld world(quick_world(seed, rails));
   const auto faults = random_faults({.seed = seed,
                                      .rails = static_cast<int>(2 * rails),
                                      .faults = static_cast<int>(1 + seed % 5),
@@ -69,6 +51,190 @@ void run_seed(uint64_t seed, SeedCounts& counts) {
   count(world, world.link(0), counts);
   count(world, world.link(1), counts);
   world.close_both();
+}
+
+using Kind = SimFault::Kind;
+constexpr TimeNs kEarly = 200 * kMicrosecond;
+
+TEST(LinkFault, ARailThatWasCutComesBackWithANewEpochAndCarriesAgain) {
+  LinkWorld world(quick_world(3, 2));
+  world.connect();
+  world.network().inject({.kind = Kind::kCut, .at = kEarly, .rail = 0});
+  world.network().inject({.kind = Kind::kRestore, .at = 5 * kMillisecond, .rail = 0});
+  {
+    LinkSoak soak(world, {.seed = 1, .puts = 100});
+    EXPECT_TRUE(soak.run(kSecond));
+    soak.check();
+  }
+  ASSERT_TRUE(world.run_until([&] { return world.recoveries(0) == 1 && world.recoveries(1) == 1; },
+                              world.now() + kSecond))
+      << world.describe();
+  const uint64_t before = world.link(0).stats()[0].bytes_sent;
+  world.side(0).done.clear();
+  world.side(1).done.clear();
+  world.side(0).notified.clear();
+  world.side(1).notified.clear();
+  world.side(0).messages.clear();
+  world.side(1).messages.clear();
+  LinkSoak again(world, {.seed = 2, .puts = 100});
+  EXPECT_TRUE(again.run(world.now() + kSecond)) << world.describe();
+  again.check();
+  const LinkRailStats stats = world.link(0).stats()[0];
+  EXPECT_GT(stats.bytes_sent, before);
+  EXPECT_EQ(stats.state, RailState::kUp);
+  EXPECT_EQ(stats.failures, 1u);
+  EXPECT_THAT(stats.last_error, testing::HasSubstr("the port went down"));
+}
+
+TEST(LinkFault, ARailThatFlapsIsHeldBackLonger) {
+  LinkWorld world(quick_world(4, 2));
+  world.connect();
+  // Failing as soon as it is back: pauses of 0.5, 1, 2 ... ms, so few returns in a long time.
+  uint32_t seen = 0;
+  const TimeNs end = world.now() + 200 * kMillisecond;
+  (void)world.run_until(
+      [&] {
+        if (world.recoveries(0) > seen) {
+          seen = world.recoveries(0);
+          world.network().inject({.kind = Kind::kFailEndpoints, .at = world.now(), .rail = 0});
+        } else if (seen == 0 && world.failures(0) == 0) {
+          world.network().inject({.kind = Kind::kFailEndpoints, .at = world.now(), .rail = 0});
+        }
+        return world.now() >= end;
+      },
+      end);
+  EXPECT_GE(seen, 4u);
+  EXPECT_LE(seen, 20u);
+}
+
+TEST(LinkFault, ALatePeerIsNotABrokenRail) {
+  LinkWorld world(quick_world(5, 2));
+  world.connect();
+  LinkSoak soak(world, {.seed = 5});
+  world.network().schedule(kEarly, [&] { world.frozen = 1; });
+  world.network().schedule(kSecond, [&] { world.frozen = -1; });
+  EXPECT_TRUE(soak.run(10 * kSecond)) << world.describe();
+  soak.check();
+  EXPECT_GE(world.now(), kSecond);
+  EXPECT_EQ(world.failures(0) + world.failures(1), 0u) << world.describe();
+}
+
+TEST(LinkFault, NoRailLeftEndsInTimeAndNamesPeerAndRails) {
+  LinkWorldOptions options = quick_world(6, 2);
+  options.link.link_timeout_ns = 300 * kMillisecond;
+  LinkWorld world(options);
+  world.connect();
+  auto source = world.make_buffer(0, 1 << 20);
+  auto target = world.make_buffer(1, 1 << 20);
+  for (uint64_t i = 0; i < 4; ++i) {
+    const LinkPut put{
+        .token = i, .source = &source->registered, .bytes = 1 << 20, .target = &target->remote};
+    ASSERT_TRUE(world.link(0).put(put, world.now()).is_ok());
+  }
+  world.network().inject({.kind = Kind::kCut, .at = world.now(), .rail = 0});
+  world.network().inject({.kind = Kind::kMute, .at = world.now(), .rail = 3});
+  const auto both_failed = [&] { return world.side(0).failed == 1 && world.side(1).failed == 1; };
+  ASSERT_TRUE(world.run_until(both_failed, world.now() + 2 * kSecond)) << world.describe();
+  EXPECT_LT(world.now(), kSecond);
+  const std::string text(world.side(0).failure.message());
+  EXPECT_EQ(world.side(0).failure.code(), Code::kPeerFailed);
+  EXPECT_THAT(text, testing::HasSubstr("rank 0 has had no usable rail to rank 1"));
+  EXPECT_THAT(text, testing::HasSubstr("rank0rail0"));
+  EXPECT_THAT(text, testing::HasSubstr("the port went down"));
+  EXPECT_THAT(text, testing::HasSubstr("rank0rail1"));
+  ASSERT_EQ(world.side(0).done.size(), 4u);
+  for (const auto& [token, times] : world.side(0).done) EXPECT_EQ(times, 1) << token;
+  EXPECT_TRUE(world.run_until([&] { return world.link(0).closed() && world.link(1).closed(); },
+                              world.now() + kSecond));
+}
+
+TEST(LinkFault, APeerThatNeverComesEndsTheLinkInTime) {
+  LinkWorldOptions options = quick_world(7, 2);
+  options.link.link_timeout_ns = 500 * kMillisecond;
+  LinkWorld world(options);
+  ASSERT_TRUE(world.link(0).connect(world.link(1).address(), world.now()).is_ok());
+  world.frozen = 1;
+  EXPECT_TRUE(world.run_until([&] { return world.side(0).failed == 1; }, 2 * kSecond));
+  EXPECT_EQ(world.side(0).connected, 0);
+}
+
+TEST(LinkFault, ConnectingOverOneRailOfTwoIsEnough) {
+  LinkWorld world(quick_world(8, 2));
+  world.network().inject({.kind = Kind::kMute, .at = 0, .rail = 1});
+  world.network().advance_to(kMicrosecond);
+  world.connect();
+  LinkSoak soak(world, {.seed = 8, .puts = 30});
+  EXPECT_TRUE(soak.run(5 * kSecond)) << world.describe();
+  soak.check();
+  EXPECT_EQ(world.link(0).stats()[1].bytes_sent, 0u);
+}
+
+TEST(LinkFault, BadControlBytesAreRefusedAndHarmless) {
+  LinkWorld world(quick_world(9, 2));
+  world.connect();
+  std::mt19937_64 random(9);
+  LinkSoak soak(world, {.seed = 9});
+  int refused = 0;
+  const auto attack = [&] {
+    const std::vector<std::byte> bytes = pattern(random() % 300, random());
+    if (!world.link(0).on_control_path(bytes, world.now()).is_ok()) ++refused;
+  };
+  for (TimeNs at = 0; at < 3 * kMillisecond; at += 20 * kMicrosecond) {
+    world.network().schedule(at, attack);
+  }
+  EXPECT_TRUE(soak.run(kSecond)) << world.describe();
+  soak.check();
+  EXPECT_GT(refused, 20);
+  EXPECT_EQ(world.failures(0), 0u);
+}
+
+// Frames that are well formed and lie: whatever they do to the link, it ends in bounded time.
+TEST(LinkFault, LyingFramesDoNotHangOrCrash) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    LinkWorldOptions options = quick_world(seed, 2);
+    options.link.link_timeout_ns = 200 * kMillisecond;
+    LinkWorld world(options);
+    world.connect();
+    std::mt19937_64 random(seed);
+    auto source = world.make_buffer(0, 1 << 20);
+    auto target = world.make_buffer(1, 1 << 20);
+    const auto rail = [&] {
+      return wire::PairEpoch{.pair = static_cast<uint32_t>(random() % 4),
+                             .epoch = static_cast<uint16_t>(random() % 3)};
+    };
+    const auto lie = [&]() -> wire::Frame {
+      switch (random() % 5) {
+        case 0:
+          return wire::RailDownFrame{rail()};
+        case 1:
+          return wire::VerdictFrame{.rail = rail(),
+                                    .number = static_cast<uint32_t>(random() % 4),
+                                    .part = static_cast<uint16_t>(random() % 3),
+                                    .parts = static_cast<uint16_t>(random() % 3),
+                                    .puts = static_cast<uint32_t>(random() % 8)};
+        case 2:
+          return wire::OfferFrame{rail(), pattern(random() % 20, seed)};
+        case 3:
+          return wire::AnswerFrame{rail(), pattern(8, seed)};
+        default:
+          return wire::PongFrame{};
+      }
+    };
+    for (int i = 0; i < 12; ++i) {
+      world.network().schedule(random() % kMillisecond, [&] {
+        (void)world.link(0).on_control_path(encode(lie()), world.now()).is_ok();
+      });
+    }
+    for (uint64_t i = 0; i < 6; ++i) {
+      const LinkPut put{
+          .token = i, .source = &source->registered, .bytes = 1 << 20, .target = &target->remote};
+      ASSERT_TRUE(world.link(0).put(put, world.now()).is_ok());
+    }
+    EXPECT_TRUE(world.run_until([&] { return world.side(0).done.size() == 6; }, 10 * kSecond))
+        << world.describe();
+    for (const auto& [token, times] : world.side(0).done) EXPECT_EQ(times, 1) << token;
+  }
 }
 
 // RAILCCL_TEST_SEED=n runs that seed alone; RAILCCL_TEST_SEEDS=n runs so many.

@@ -16,9 +16,9 @@ namespace railccl::testing_support {
 
 struct SoakOptions {
   uint64_t seed = 1;
-  int puts = 60;      // in each direction
+  int puts = 50;      // in each direction
   int messages = 40;  // in each direction
-  size_t largest_put = 200'000;
+  size_t largest_put = 120'000;
 };
 
 class LinkSoak {

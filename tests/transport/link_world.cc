@@ -109,7 +109,7 @@ void LinkWorld::carry(int from, std::span<const std::byte> bytes) {
 
 bool LinkWorld::progress() {
   bool did = false;
-  while (!control_.empty() && control_.front().at <= now()) {
+  while (!control_.empty() && control_.front().at <= now() && control_.front().to != frozen) {
     const ControlMessage message = std::move(control_.front());
     control_.pop_front();
     const Status status = link(message.to).on_control_path(message.bytes, now());
@@ -117,6 +117,7 @@ bool LinkWorld::progress() {
     did = true;
   }
   for (LinkSide& each : sides_) {
+    if (each.rank == frozen) continue;
     for (size_t i = 0; i < each.rails.size(); ++i) {
       each.rail_in_progress = static_cast<int>(i);
       did |= each.rails[i]->progress(now(), each);
@@ -134,7 +135,9 @@ bool LinkWorld::run_until(const std::function<bool()>& done, TimeNs deadline_ns)
     if (now() >= deadline_ns) return false;
     TimeNs next = network_.next_event();
     if (!control_.empty()) next = std::min(next, control_.front().at);
-    for (const LinkSide& each : sides_) next = std::min(next, each.link->next_deadline());
+    for (const LinkSide& each : sides_) {
+      if (each.rank != frozen) next = std::min(next, each.link->next_deadline());
+    }
     // A deadline in the past that leads to nothing must not stop the clock.
     next = std::max(next, next <= now() ? now() + kIdleStepNs : now());
     network_.advance_to(std::min(next, deadline_ns));
@@ -178,6 +181,25 @@ std::string LinkWorld::describe() const {
     }
   }
   return text;
+}
+
+LinkOptions quick_link_options() {
+  LinkOptions options;
+  options.chunk_bytes = 16384;
+  options.small_put_bytes = 8192;
+  options.message_ring_bytes = 65536;
+  options.rail_timeout_ns = 4 * kMillisecond;
+  options.link_timeout_ns = 5 * kSecond;
+  options.probe_pause_ns = 500 * kMicrosecond;
+  options.probe_pause_max_ns = 20 * kMillisecond;
+  return options;
+}
+
+LinkWorldOptions quick_world(uint64_t seed, size_t rails) {
+  LinkWorldOptions options{.seed = seed, .link = quick_link_options()};
+  options.rail_bytes_per_second.assign(rails, 1'000'000'000);
+  if (rails > 1) options.rail_bytes_per_second[1] = 400'000'000;
+  return options;
 }
 
 std::vector<std::byte> pattern(size_t bytes, uint64_t seed) {
