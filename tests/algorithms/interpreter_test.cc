@@ -94,6 +94,24 @@ TEST(Interpreter, EveryAlgorithmGivesTheRightNumbers) {
   }
 }
 
+// The oracle sees what the verifier is there for: without credits some interleaving goes wrong.
+TEST(Interpreter, MissingCreditsGiveWrongNumbers) {
+  Algorithm broken = *find_algorithm(Collective::kReduceScatter, "ring");
+  broken.generate = [](const Shape& shape, int rank) {
+    Schedule schedule = find_algorithm(Collective::kReduceScatter, "ring")->generate(shape, rank);
+    std::erase_if(schedule.steps, [](const Step& step) { return step.previous_lap; });
+    return schedule;
+  };
+  const NamedLayout layout = layouts_of(3).back();
+  const Shape shape = shapes_of(broken, layout, 0)[0];
+  int wrong = 0;
+  for (uint32_t seed = 1; seed <= 100; ++seed) {
+    Interpreter run(broken, shape, 2, std::plus<>(), seed);
+    wrong += run.run().empty() && wrong_element(run, shape).empty() ? 0 : 1;
+  }
+  EXPECT_GT(wrong, 0);
+}
+
 // Combining that depends on order and grouping: ranks agree only if both are the same everywhere.
 TEST(Interpreter, AllReduceCombinesInTheSameOrderEverywhere) {
   uint32_t seed = 4711;

@@ -2,66 +2,60 @@
 // large ones, which must stay small.
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include "algorithms/verifier.h"
 #include "tests/algorithms/shapes.h"
 
 namespace railccl {
 namespace {
 
-struct ScaleCase {
-  Collective collective;
-  std::string_view algorithm;
-};
+// Steps of all ranks in the square of their number; verified at full size under label `full`.
+bool is_quadratic(const Algorithm& algorithm) {
+  const bool chain =
+      algorithm.collective == Collective::kBroadcast || algorithm.collective == Collective::kReduce;
+  if (algorithm.name == "ring" || algorithm.name == "hierarchical") return !chain;
+  return algorithm.name == "local" || algorithm.name == "bruck" ||
+         algorithm.collective == Collective::kAllToAll;
+}
 
-std::vector<ScaleCase> all_cases() {
-  std::vector<ScaleCase> cases;
+TEST(Scale, ThousandRanks) {
   for (const Algorithm& algorithm : catalog()) {
-    cases.push_back({algorithm.collective, algorithm.name});
+    size_t verified = 0;
+    const bool quadratic = is_quadratic(algorithm);
+    for (const int ranks : {quadratic ? 125 : 1000, quadratic ? 128 : 1024}) {
+      for (const NamedLayout& layout : large_layouts(ranks)) {
+        const Shape shape = large_shape(algorithm.collective, layout);
+        if (!algorithm.unsuitable(shape).empty()) continue;
+        const Status status = verify_algorithm(algorithm, shape);
+        EXPECT_TRUE(status.is_ok())
+            << describe(algorithm, shape, layout) << ": " << status.message();
+        ++verified;
+      }
+    }
+    EXPECT_GE(verified, 2u) << algorithm.name;
   }
-  return cases;
 }
 
-// Elements that give each of `ranks` parts something, and some more.
-Shape shape_of(Collective collective, const NamedLayout& layout) {
-  const auto ranks = static_cast<uint64_t>(layout.layout->ranks());
-  const bool whole = collective == Collective::kAllReduce || collective == Collective::kBroadcast ||
-                     collective == Collective::kReduce;
-  const uint64_t piece = whole ? 2 * ranks + 1 : 1;
-  return {.collective = collective,
-          .layout = layout.layout,
-          .root = layout.layout->ranks() / 3,
-          .block = piece,
-          .piece = piece,
-          .direct = true};
-}
-
-class Scale : public testing::TestWithParam<ScaleCase> {};
-
-TEST_P(Scale, Verifies) {
-  const Algorithm* const algorithm = find_algorithm(GetParam().collective, GetParam().algorithm);
-  ASSERT_NE(algorithm, nullptr);
-  size_t verified = 0;
-  for (const NamedLayout& layout : large_layouts(1000)) {
-    const Shape shape = shape_of(algorithm->collective, layout);
-    if (!algorithm->unsuitable(shape).empty()) continue;
-    auto t0 = std::chrono::steady_clock::now();
-    const Status status = verify_algorithm(*algorithm, shape);
-    EXPECT_TRUE(status.is_ok()) << describe(*algorithm, shape, layout) << ": " << status.message();
-    printf("%s %.2fs\n", describe(*algorithm, shape, layout).c_str(),
-           std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count());
-    ++verified;
+// One rank's schedule takes steps, and so time and memory, in the logarithm of the ranks.
+TEST(Scale, HundredThousandRanks) {
+  constexpr int kRanks = 100'000;
+  constexpr int kLevels = 17;
+  for (const std::string_view name : {"tree", "doubling", "hierarchical-doubling"}) {
+    const Algorithm& algorithm = *find_algorithm(Collective::kAllReduce, name);
+    size_t generated = 0;
+    for (const NamedLayout& layout : large_layouts(kRanks)) {
+      const Shape shape = large_shape(Collective::kAllReduce, layout);
+      if (layout.layout->nodes() == 1 || !algorithm.unsuitable(shape).empty()) continue;
+      for (const int rank : {0, 1, kRanks / 2, kRanks - 1}) {
+        const Schedule schedule = algorithm.generate(shape, rank);
+        EXPECT_GT(schedule.steps.size(), 0u);
+        EXPECT_LE(schedule.steps.size(), 8u * kLevels) << name << " " << layout.name;
+        EXPECT_LE(schedule.slices.size(), 8u * kLevels) << name << " " << layout.name;
+        ++generated;
+      }
+    }
+    EXPECT_EQ(generated, 12u);
   }
-  EXPECT_GT(verified, 0u);
 }
-
-INSTANTIATE_TEST_SUITE_P(Catalog, Scale, testing::ValuesIn(all_cases()),
-                         [](const testing::TestParamInfo<ScaleCase>& tested) {
-                           std::string name(collective_name(tested.param.collective));
-                           for (const char c : tested.param.algorithm) name += c == '-' ? '_' : c;
-                           return name;
-                         });
 
 }  // namespace
 }  // namespace railccl

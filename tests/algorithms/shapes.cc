@@ -80,6 +80,22 @@ std::vector<int> all_roots(int ranks) {
   return roots;
 }
 
+std::vector<int> some_roots(int ranks) { return {0, ranks / 3, ranks - 1}; }
+
+Shape large_shape(Collective collective, const NamedLayout& layout) {
+  const auto ranks = static_cast<uint64_t>(layout.layout->ranks());
+  const bool whole = collective == Collective::kAllReduce || collective == Collective::kBroadcast ||
+                     collective == Collective::kReduce;
+  const uint64_t piece = whole ? 2 * ranks + 1 : 1;
+  return {.collective = collective,
+          .layout = layout.layout,
+          .root = layout.layout->ranks() / 3,
+          .block = piece,
+          .piece = piece,
+          .max_piece = piece,
+          .direct = true};
+}
+
 void for_each_shape(Collective collective, const NamedLayout& layout, const std::vector<int>& roots,
                     const std::function<void(const Shape&)>& visit) {
   const std::vector<int> used = is_rooted(collective) ? roots : std::vector<int>{0};

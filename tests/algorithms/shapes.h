@@ -22,6 +22,10 @@ std::vector<NamedLayout> layouts_of(int ranks);
 // per node.
 std::vector<NamedLayout> large_layouts(int ranks);
 std::vector<int> all_roots(int ranks);
+// First, last, and one in the middle.
+std::vector<int> some_roots(int ranks);
+// Elements that give each rank something in a thousand-rank communicator, in one piece.
+Shape large_shape(Collective collective, const NamedLayout& layout);
 
 // In place or not, direct or not, and pieces: one element, fewer than ranks, not divisible, with
 // and without a shorter last piece. Rooted collectives with each of `roots`.
