@@ -18,8 +18,8 @@ constexpr double kBusySlack = 0.5;
 constexpr double kIdleSlack = 0.1;
 constexpr TimeNs kLookAwayNs = 500 * kMicrosecond;
 constexpr uint64_t kMaxWindowBytes = uint64_t{32} << 20;
-constexpr uint64_t kLeastSampleBytes = 4096;
-constexpr TimeNs kSampleNs = 2 * kMillisecond;
+constexpr TimeNs kSampleNs = 10 * kMillisecond;
+constexpr uint64_t kMostSampleBytes = uint64_t{1} << 20;
 
 struct Candidate {
   double rate = 0;   // bytes per ns, within the adapter's limit
@@ -82,8 +82,10 @@ StripeChoice sample(std::span<const StripeRail> rails, const StripeRequest& requ
     const StripeRail& rail = rails[i];
     if (!rail.usable || !rail.sample_due || rail.in_flight != 0) continue;
     const double fits = nominal_rate(rail) * static_cast<double>(kSampleNs);
-    const uint64_t least = std::min(kLeastSampleBytes, request.small_bytes);
-    const auto bytes = std::clamp(static_cast<uint64_t>(fits), least, request.small_bytes);
+    // Less would measure the way, not the rate, and keep the rail's bad name for ever.
+    const uint64_t least = request.small_bytes;
+    const uint64_t most = std::min({kMostSampleBytes, request.put_left, request.max_chunk_bytes});
+    const auto bytes = std::clamp(static_cast<uint64_t>(fits), least, std::max(least, most));
     return {.rail = static_cast<int>(i), .bytes = std::max<uint64_t>(bytes, 1)};
   }
   return {};

@@ -57,7 +57,7 @@ uint64_t Histogram::percentile(double percent) const {
 }
 
 RateMeter::RateMeter(const RateMeterOptions& options)
-    : options_(options), rate_(options.initial_bytes_per_second) {}
+    : options_(options), current_(options.initial_bytes_per_second) {}
 
 void RateMeter::advance(TimeNs now) {
   if (now <= latest_) return;
@@ -70,13 +70,6 @@ void RateMeter::advance(TimeNs now) {
 
 void RateMeter::leave_flight(uint64_t bytes) { in_flight_ -= std::min(bytes, in_flight_); }
 
-double RateMeter::blend(double sample, TimeNs busy) const {
-  if (rate_ <= 0) return sample;
-  const double share =
-      1 - std::exp(-static_cast<double>(busy) / static_cast<double>(options_.memory_ns));
-  return rate_ + share * (sample - rate_);
-}
-
 void RateMeter::on_posted(uint64_t bytes, TimeNs now) {
   advance(now);
   in_flight_ += bytes;
@@ -88,9 +81,16 @@ void RateMeter::on_delivered(uint64_t bytes, TimeNs now) {
   delivered_ += bytes;
   window_bytes_ += bytes;
   if (window_busy_ < std::max<TimeNs>(options_.window_ns, 1)) return;
-  rate_ = blend(static_cast<double>(window_bytes_) * 1e9 / static_cast<double>(window_busy_),
-                window_busy_);
+  if (!measured_) current_ = 0;
   measured_ = true;
+  current_ = std::max(current_,
+                      static_cast<double>(window_bytes_) * 1e9 / static_cast<double>(window_busy_));
+  span_busy_ += window_busy_;
+  if (span_busy_ >= options_.memory_ns) {
+    previous_ = current_;
+    current_ = 0;
+    span_busy_ = 0;
+  }
   window_busy_ = 0;
   window_bytes_ = 0;
 }
@@ -101,11 +101,11 @@ void RateMeter::on_lost(uint64_t bytes, TimeNs now) {
 }
 
 double RateMeter::bytes_per_second(TimeNs now) const {
+  const double rate = std::max(previous_, current_);
   const TimeNs open = in_flight_ > 0 && now > latest_ ? now - latest_ : 0;
   const TimeNs busy = window_busy_ + open;
-  if (busy <= options_.window_ns) return rate_;
-  const double sample = static_cast<double>(window_bytes_) * 1e9 / static_cast<double>(busy);
-  return std::min(rate_, blend(sample, busy));
+  if (busy <= options_.memory_ns) return rate;
+  return std::min(rate, static_cast<double>(window_bytes_) * 1e9 / static_cast<double>(busy));
 }
 
 TimeNs RateMeter::busy_ns(TimeNs now) const {

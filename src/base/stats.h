@@ -72,12 +72,15 @@ class MovingMean {
 
 struct RateMeterOptions {
   double initial_bytes_per_second = 0;    // what is known beforehand; counts until replaced
-  TimeNs window_ns = 200 * kMicrosecond;  // busy time that makes one sample, at least
-  TimeNs memory_ns = 20 * kMillisecond;   // busy time after which 63 % of the mean is new
+  TimeNs window_ns = 10 * kMillisecond;   // busy time that makes one sample, at least
+  TimeNs memory_ns = 200 * kMillisecond;  // busy time for which a sample counts, at least
 };
 
 // Delivered bytes over the time in which at least one byte was in flight. Idle time does not count,
-// and neither does how long a byte queued behind others. Times must not decrease; one that does is
+// and neither does how long a byte queued behind others. The rate is the largest of the recent
+// samples: a host that looks away, or a peer that is late, makes a sample too small and never too
+// large (the delivery-rate filter of BBR: Cardwell et al., ACM Queue 14, 2016); a window is long
+// enough for the burst of a shallow queue not to matter. Times must not decrease; one that does is
 // taken as the latest seen.
 class RateMeter {
  public:
@@ -88,8 +91,8 @@ class RateMeter {
   // They will not be delivered (the rail failed); the time they took counts all the same.
   void on_lost(uint64_t bytes, TimeNs now);
 
-  // The mean, in which a window that is still open counts as soon as it is longer than window_ns:
-  // so the rate of a rail that has stalled falls while it stalls.
+  // A window that is still open counts as soon as it is longer than memory_ns: so the rate of a
+  // rail that has stalled falls while it stalls.
   double bytes_per_second(TimeNs now) const;
   uint64_t bytes_in_flight() const { return in_flight_; }
   uint64_t bytes_delivered() const { return delivered_; }
@@ -99,10 +102,13 @@ class RateMeter {
  private:
   void advance(TimeNs now);
   void leave_flight(uint64_t bytes);
-  double blend(double sample, TimeNs busy) const;
 
   RateMeterOptions options_;
-  double rate_;
+  // The largest samples of the last two spans of memory_ns; before the first sample what is known
+  // beforehand.
+  double previous_ = 0;
+  double current_ = 0;
+  TimeNs span_busy_ = 0;
   bool measured_ = false;
   TimeNs latest_ = 0;
   uint64_t in_flight_ = 0;
