@@ -52,15 +52,15 @@ ncclResult_t railcclStreamDestroy(railcclStream_t stream);
 /* --- start --- */
 /* Joins the communicator of all ranks of the job, as its launcher's variables say; the first row
  * whose variables are all there counts:
- *   torchrun    RANK WORLD_SIZE MASTER_ADDR MASTER_PORT
+ *   torchrun    RANK WORLD_SIZE
  *   Open MPI    OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE
  *   PMI         PMI_RANK PMI_SIZE
  *   Slurm       SLURM_PROCID SLURM_NTASKS
- * The meeting point is RAILCCL_COMM_ID ("host:port"), else MASTER_ADDR:MASTER_PORT, else (Slurm)
- * the first host of SLURM_JOB_NODELIST with a port made from SLURM_JOB_ID. The key of the job is
- * RAILCCL_JOB_SECRET (any text, the same on all ranks), else TORCHELASTIC_RUN_ID, else the job
- * number of Slurm or Open MPI. None of these variables: a communicator of one rank. Variables that
- * contradict each other or do not parse: ncclInvalidUsage, and the error names them. */
+ * The ranks meet at RAILCCL_COMM_ID ("host:port"), else at MASTER_ADDR, on a port after
+ * MASTER_PORT, else where the launcher's other variables lead (one host; Slurm's node list). What
+ * proves that a rank belongs to the job is RAILCCL_JOB_SECRET (any text, the same on all ranks) and
+ * the launcher's name for the job. Variables that are missing, contradict each other or do not
+ * parse are ncclInvalidUsage, and the error names them and the ways to start. */
 ncclResult_t railcclCommInitFromEnv(ncclComm_t* comm);
 
 /* --- rails --- */

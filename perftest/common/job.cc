@@ -1,5 +1,6 @@
 #include "perftest/common/job.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -13,6 +14,15 @@ namespace {
 bool is_set(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr && *value != '\0';
+}
+
+// Without any of these this process is all there is; whether they are complete is the library's to
+// say.
+bool a_launcher_started_this() {
+  constexpr const char* kVariables[] = {
+      "RANK",     "WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+      "PMI_RANK", "PMI_SIZE",   "SLURM_PROCID"};
+  return std::ranges::any_of(kVariables, is_set);
 }
 
 // mpirun's variables alone say no address: then MPI itself carries the id.
@@ -56,6 +66,7 @@ void Job::EndMpi::operator()(Mpi* mpi) const { delete mpi; }
 
 Outcome<Job> Job::join() {
   Job job;
+  if (!a_launcher_started_this()) return job;
   if (mpi_started_this()) {
     auto control = join_with_mpi(job.mpi_);
     if (!control) return tl::unexpected(control.error());

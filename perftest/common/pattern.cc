@@ -19,19 +19,34 @@ uint64_t draw(uint64_t seed, Draw what, uint64_t index, uint64_t rank = 0) {
   return x ^ (x >> 31);
 }
 
-// Sum-like operators whose contributions are small integers.
+// Sum-like operators whose contributions are small integers. Averages of floats are made of
+// multiples of the number of ranks, so that they are exact whether the division comes first or
+// last.
 template <typename Kind>
 class SmallSum {
  public:
   explicit SmallSum(const PatternKey& key)
       : seed_(key.seed),
         ranks_(key.ranks),
-        average_(key.op == Operator::kAvg),
-        budget_(Kind::kLimit / key.ranks),
+        integer_average_(key.op == Operator::kAvg && !Kind::kIsFloat),
+        multiple_(key.op == Operator::kAvg && Kind::kIsFloat && key.ranks <= Kind::kLimit
+                      ? key.ranks
+                      : 1),
+        cancels_(key.op == Operator::kAvg && key.ranks > Kind::kLimit),
+        limit_(Kind::kLimit / multiple_),
+        budget_(limit_ / key.ranks),
         third_(budget_ / 3) {}
 
-  int64_t contribution(int rank, uint64_t i) const {
-    if (budget_ == 0) return sparse_contribution(rank, i);
+  int64_t contribution(int rank, uint64_t i) const { return multiple_ * part(rank, i); }
+  int64_t result(uint64_t i) const {
+    if (cancels_) return 0;
+    if (integer_average_) return base(i);
+    return base(i) * (budget_ == 0 ? limit_ : ranks_);
+  }
+
+ private:
+  int64_t part(int rank, uint64_t i) const {
+    if (budget_ == 0) return sparse_part(rank, i);
     if (third_ == 0) return base(i);
     int64_t value = base(i);
     const bool has_neighbour = (rank ^ 1) < ranks_;
@@ -39,12 +54,6 @@ class SmallSum {
     if (rank == ranks_ - 1) value += remainder(i);
     return value;
   }
-  int64_t result(uint64_t i) const {
-    if (average_) return budget_ == 0 ? 0 : base(i);
-    return base(i) * (budget_ == 0 ? Kind::kLimit : ranks_);
-  }
-
- private:
   int64_t base(uint64_t i) const {
     const uint64_t random = draw(seed_, kBase, i);
     if (third_ == 0) return Kind::kIsSigned && (random & 1) != 0 ? -1 : 1;
@@ -58,21 +67,25 @@ class SmallSum {
   }
   // Averages of integers: something for the division to cut off, toward zero.
   int64_t remainder(uint64_t i) const {
-    if (Kind::kIsFloat || !average_ || ranks_ == 1) return 0;
+    if (!integer_average_ || ranks_ == 1) return 0;
     return base(i) < 0 ? -1 : 1;
   }
-  // More ranks than the type can count to: only some contribute to each element.
-  int64_t sparse_contribution(int rank, uint64_t i) const {
+  // More ranks than the type can count to: only some contribute to each element. Averages that
+  // would be too small come to nothing.
+  int64_t sparse_part(int rank, uint64_t i) const {
     const auto ranks = static_cast<uint64_t>(ranks_);
     const auto place = static_cast<int64_t>((static_cast<uint64_t>(rank) + i % ranks) % ranks);
-    if (!average_) return place < Kind::kLimit ? base(i) : 0;
-    if (!Kind::kIsFloat) return place == 0 ? 1 : 0;
-    return place == 0 ? 1 : (place == 1 ? -1 : 0);
+    if (!cancels_) return place < limit_ ? base(i) : 0;
+    if (place == 1 && Kind::kIsFloat) return -1;
+    return place == 0 ? 1 : 0;
   }
 
   uint64_t seed_;
   int ranks_;
-  bool average_;
+  bool integer_average_;
+  int64_t multiple_;
+  bool cancels_;
+  int64_t limit_;   // of every sum of parts
   int64_t budget_;  // of each rank, so that no sum passes the limit
   int64_t third_;   // bound of base and of difference
 };

@@ -6,7 +6,8 @@
 //  - not reduced: random bits, NaNs and all.
 //  - sum, avg, mulsum: rank r contributes base(i) + d(i, r / 2) or, its neighbour r ^ 1, base - d:
 //    the sum of n ranks is n base(i). Floats: integers so small that no partial sum of any ranks
-//    needs more than the mantissa. Integers: random, modulo 2^bits (avg: small, no overflow).
+//    needs more than the mantissa, averages multiples of n. Integers: random, modulo 2^bits (avg:
+//    small, no overflow).
 //  - prod: three ranks, by random choice per element, have factors; all others 1.
 //  - max, min: one rank, by random choice per element, is on the right side of all others.
 //

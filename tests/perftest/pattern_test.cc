@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <numeric>
 #include <random>
@@ -123,6 +122,33 @@ TEST(Pattern, SumsOfAveragesAreExactInEveryOrder) {
       for (const Bytes& value : inputs.values) sum.inputs.push_back(value.data());
       Bytes expected(kCount * type.bytes);
       fake_nccl::reduce_elements(sum, 0, kCount, expected.data());
+      ASSERT_EQ(
+          reduced_in_random_order(Pattern({type.type, Operator::kSum, 1, ranks}), inputs, random),
+          expected)
+          << type.name << " " << ranks;
+    }
+  }
+}
+
+// A library may divide the inputs and not the sum, as NCCL does: that must be exact, too.
+TEST(Pattern, AveragesOfFloatsMayDivideFirst) {
+  std::mt19937_64 random(4);
+  for (const TypeInfo& type : all_types()) {
+    if (type.type < ncclFloat16) continue;
+    for (const int ranks : {2, 3, 5, 7, 8, 16, 33}) {
+      const Pattern average({type.type, Operator::kAvg, 1, ranks});
+      // More ranks than the type can count to: the parts cancel, exact or not.
+      if (type.bytes == 1 && ranks > 8) continue;
+      Inputs inputs = inputs_of(average, 0);
+      const Bytes zeros(kCount * type.bytes);
+      for (Bytes& value : inputs.values) {
+        fake_nccl::Reduction divided{.type = type.type, .op = ncclAvg};
+        divided.inputs.assign(static_cast<size_t>(ranks), zeros.data());
+        divided.inputs.front() = value.data();
+        fake_nccl::reduce_elements(divided, 0, kCount, value.data());
+      }
+      Bytes expected(kCount * type.bytes);
+      average.reduction(0, kCount, expected.data());
       ASSERT_EQ(
           reduced_in_random_order(Pattern({type.type, Operator::kSum, 1, ranks}), inputs, random),
           expected)
