@@ -14,7 +14,7 @@ constexpr uint64_t kSampleEveryBytes = uint64_t{8} << 20;
 constexpr TimeNs kOverdueFloorNs = 50 * kMillisecond;
 constexpr double kOverdueTimes = 8;
 constexpr double kFirstShare = 0.125;
-constexpr uint64_t kShareChunks = 8;  // of the least size, delivered, and the share doubles
+constexpr uint32_t kShareChunks = 8;  // delivered, and the share doubles
 constexpr double kBaseDecay = 1.0 / 64;
 constexpr double kSampleWeight = 0.5;
 // What it takes to call a rail slow.
@@ -148,7 +148,7 @@ void LinkPair::learn_base(TimeNs posted_at, TimeNs now) {
 }
 
 void LinkPair::grow_share(TimeNs now) {
-  if (share_delivered_ < kShareChunks * 65536) return;
+  if (share_delivered_ < kShareChunks) return;
   share_delivered_ = 0;
   share_ = std::min(1.0, share_ * 2);
   if (share_ >= 1) on_health(HealthEvent::kProven, now);
@@ -166,7 +166,7 @@ void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
   if (stats_.slow && rate_.bytes_in_flight() == 0) learn_sample(done, now);
   stats_.bytes_sent += done.bytes;
   if (share_ < 1) {
-    share_delivered_ += done.bytes;
+    ++share_delivered_;
     grow_share(now);
   }
 }

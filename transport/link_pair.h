@@ -144,7 +144,7 @@ class LinkPair {
   MovingMean samples_;
   double base_ns_;
   double share_ = 1;              // of its rate that a rejoining rail is given
-  uint64_t share_delivered_ = 0;  // bytes since the share grew
+  uint32_t share_delivered_ = 0;  // chunks since the share grew
   uint64_t in_flight_puts_ = 0;
   uint64_t bytes_posted_ = 0;
   TimeNs life_at_ = 0;  // last completion, or the first post after none was in flight

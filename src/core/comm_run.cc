@@ -13,6 +13,8 @@ namespace {
 constexpr TimeNs kSleepHere =
     20 * kMillisecond;  // between two looks at the error of a waiting caller
 
+constexpr TimeNs kReasonTimeout = 2 * kSecond;
+
 bool scales_first(const Call& call) {
   // Narrow floats would overflow in the sum, so an average divides before it adds
   // (docs/numerics.md).
@@ -91,6 +93,7 @@ Status Communicator::await_here() {
       continue;
     }
     if (failed_.load(std::memory_order_relaxed)) return error();
+    RAILCCL_TRY(check_node(fast_now_ns()));
     const WaitingPolicy::Action action = policy.idle(fast_now_ns());
     if (action == WaitingPolicy::Action::kYield) sched_yield();
     if (action != WaitingPolicy::Action::kSleep) continue;
@@ -102,6 +105,16 @@ Status Communicator::await_here() {
     policy.reset();
   }
   return Status::ok();
+}
+
+// The flag of the node is up before the reason is here, which comes over the control path. Should
+// it never come, the flag is enough.
+Status Communicator::check_node(TimeNs now) {
+  if (local_ == nullptr || local_->aborted() == 0) return Status::ok();
+  if (node_abort_seen_ == 0) node_abort_seen_ = now;
+  if (now - node_abort_seen_ < kReasonTimeout) return Status::ok();
+  return railccl::error(Code::kAborted,
+                        "another rank of this node has ended the communicator and did not say why");
 }
 
 Status Communicator::start(const Call& call, TimeNs now) {

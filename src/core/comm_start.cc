@@ -267,6 +267,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
                start_.name, start_.rank, start_.ranks, this_host_name(), parts_.layout->nodes(),
                start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
   parts_.early_messages = sink_.take_early_messages();
+  parts_.early_error = sink_.status();
   return Communicator::create(std::move(parts_));
 }
 

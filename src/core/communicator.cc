@@ -67,6 +67,7 @@ Status Communicator::assemble() {
   now_ = system_clock().now_ns();
   for (const auto& [peer, message] : parts_.early_messages) on_control_message(peer, message);
   parts_.early_messages.clear();
+  if (!parts_.early_error) set_error(parts_.early_error, false);
   return Status::ok();
 }
 

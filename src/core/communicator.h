@@ -46,6 +46,7 @@ struct CommParts {
   bool direct = false;
   MachineModel machine;
   EarlyMessages early_messages;  // that came before the communicator was there
+  Status early_error;            // the same: a rank that was lost or that announced a failure
   std::string name;
 };
 
@@ -145,6 +146,7 @@ class Communicator final : private EngineClient,
   bool is_in_place(const Call& call) const;
   Status run_here(const Call& call);
   Status await_here();
+  Status check_node(TimeNs now);
   Status small_mismatch() const;
   void watch_for_stall(bool worked, TimeNs now);
   void finish_current(const Status& status);
@@ -191,6 +193,7 @@ class Communicator final : private EngineClient,
   TimeNs now_ = 0;  // of the engine's round
   TimeNs control_next_ = 0;
   TimeNs last_progress_ = 0;
+  TimeNs node_abort_seen_ = 0;  // 0: not seen
   bool stall_reported_ = false;
   uint64_t gathers_ = kStartGathers;
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet

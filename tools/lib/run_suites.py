@@ -9,22 +9,29 @@ _MAX_OUTPUT_LINES = 120
 
 
 def parse_suite(text):
-    """NAME:DIR, or NAME:DIR:all to run tests with the label `full` too."""
+    """NAME:DIR, or NAME:DIR:only=REGEX for some of the tests there."""
     parts = text.split(":")
-    return parts[0], parts[1], len(parts) > 2
+    option = parts[2] if len(parts) > 2 else ""
+    return parts[0], parts[1], option
 
 
-def run_ctest(directory, everything):
+def run_ctest(directory, option):
     junit = f"{directory}/junit.xml"
     command = ["ctest", "--test-dir", directory, "--parallel", "2", "--output-junit", "junit.xml",
-               "--timeout", "900", "--no-tests=error"]
-    if not everything:
+               "--timeout", "900", "--no-tests=error", "--repeat", "until-pass:2"]
+    if option.startswith("only="):
+        command += ["--tests-regex", option.removeprefix("only=")]
+    else:
         command += ["--label-exclude", "full"]
+    repeated = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if re.match(r"^ *\d+/\d+ Test", line):
+            if re.match(r"^ *(\d+/\d+)? *Test +#", line):
                 print(line, end="", flush=True)
-    return xml.etree.ElementTree.parse(junit).getroot()
+            failed = re.search(r"Test +#\d+: (\S+) .*\*\*\*", line)
+            if failed and "Skipped" not in line:
+                repeated.append(failed.group(1))
+    return xml.etree.ElementTree.parse(junit).getroot(), repeated
 
 
 def skipped_cases(output):
@@ -48,13 +55,16 @@ class Summary:
         self.passed = 0
         self.failed = []
         self.skipped = []
+        self.second_try = []
 
-    def add(self, suite, root):
+    def add(self, suite, root, repeated):
         cases = root.findall("testcase")
         if not cases:
             self.failed.append((suite, "no test ran"))
         for case in cases:
             name = f"{suite}: {case.get('name')}"
+            if case.get("status") == "run" and case.get("name") in repeated:
+                self.second_try.append(name)
             output = case.findtext("system-out") or ""
             self.skipped += [(f"{name}: {test}", reason) for test, reason in skipped_cases(output)]
             status = case.get("status")
@@ -74,6 +84,8 @@ class Summary:
             print("\nskipped:")
             for name, reason in self.skipped:
                 print(f"  {name}: {reason}")
+        for name in self.second_try:
+            print(f"failed, then passed at the second try: {name}")
         for name, _ in self.failed:
             print(f"failed: {name}")
         print(f"\n{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
@@ -84,9 +96,9 @@ def main():
     parser.add_argument("--suite", action="append", required=True, type=parse_suite)
     options = parser.parse_args()
     summary = Summary()
-    for name, directory, everything in options.suite:
+    for name, directory, option in options.suite:
         print(f"\n== {name}", flush=True)
-        summary.add(name, run_ctest(directory, everything))
+        summary.add(name, *run_ctest(directory, option))
     summary.print()
     return 1 if summary.failed else 0
 

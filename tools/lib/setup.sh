@@ -32,10 +32,11 @@ install_packages() {
     fail "apt-get could not install: ${missing[*]}"
 }
 
-# build DIR [cmake options...]: configures and builds into DIR below the checkout.
+# build DIR "TARGET..." [cmake options...]: configures and builds the targets into DIR below the checkout.
 build() {
-  local dir=$1
-  shift
+  local dir=$1 targets=$2
+  shift 2
   cmake -S "$root_dir" -B "$root_dir/$dir" -G Ninja -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"
-  cmake --build "$root_dir/$dir" --parallel "$(nproc)"
+  # shellcheck disable=SC2086
+  cmake --build "$root_dir/$dir" --parallel "$(nproc)" --target $targets
 }
