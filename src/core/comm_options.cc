@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "src/base/setting.h"
+#include "src/core/algorithm_choice.h"
 #include "src/core/message.h"
 
 namespace railccl {
@@ -99,6 +100,9 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
   options.wait_mode = wait_mode(settings.get_choice<PollChoice>(Setting::kPoll));
   options.spin_ns = static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond;
   options.stall_report_ns = static_cast<TimeNs>(settings.get_int(Setting::kStallReportS)) * kSecond;
+  auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
+  if (!allowed) return settings.bad_value(Setting::kAlgo, allowed.error().message());
+  options.allowed = std::move(*allowed);
   options.configuration = configuration_of(options);
   return options;
 }

@@ -1,6 +1,7 @@
 #include "src/core/runtime.h"
 
 #include "src/base/log.h"
+#include "src/base/setting.h"
 #include "src/base/trace.h"
 #include "src/core/wiring.h"
 
@@ -18,6 +19,10 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_ASSIGN(Settings settings, load_settings(process_settings_source()));
   RAILCCL_TRY(configure_log(settings));
   configure_trace(settings);
+  if (settings.get_choice<DeviceChoice>(Setting::kDevice) == DeviceChoice::kCuda) {
+    return settings.bad_value(Setting::kDevice,
+                              "auto or host: this version works on host memory only");
+  }
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
   RAILCCL_ASSIGN(runtime->comm_options_, make_comm_options(runtime->settings_));
   RAILCCL_ASSIGN(auto rails, open_rails(runtime->settings_));
