@@ -115,10 +115,8 @@ Status LinkPair::post(const Put& put, TimeNs now) {
 
 Status LinkPair::post_chunk(const Put& put, TimeNs now) {
   RAILCCL_TRY(post(put, now));
-  // The way of the first byte is no time in which the rail carries; half of it is left out, so that
-  // an estimate that is too high cannot make the rate infinite.
   const bool idle = rate_.bytes_in_flight() == 0;
-  rate_.on_posted(put.bytes, idle ? now + static_cast<TimeNs>(base_ns_ / 2) : now);
+  rate_.on_posted(put.bytes, now);
   if (idle) passing_since_ = now;
   data_at_ = now;
   elsewhere_bytes_ = 0;
@@ -144,7 +142,9 @@ void LinkPair::learn_base(TimeNs posted_at, TimeNs now) {
   if (now < posted_at) return;
   // A floor that rises slowly: what queues now and then is not the way's own latency.
   const auto sample = static_cast<double>(now - posted_at);
-  base_ns_ = sample < base_ns_ ? sample : base_ns_ + (sample - base_ns_) * kBaseDecay;
+  // And a host that looked away for long does not count as a long way.
+  const double rise = std::min(sample - base_ns_, base_ns_) * kBaseDecay;
+  base_ns_ = sample < base_ns_ ? sample : base_ns_ + rise;
 }
 
 void LinkPair::grow_share(TimeNs now) {
