@@ -25,10 +25,12 @@ struct Group {
 // All ranks, neighbours on one node.
 Group all_ranks(const Builder& b);
 
-// Consecutive elements of one block of a user buffer.
+// Consecutive elements of one block of a user buffer. `number` tells it from the other extents of
+// an exchange, and is below the number of ranks.
 struct Extent {
   uint64_t block = 0;
   Part part;
+  int number = 0;
 };
 using Chunk = std::vector<Extent>;
 
@@ -48,8 +50,7 @@ struct GroupData {
 // with) chunk `index`.
 struct Chunks {
   std::function<Chunk(int index)> of;
-  uint64_t slot = 0;    // elements of scratch that hold any chunk of any piece
-  int max_extents = 1;  // of any chunk
+  uint64_t slot = 0;  // elements of scratch that hold any chunk of any piece
 };
 
 // Ring (P. Patarasuk, X. Yuan: Bandwidth optimal all-reduce algorithms, JPDC 69, 2009): n - 1

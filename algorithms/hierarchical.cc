@@ -42,7 +42,7 @@ void exchange_by_ring(Builder& b, const NodeStage& stage) {
   const Group group = stage.owners();
   const Part part = stage.part_of(stage.column()).part;
   const Chunks chunks{
-      .of = [&](int i) { return Chunk{{.part = even_part(part, group.size(), i)}}; },
+      .of = [&](int i) { return Chunk{{.part = even_part(part, group.size(), i), .number = i}}; },
       .slot = largest_part(stage.part_slot(), group.size())};
   const GroupData data = node_data(b, stage);
   ring_reduce_scatter(b, group, chunks, data, false);
@@ -55,10 +55,8 @@ void exchange_by_doubling(Builder& b, const NodeStage& stage) {
 }
 
 Chunks node_chunks(const Builder& b, const NodeStage& stage) {
-  const auto most = stage.most_blocks();
   return {.of = [&stage](int node) { return stage.blocks_of(node); },
-          .slot = static_cast<uint64_t>(most) * b.max_piece(),
-          .max_extents = most};
+          .slot = static_cast<uint64_t>(stage.most_blocks()) * b.max_piece()};
 }
 
 }  // namespace

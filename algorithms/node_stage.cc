@@ -45,7 +45,8 @@ Chunk NodeStage::blocks_of(int node) const {
   Chunk chunk;
   for (size_t i = static_cast<size_t>(column()); i < members.size();
        i += static_cast<size_t>(columns_)) {
-    chunk.push_back({.block = static_cast<uint64_t>(members[i]), .part = b_.piece()});
+    chunk.push_back(
+        {.block = static_cast<uint64_t>(members[i]), .part = b_.piece(), .number = members[i]});
   }
   return chunk;
 }

@@ -38,7 +38,9 @@ GroupData whole_piece(const Builder& b) {
 Chunks blocks_of(const Group& group, const Builder& b) {
   return {.of =
               [&group, &b](int index) {
-                return Chunk{{.block = static_cast<uint64_t>(group.at(index)), .part = b.piece()}};
+                return Chunk{{.block = static_cast<uint64_t>(group.at(index)),
+                              .part = b.piece(),
+                              .number = group.at(index)}};
               },
           .slot = b.max_piece()};
 }
@@ -55,7 +57,10 @@ Schedule all_reduce(const Shape& shape, int rank) {
   const Group group = all_ranks(b);
   const GroupData data = whole_piece(b);
   const Chunks chunks{
-      .of = [&](int i) { return Chunk{{.part = even_part(b.piece(), group.size(), i)}}; },
+      .of =
+          [&](int i) {
+            return Chunk{{.part = even_part(b.piece(), group.size(), i), .number = i}};
+          },
       .slot = largest_part(b.max_piece(), group.size())};
   ring_reduce_scatter(b, group, chunks, data, false);
   ring_all_gather(b, group, chunks, data);

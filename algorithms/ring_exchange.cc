@@ -3,26 +3,21 @@
 namespace railccl::algorithms {
 namespace {
 
-// Steps of ring tags leave room for the extents of a chunk.
-int step_of(const Chunks& chunks, int step, size_t extent) {
-  return step * chunks.max_extents + static_cast<int>(extent);
-}
-
 bool is_own(const Slices& sources) { return sources.size() == 1 && sources[0].owner == kSelf; }
 
-// Calls visit(index, extent, place in a slot) for each extent of a chunk.
+// Calls visit(extent, place in a slot) for each extent of a chunk.
 template <typename Visit>
 void for_each_extent(const Chunk& chunk, Visit visit) {
   uint64_t within_slot = 0;
-  for (size_t i = 0; i < chunk.size(); ++i) {
-    visit(i, chunk[i], within_slot);
-    within_slot += chunk[i].part.count;
+  for (const Extent& extent : chunk) {
+    visit(extent, within_slot);
+    within_slot += extent.part.count;
   }
 }
 
 void send_first(Builder& b, int next, const Chunks& chunks, int index, const GroupData& data,
                 uint64_t slots, uint64_t own_slot) {
-  for_each_extent(chunks.of(index), [&](size_t e, const Extent& extent, uint64_t within) {
+  for_each_extent(chunks.of(index), [&](const Extent& extent, uint64_t within) {
     const Slices sources = data.sources(extent);
     Slice from = b.scratch(own_slot + within);
     if (is_own(sources)) {
@@ -30,8 +25,7 @@ void send_first(Builder& b, int next, const Chunks& chunks, int index, const Gro
     } else {
       b.reduce({from}, sources, extent.part.count, false);
     }
-    b.put(next, from, b.scratch(slots + within), extent.part.count, Phase::kReduce,
-          step_of(chunks, 0, e));
+    b.put(next, from, b.scratch(slots + within), extent.part.count, Phase::kReduce, extent.number);
   });
 }
 
@@ -62,18 +56,18 @@ void ring_reduce_scatter(Builder& b, const Group& group, const Chunks& chunks,
   for (int step = 0; step <= last; ++step) {
     const int index = ((group.me - 2 - step) % n + n) % n;
     const uint64_t slot = slots + static_cast<uint64_t>(step) * chunks.slot;
-    for_each_extent(chunks.of(index), [&](size_t e, const Extent& extent, uint64_t within) {
+    for_each_extent(chunks.of(index), [&](const Extent& extent, uint64_t within) {
       const Slice partial = b.scratch(slot + within);
       Slices sources = data.sources(extent);
       sources.insert(sources.begin(), partial);
-      b.wait(previous, Phase::kReduce, step_of(chunks, step, e));
+      b.wait(previous, Phase::kReduce, extent.number);
       if (step == last) {
         b.reduce(data.results(extent), sources, extent.part.count, true);
         return;
       }
       b.reduce({partial}, sources, extent.part.count, false);
       b.put(next, partial, b.scratch(slot + chunks.slot + within), extent.part.count,
-            Phase::kReduce, step_of(chunks, step + 1, e));
+            Phase::kReduce, extent.number);
     });
   }
   if (release) b.release_to(previous);
@@ -88,21 +82,24 @@ void ring_all_gather(Builder& b, const Group& group, const Chunks& chunks, const
   const bool lands_in_output = b.lands_in_output(previous);
   const uint64_t slots =
       group.lands_in_output ? 0 : b.allocate(static_cast<uint64_t>(n - 1) * chunks.slot);
+  const auto send = [&](const Extent& extent, uint64_t slot_place) {
+    const Slice place = data.landing(extent);
+    b.put(next, place, put_to_output ? place : b.scratch(slot_place), extent.part.count,
+          Phase::kGather, extent.number);
+  };
   if (!put_to_output) b.wait_released_by(next, 1);
-  for (int step = 0; step < n - 1; ++step) {
+  for_each_extent(chunks.of(group.me),
+                  [&](const Extent& extent, uint64_t within) { send(extent, slots + within); });
+  for (int step = 0; step <= n - 2; ++step) {
     const uint64_t slot = slots + static_cast<uint64_t>(step) * chunks.slot;
-    const Chunk sent = chunks.of((group.me - step + n) % n);
     const Chunk received = chunks.of(((group.me - step - 1) % n + n) % n);
-    for_each_extent(sent, [&](size_t e, const Extent& extent, uint64_t within) {
-      const Slice place = data.landing(extent);
-      b.put(next, place, put_to_output ? place : b.scratch(slot + within), extent.part.count,
-            Phase::kGather, step_of(chunks, step, e));
-    });
-    for_each_extent(received, [&](size_t e, const Extent& extent, uint64_t within) {
-      const Slice place = data.landing(extent);
-      b.wait(previous, Phase::kGather, step_of(chunks, step, e));
-      b.copy(data.results(extent), lands_in_output ? place : b.scratch(slot + within),
-             extent.part.count);
+    for_each_extent(received, [&](const Extent& extent, uint64_t within) {
+      b.wait(previous, Phase::kGather, extent.number);
+      // What has landed where it belongs goes on before it is copied.
+      const Slices results = data.results(extent);
+      if (!lands_in_output) b.copy(results, b.scratch(slot + within), extent.part.count);
+      if (step < n - 2) send(extent, slot + chunks.slot + within);
+      if (lands_in_output) b.copy(results, data.landing(extent), extent.part.count);
     });
   }
   if (!lands_in_output) b.release_to(previous, 1);

@@ -25,6 +25,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/status.h"
+#include "src/base/trace_record.h"
 #include "transport/rail.h"
 #include "transport/rail_health.h"
 #include "transport/striping.h"
@@ -88,6 +89,7 @@ class LinkSink {
 struct LinkOptions {
   int self = 0;  // ranks, for messages
   int peer = 0;
+  TraceSource trace_source = 0;
   Striping striping = Striping::kMeasured;
   uint64_t chunk_bytes = 0;          // 0: chosen by rate
   uint64_t small_put_bytes = 65536;  // below: one rail

@@ -119,6 +119,7 @@ Status LinkImpl::on_chunk(LinkPair& pair, const wire::NoteHeader& header, const 
       break;
     case ReplayRecord::Arrival::kWhole:
       pair.count_received(event.bytes);
+      pair.trace(TraceKind::kArrived, chunk.tag, chunk.total, now_);
       ack_due_ = true;
       sink_.on_notification(options_.peer, chunk.tag);
       break;

@@ -26,8 +26,9 @@ LinkFailover::LinkFailover(const LinkOptions& options, const Parts& parts)
 }
 
 void LinkFailover::log(const LinkPair& pair, std::string_view what) const {
-  RAILCCL_INFO(Subsys::kNet, "rank {} to rank {}: {}, epoch {}: {}", options_.self, options_.peer,
-               pair.describe(), pair.epoch(), what);
+  RAILCCL_INFO(Subsys::kNet, "rank {} to rank {}: rail {} ({} to {}), epoch {}: {}", options_.self,
+               options_.peer, pair.info().name, pair.local_rail(), pair.peer_rail(), pair.epoch(),
+               what);
 }
 
 void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, TimeNs now) {
@@ -35,12 +36,15 @@ void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, T
   const HealthStep step = pair.on_health(event, now);
   if (step.probe) send_probe(pair, 0, now);
   if (before != pair.state()) {
+    pair.trace(TraceKind::kRailState, static_cast<uint64_t>(pair.state()), pair.epoch(), now);
     for (LinkPair& each : parts_.pairs) each.reset_posted();
     parts_.out.acknowledge_again();
   }
   if (!step.stop) return;
   pair.note_failure(why);
-  log(pair, "down");
+  RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: rail {} ({} to {}) is down: {}", options_.self,
+               options_.peer, pair.info().name, pair.local_rail(), pair.peer_rail(), why.message());
+  pair.trace(TraceKind::kFenceBegin, pair.epoch(), 0, now);
   pair.close();
   Recovery& recovery = recovery_[static_cast<size_t>(pair.index())];
   // A rail that did not stay up for long is held back longer than the last time.
@@ -104,7 +108,7 @@ void LinkFailover::on_echo(LinkPair& pair, uint32_t number, TimeNs now) {
     return;
   }
   apply(pair, HealthEvent::kProbesPassed, Status::ok(), now);
-  log(pair, "back");
+  log(pair, "back, at a low share");
 }
 
 void LinkFailover::send_probe(LinkPair& pair, uint32_t number, TimeNs now) {
@@ -211,7 +215,7 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
     case RailState::kRejoining:
       if (now < pair.overdue_at(now)) return false;
       apply(pair, HealthEvent::kOverdue, Status::ok(), now);
-      log(pair, "suspect");
+      log(pair, "suspect: what is in flight takes much longer than it should");
       return true;
     case RailState::kSuspect:
       if (now >= ping_at_) {
@@ -287,7 +291,8 @@ bool LinkFailover::step_down(LinkPair& pair, Recovery& mine, TimeNs now) {
 
 void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()), .epoch = pair.epoch()};
-  parts_.sender.on_verdict(rail, mine.verdict);
+  const uint64_t landed = parts_.sender.on_verdict(rail, mine.verdict);
+  pair.trace(TraceKind::kFenceEnd, pair.epoch(), landed, now);
   mine.settled = true;
   mine.verdict.clear();
   mine.reconnect_at = now + mine.pause;

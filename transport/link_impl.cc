@@ -43,7 +43,9 @@ Status LinkImpl::open_pairs(std::span<Rail* const> rails, uint64_t endpoint_tag_
                          .rail = rail,
                          .endpoint_tag = endpoint_tag_base + static_cast<uint64_t>(index),
                          .rail_timeout_ns = options_.rail_timeout_ns,
-                         .adapter = adapter.empty() ? -1 : number});
+                         .adapter = adapter.empty() ? -1 : number,
+                         .peer = options_.peer,
+                         .trace_source = options_.trace_source});
     RAILCCL_TRY(pairs_.back().open(0).with_context(rail->info().name));
   }
   return Status::ok();

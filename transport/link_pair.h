@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/base/stats.h"
+#include "src/base/trace.h"
 #include "transport/link.h"
 #include "transport/wire.h"
 
@@ -42,6 +43,8 @@ class LinkPair {
     uint64_t endpoint_tag = 0;
     TimeNs rail_timeout_ns = 0;
     int adapter = -1;  // a number for each adapter name; -1: none
+    int peer = 0;
+    TraceSource trace_source = 0;
   };
   explicit LinkPair(const Config& config);
 
@@ -122,6 +125,19 @@ class LinkPair {
   void count_replayed(uint64_t bytes) { stats_.replayed_bytes += bytes; }
   void note_failure(const Status& status);
   LinkRailStats stats(TimeNs now) const;
+  // A record of this rail and peer.
+  void trace(TraceKind kind, uint64_t a, uint64_t b, TimeNs now) const {
+    trace_at(now, {.kind = kind,
+                   .rail = static_cast<int8_t>(local_rail()),
+                   .source = config_.trace_source,
+                   .peer = config_.peer,
+                   .a = a,
+                   .b = b});
+  }
+  // Names a chunk in the trace:  peer 16 | put 28 | chunk 20
+  uint64_t chunk_id(uint64_t put, uint64_t chunk) const {
+    return static_cast<uint64_t>(config_.peer) << 48 | (put & 0xfffffff) << 20 | (chunk & 0xfffff);
+  }
   std::string describe() const;  // "eth0 (rail 0 to rail 1): <last error>"
 
  private:

@@ -234,11 +234,14 @@ bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_in
   chunk.state = Chunk::State::kInFlight;
   out.begun = true;
   ++out.in_flight;
+  const uint64_t id = pair.chunk_id(sequence, chunk_index);
   if (first_time) {
     out.posted += chunk.bytes;
   } else {
     pair.count_replayed(chunk.bytes);
+    pair.trace(TraceKind::kChunkReplayed, id, chunk.bytes, now);
   }
+  pair.trace(TraceKind::kChunkPosted, id, chunk.bytes, now);
   note_posted(index, chunk.bytes);
   return true;
 }
@@ -265,6 +268,7 @@ void LinkSender::on_chunk_done(LinkPair& pair, uint64_t token, bool ok, TimeNs n
   chunk.state = ok ? Chunk::State::kCompleted : Chunk::State::kLost;
   --out.in_flight;
   moved_at_ = now;
+  pair.trace(TraceKind::kChunkDelivered, pair.chunk_id(sequence, index), ok ? chunk.bytes : 0, now);
   if (ok && chunk.bytes <= kUrgentBytes) pair.learn_base(chunk.posted_at, now);
   pair.on_chunk_done({.bytes = chunk.bytes, .posted_at = chunk.posted_at, .ok = ok}, now);
   maybe_finish(sequence);
@@ -353,9 +357,10 @@ class LinkSender::Landed {
   std::unordered_map<uint32_t, const wire::LandedPut*> puts_;
 };
 
-void LinkSender::on_verdict(const wire::PairEpoch& rail,
-                            const std::vector<wire::VerdictFrame>& frames) {
+uint64_t LinkSender::on_verdict(const wire::PairEpoch& rail,
+                                const std::vector<wire::VerdictFrame>& frames) {
   const Landed landed(frames);
+  uint64_t landed_bytes = 0;
   for (uint64_t sequence = puts_.first(); sequence != puts_.end(); ++sequence) {
     OutPut& out = puts_[sequence];
     if (out.acknowledged) continue;
@@ -364,6 +369,7 @@ void LinkSender::on_verdict(const wire::PairEpoch& rail,
       if (chunk.pair != rail.pair || chunk.epoch != rail.epoch) continue;
       if (landed.holds(sequence, {.begin = chunk.offset, .end = chunk.offset + chunk.bytes})) {
         chunk.state = Chunk::State::kCompleted;
+        landed_bytes += chunk.bytes;
         continue;
       }
       if (chunk.state == Chunk::State::kCompleted) pairs_[rail.pair].count_lost(chunk.bytes);
@@ -372,6 +378,7 @@ void LinkSender::on_verdict(const wire::PairEpoch& rail,
       replays_.push_back({.put = sequence, .chunk = static_cast<uint32_t>(i)});
     }
   }
+  return landed_bytes;
 }
 
 std::vector<uint64_t> LinkSender::abandon() {

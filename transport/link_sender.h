@@ -29,8 +29,8 @@ class LinkSender {
   // An error: acknowledged what was never sent.
   Status on_ack(const wire::AckNote& ack, TimeNs now);
   // A pair's epoch is fenced on both sides: what was posted there and is not in the verdict is
-  // posted again. `frames`: all parts of one verdict.
-  void on_verdict(const wire::PairEpoch& rail, const std::vector<wire::VerdictFrame>& frames);
+  // posted again. `frames`: all parts of one verdict. Answers how many of its bytes had landed.
+  uint64_t on_verdict(const wire::PairEpoch& rail, const std::vector<wire::VerdictFrame>& frames);
 
   // Tokens of finished puts in the order in which they finished; the caller empties it.
   std::vector<uint64_t>& finished() { return finished_; }

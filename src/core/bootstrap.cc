@@ -1,6 +1,6 @@
 #include "src/core/bootstrap.h"
 
-#include <poll.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 #include <cstring>
@@ -21,8 +21,21 @@ using boot::UniqueId;
 
 constexpr TimeNs kProbeTimeout = 2 * kSecond;
 
+// A root holds a connection to each rank that comes, and a rank one to each that it talks to: more
+// than the 1024 files that are the usual soft limit. The hard limit is the system's word.
+void allow_many_files() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
+  files.rlim_cur = files.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0) {
+    RAILCCL_INFO(Subsys::kBootstrap, "bootstrap: the limit on open files stays as it is: {}",
+                 std::strerror(errno));
+  }
+}
+
 Status serve(const UniqueId& id, const std::string& address, UniqueFd listener,
              const BootstrapOptions& options) {
+  allow_many_files();
   return boot::start_root({.key = boot::root_key(id),
                            .address = address,
                            .rank_timeout_ns = options.rank_timeout_ns,
@@ -163,6 +176,7 @@ Result<std::unique_ptr<ControlPath>> connect_bootstrap(std::span<const UniqueIdB
     return error(Code::kInvalidArgument, "bootstrap info of {} bytes, at most {} are allowed",
                  info.size(), kMaxInfoBytes);
   }
+  allow_many_files();
   std::vector<UniqueId> unpacked;
   for (const UniqueIdBytes& bytes : ids) {
     RAILCCL_ASSIGN(UniqueId id, boot::unpack_unique_id(bytes));

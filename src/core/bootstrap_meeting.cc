@@ -11,6 +11,7 @@
 namespace railccl::boot {
 namespace {
 
+constexpr size_t kMessageQueue = size_t{16} << 20;  // per peer; a gather's table comes on top
 constexpr TimeNs kExplanationTime = kSecond;
 constexpr TimeNs kAbortCheck = 50 * kMillisecond;
 constexpr TimeNs kRootGrace = 5 * kSecond;  // the root, which can name who is missing, speaks first
@@ -101,10 +102,12 @@ Status Meeting::open_path(TimeNs now) {
                  wanted.host(), std::strerror(listener.problem));
   }
   address_ = local_address(listener.fd.get());
+  const size_t tables = static_cast<size_t>(options_.ranks) * (kMaxGatherBytes + 64);
   const ConnectionOptions connection{.rank = options_.rank,
                                      .ranks = options_.ranks,
                                      .key = session_key(ids_),
-                                     .silence_timeout_ns = options_.silence_timeout_ns};
+                                     .silence_timeout_ns = options_.silence_timeout_ns,
+                                     .max_queued_bytes = kMessageQueue + tables};
   RAILCCL_ASSIGN(path_, TcpControlPath::create(connection, tree_, std::move(listener.fd), now));
   RAILCCL_TRY(poller_.watch(path_->wake_fd(), false));
   const Place place{

@@ -12,6 +12,7 @@ namespace {
 // What all must know also goes over direct connections, as long as that is not everyone to
 // everyone.
 constexpr size_t kFloodWide = 64;
+constexpr size_t kProbesPerHost = 64;
 constexpr TimeNs kGoodbyePause = 2 * kMillisecond;
 
 double seconds(TimeNs time) { return static_cast<double>(time) / static_cast<double>(kSecond); }
@@ -276,6 +277,21 @@ void TcpControlPath::on_down(int peer, DownCause cause, const std::string& reaso
   if (!left && !closing_ && !places_.empty())
     RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", record.text);
   to_settle_.push_back(std::move(record));
+  if (cause == DownCause::kSilent && !left) probe_host_of(peer);
+}
+
+// Its host may be gone as a whole. The ranks there that have no live neighbour would be found one
+// level of the tree after the other, each after a silence timeout; so all are tried at once.
+void TcpControlPath::probe_host_of(int silent) {
+  if (places_.empty()) return;
+  const std::string host = unpack_place(places_[static_cast<size_t>(silent)])->host;
+  size_t probed = 0;
+  for (int other = 0; other < ranks() && probed < kProbesPerHost; ++other) {
+    if (other == rank() || other == silent || members_.gone(other)) continue;
+    if (unpack_place(places_[static_cast<size_t>(other)])->host != host) continue;
+    connections_->want(other, *this);
+    ++probed;
+  }
 }
 
 std::string TcpControlPath::loss_text(int peer, DownCause cause, const std::string& reason) const {

@@ -83,6 +83,7 @@ class TcpControlPath final : public ControlPath, private ConnectionEvents {
   void learn_failure(const FailureRecord& record);
   void learn_goodbyes(const std::vector<int>& ranks);
   void mend();
+  void probe_host_of(int silent);
   void pass_goodbyes();
   Status take_message(int peer, std::span<const std::byte> message);
   void deliver_early(ControlSink& sink);

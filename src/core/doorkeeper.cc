@@ -52,17 +52,13 @@ bool Doorkeeper::handle(int fd, TimeNs now, Host& host) {
   return true;
 }
 
-// Makes room if it may; while it may not, the listener is not watched.
-bool Doorkeeper::full(TimeNs now) {
-  if (guests_.size() < limits_.guests) return false;
-  const auto oldest = guests_.begin();
-  const TimeNs end_of_patience = oldest->second.since + limits_.patience_ns;
-  if (now < end_of_patience) {
-    pause(end_of_patience);
-    return true;
-  }
-  drop(oldest, "it did not prove itself while others were waiting");
-  return false;
+// All places are taken by guests whose time is not up.
+bool Doorkeeper::full(TimeNs now) const {
+  return guests_.size() >= limits_.guests && now < end_of_patience();
+}
+
+TimeNs Doorkeeper::end_of_patience() const {
+  return guests_.begin()->second.since + limits_.patience_ns;
 }
 
 void Doorkeeper::pause(TimeNs until) {
@@ -71,7 +67,8 @@ void Doorkeeper::pause(TimeNs until) {
 }
 
 void Doorkeeper::accept_some(TimeNs now) {
-  for (int i = 0; i < kAcceptsAtOnce && !full(now); ++i) {
+  for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    if (full(now)) return pause(end_of_patience());  // not watched meanwhile
     UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -82,6 +79,9 @@ void Doorkeeper::accept_some(TimeNs now) {
         pause(now + kNoDescriptorsPause);
       }
       return;
+    }
+    if (guests_.size() >= limits_.guests) {
+      drop(guests_.begin(), "it did not prove itself while others were waiting");
     }
     const int on = 1;
     (void)::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -66,7 +66,8 @@ class Doorkeeper {
   using Guests = std::map<uint64_t, Guest>;  // by order of arrival
 
   void accept_some(TimeNs now);
-  bool full(TimeNs now);
+  bool full(TimeNs now) const;
+  TimeNs end_of_patience() const;
   void pause(TimeNs until);
   void step(Guests::iterator guest, TimeNs now, Host& host);
   void drop(Guests::iterator guest, std::string_view reason);

@@ -17,13 +17,13 @@ constexpr size_t kLargestBuffer = kFrameHeaderBytes + kMaxFrameBytes;
 }  // namespace
 
 void append_frame(std::vector<std::byte>& to, uint16_t type, std::span<const std::byte> payload) {
-  wire::ByteWriter header;
-  header.write<uint32_t>(static_cast<uint32_t>(payload.size()));
-  header.write<uint16_t>(type);
-  header.write<uint16_t>(0);
-  const std::vector<std::byte> bytes = header.take();
-  to.insert(to.end(), bytes.begin(), bytes.end());
-  to.insert(to.end(), payload.begin(), payload.end());
+  const auto length = static_cast<uint32_t>(payload.size());
+  const size_t begin = to.size();
+  to.resize(begin + kFrameHeaderBytes + payload.size());  // the last two bytes of the header stay 0
+  std::memcpy(to.data() + begin, &length, sizeof length);
+  std::memcpy(to.data() + begin + sizeof length, &type, sizeof type);
+  std::copy(payload.begin(), payload.end(),
+            to.begin() + static_cast<ptrdiff_t>(begin + kFrameHeaderBytes));
 }
 
 void FrameStream::make_room() {

@@ -8,7 +8,9 @@
 #include <set>
 #include <thread>
 
+#include "src/core/bootstrap_contact.h"
 #include "src/core/net_address.h"
+#include "src/core/unique_id.h"
 #include "tests/core/bootstrap_world.h"
 
 namespace railccl::test {
@@ -50,6 +52,21 @@ TEST_P(MeetingOfRanks, EveryRankLearnsWhatAllOthersGave) {
 // 9 and 10: the second level of the tree begins; 73 and 74: the third.
 INSTANTIATE_TEST_SUITE_P(Sizes, MeetingOfRanks, ::testing::Values(1, 2, 3, 9, 10, 33, 73, 74));
 
+TEST(Meeting, WorksOverIpv6) {
+  const auto has_v6 = boot::resolve({.host = "::1", .port = 1}, 0);
+  if (!has_v6 || boot::open_listener(has_v6->front().with_port(0)).problem != 0) {
+    GTEST_SKIP() << "this machine has no ::1";
+  }
+  BootstrapOptions options = loopback_options(0, 4);
+  options.family = AF_INET6;
+  const auto id = create_unique_id(options, "");
+  ASSERT_TRUE(id) << id.error().message();
+  expect_all_met(connect_threads({&*id, 1}, 4, [](BootstrapOptions& one) {
+    one.family = AF_INET6;
+    one.interface_spec = "";
+  }));
+}
+
 struct Roots {
   int ranks;
   int ids;
@@ -83,6 +100,24 @@ TEST(Meeting, ArgumentsAreChecked) {
   EXPECT_EQ(code_of({&id, 1}, 0, 0, 0), Code::kInvalidArgument);
   EXPECT_EQ(code_of({&id, 1}, 0, 1, kMaxInfoBytes + 1), Code::kInvalidArgument);
 }
+
+// A listener that takes connections and never says a word.
+struct SilentProgram {
+  SilentProgram() : socket(boot::open_listener(loopback())) {
+    port = boot::local_address(socket.fd.get()).port();
+  }
+  static boot::SocketAddress loopback() {
+    sockaddr_in in{};
+    in.sin_family = AF_INET;
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return {reinterpret_cast<const sockaddr*>(&in), sizeof in};
+  }
+  boot::Socket socket;
+  uint16_t port = 0;
+};
+
+// Nobody listens there now.
+uint16_t free_port() { return SilentProgram().port; }
 
 // Ranks `present` of `ranks` come.
 std::vector<PathResult> connect_some(const UniqueIdBytes& id, const std::vector<int>& present,
@@ -155,6 +190,24 @@ TEST(Meeting, IdsInAnotherOrderAreToldToAll) {
   expect_all_failed(results, Code::kMismatch, HasSubstr("another list of unique ids"));
 }
 
+TEST(Meeting, ARankThatDiesAfterItCameIsNamedToAllOthers) {
+  const UniqueIdBytes id = loopback_id();
+  std::thread dying([&] {
+    boot::Poller poller = std::move(*boot::Poller::create());
+    boot::RootContact contact(*boot::unpack_unique_id(id),
+                              {.purpose = boot::Purpose::kJoin, .from = 2, .ranks = 4}, 0, poller);
+    const TimeNs end = system_clock().now_ns() + kPatience;
+    while (!contact.connected() && system_clock().now_ns() < end) {
+      ASSERT_TRUE(contact.progress(system_clock().now_ns()));
+      (void)poller.ready(5);
+    }
+    contact.join({.address = SilentProgram::loopback(), .pid = 77, .host = "elsewhere"});
+  });
+  expect_all_failed(connect_some(id, {0, 1, 3}, 4, kPatience), Code::kPeerFailed,
+                    HasSubstr("rank 2 (host elsewhere, process 77) ended while the ranks were"));
+  dying.join();
+}
+
 TEST(Meeting, AbortEndsItOnAllRanks) {
   const UniqueIdBytes id = loopback_id();
   std::atomic<bool> abort{false};
@@ -174,27 +227,8 @@ TEST(Meeting, AbortEndsItOnAllRanks) {
   EXPECT_FALSE(results[1]);
 }
 
-// A listener that takes connections and never says a word.
-struct SilentProgram {
-  SilentProgram() : socket(boot::open_listener(loopback())) {
-    port = boot::local_address(socket.fd.get()).port();
-  }
-  static boot::SocketAddress loopback() {
-    sockaddr_in in{};
-    in.sin_family = AF_INET;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return {reinterpret_cast<const sockaddr*>(&in), sizeof in};
-  }
-  boot::Socket socket;
-  uint16_t port = 0;
-};
-
 TEST(Meeting, NobodyAtTheRootIsAnErrorThatSaysWhatToLookAt) {
-  uint16_t port = 0;
-  {
-    const SilentProgram gone;
-    port = gone.port;
-  }
+  const uint16_t port = free_port();
   const auto id = derive_unique_id("127.0.0.1", {.first = port}, "secret");
   ASSERT_TRUE(id);
   expect_all_failed(connect_some(*id, {1}, 2, 200 * kMillisecond), Code::kTimeout,
@@ -226,8 +260,7 @@ TEST(Meeting, ADerivedIdFindsTheRootOnTheNextFreePort) {
 }
 
 TEST(Meeting, DerivedIdsWithAnotherSecretDoNotMeet) {
-  const SilentProgram silent;
-  const auto port = static_cast<uint16_t>(silent.port + 1);
+  const uint16_t port = free_port();
   const auto right = derive_unique_id("127.0.0.1", {.first = port}, "right");
   const auto wrong = derive_unique_id("127.0.0.1", {.first = port}, "wrong");
   ASSERT_TRUE(serve_unique_id(*right, loopback_options(0, 2)));
@@ -246,11 +279,7 @@ TEST(Meeting, NoFreePortForADerivedIdIsAnError) {
 }
 
 TEST(Meeting, WithAnAgreedAddressEveryRankMakesTheIdByItself) {
-  uint16_t port = 0;
-  {
-    const SilentProgram gone;
-    port = gone.port;
-  }
+  const uint16_t port = free_port();
   const std::string address = fmt::format("127.0.0.1:{}", port);
   std::vector<UniqueIdBytes> ids;
   for (int rank = 0; rank < 3; ++rank) {

@@ -63,7 +63,9 @@ LinkWorld::LinkWorld(const LinkWorldOptions& options)
           .name = fmt::format("rank{}rail{}", rank, i),
           .bytes_per_second = options.rail_bytes_per_second[static_cast<size_t>(i)],
           .latency_ns = options.latency_ns};
-      mine.rails.push_back(network_.add_rail(config));
+      std::unique_ptr<Rail> rail = network_.add_rail(config);
+      if (options.decorate) rail = options.decorate(rank, i, std::move(rail));
+      mine.rails.push_back(std::move(rail));
       rails.push_back(mine.rails.back().get());
       link_options.pairs.push_back({.local_rail = i, .peer_rail = i});
     }

@@ -26,6 +26,8 @@ struct LinkWorldOptions {
   TimeNs latency_ns = 5 * kMicrosecond;
   LinkOptions link;  // pairs are filled in: rail i with rail i
   bool control_path = true;
+  // May wrap rail `rail` of `rank`.
+  std::function<std::unique_ptr<Rail>(int rank, int rail, std::unique_ptr<Rail> inner)> decorate;
   bool copy_data = true;
 };
 

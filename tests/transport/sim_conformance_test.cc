@@ -1,37 +1,30 @@
-// The conformance suite over simulated rails, in their own time.
-#include "tests/transport/conformance/rail_conformance.h"
-#include "transport/sim/sim_network.h"
+// The conformance suite over simulated rails, plain and under the fault decorator.
+#include "tests/transport/sim_pair.h"
+#include "transport/faults/fault_rail.h"
 
 namespace railccl::testing_support {
 namespace {
 
-class SimPair final : public RailPair {
- public:
-  explicit SimPair(const RailPairOptions& options) : network_({.seed = 11}) {
-    for (int side = 0; side < 2; ++side) {
-      rails_[static_cast<size_t>(side)] =
-          network_.add_rail({.name = fmt::format("sim{}", side),
-                             .max_outstanding_puts = options.max_outstanding_puts,
-                             .connect_timeout_ns = options.connect_timeout_ns});
-    }
-  }
-  Rail& rail(int side) override { return *rails_[static_cast<size_t>(side)]; }
-  TimeNs now() override { return network_.now(); }
-  // With no event left the clock goes on all the same, so that deadlines pass.
-  void idle() override {
-    if (!network_.advance()) network_.advance_to(network_.now() + kMillisecond);
-  }
+Decorate plain() {
+  return [](std::unique_ptr<Rail> rail) { return rail; };
+}
 
- private:
-  SimNetwork network_;
-  std::array<std::unique_ptr<Rail>, 2> rails_;
-};
+// Faults that the contract allows at any time.
+Decorate with_faults(const std::string& text) {
+  return [=](std::unique_ptr<Rail> rail) {
+    auto plans = parse_fault_plans(text);
+    if (!plans) ADD_FAILURE() << plans.error().message();
+    auto made = make_fault_rail(std::move(rail), std::move(*plans));
+    if (!made) ADD_FAILURE() << made.error().message();
+    return std::move(*made);
+  };
+}
 
-INSTANTIATE_TEST_SUITE_P(
-    Sim, RailConformance,
-    testing::Values(RailPairFactory{
-        "sim", [](const RailPairOptions& options) { return std::make_unique<SimPair>(options); }}),
-    rail_pair_name);
+INSTANTIATE_TEST_SUITE_P(Sim, RailConformance,
+                         testing::Values(sim_factory("plain", plain()),
+                                         sim_factory("decorated", with_faults("")),
+                                         sim_factory("delayed", with_faults("delay@0x3"))),
+                         rail_pair_name);
 
 }  // namespace
 }  // namespace railccl::testing_support

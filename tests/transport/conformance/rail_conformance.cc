@@ -1,4 +1,5 @@
-// Harness and helpers of the conformance suite; the tests are in contract_test.cc.
+// Harness and helpers of the conformance suite; the tests are in contract_test.cc and
+// contract_close_test.cc.
 #include "tests/transport/conformance/rail_conformance.h"
 
 #include <algorithm>
@@ -40,6 +41,14 @@ TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill) {
     ADD_FAILURE() << registration.error().message();
   }
   return buffer;
+}
+
+Put make_put(const TestBuffer& source, const TestBuffer& target, size_t bytes, uint64_t token) {
+  return {.token = token,
+          .source = source.registration.get(),
+          .bytes = bytes,
+          .remote_key = target.registration->key(),
+          .notification = {token, 2, 3, 4}};
 }
 
 namespace {

@@ -93,6 +93,8 @@ struct TestBuffer {
   std::unique_ptr<Registration> registration;
 };
 TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill);
+// `bytes` from the beginning of `source` to that of `target`, the token in the notification.
+Put make_put(const TestBuffer& source, const TestBuffer& target, size_t bytes, uint64_t token);
 // bytes[i] depends on seed and i in a way that shifted or mixed data does not repeat.
 void fill_pattern(std::span<std::byte> bytes, uint64_t seed);
 bool has_pattern(std::span<const std::byte> bytes, uint64_t seed);
