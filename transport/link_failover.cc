@@ -42,8 +42,7 @@ void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, T
   }
   if (!step.stop) return;
   pair.note_failure(why);
-  RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: rail {} ({} to {}) is down: {}", options_.self,
-               options_.peer, pair.info().name, pair.local_rail(), pair.peer_rail(), why.message());
+  log(pair, "down");
   pair.trace(TraceKind::kFenceBegin, pair.epoch(), 0, now);
   pair.close();
   Recovery& recovery = recovery_[static_cast<size_t>(pair.index())];
@@ -53,6 +52,7 @@ void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, T
   recovery.pause = before == RailState::kProbing || flapped
                        ? std::min(recovery.pause * 2, options_.probe_pause_max_ns)
                        : options_.probe_pause_ns;
+  recovery.was_up = before != RailState::kProbing;
   recovery.settled = recovery.messages_fenced = false;
   recovery.peer_arrived.reset();
   recovery.verdict.clear();
@@ -297,6 +297,11 @@ void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   mine.verdict.clear();
   mine.reconnect_at = now + mine.pause;
   log(pair, "fenced on both sides");
+  // Only now: a peer that ends closes its endpoints too, before its goodbye is heard.
+  if (mine.was_up) {
+    RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: went on without {}", options_.self,
+                 options_.peer, pair.describe());
+  }
 }
 
 bool LinkFailover::answer(LinkPair& pair, Recovery& mine, TimeNs now) {

@@ -73,6 +73,7 @@ class LinkFailover {
  private:
   struct Recovery {
     // --- While down: the fence.
+    bool was_up = false;   // before it went down
     bool settled = false;  // fenced on both sides, verdict applied
     bool messages_fenced = false;
     std::optional<wire::MessagesArrived> peer_arrived;

@@ -194,7 +194,7 @@ double common_end_ns(std::span<const StripeRail> rails, uint64_t bytes) {
 }
 
 bool is_demoted(double bytes_per_second, double fastest_sibling, bool demoted_now) {
-  return bytes_per_second < fastest_sibling / (demoted_now ? 3 : 4);
+  return bytes_per_second < fastest_sibling / (demoted_now ? 6 : 8);
 }
 
 }  // namespace railccl

@@ -61,7 +61,8 @@ uint64_t window_bytes(double bytes_per_second, double round_trip_ns, uint64_t ch
 // balance; infinite when there is none.
 double common_end_ns(std::span<const StripeRail> rails, uint64_t bytes);
 
-// Below a quarter of the fastest sibling a rail is demoted; above a third it is promoted again.
+// Below an eighth of the fastest sibling a rail is demoted; above a sixth it is promoted again.
+// What is faster is worth more than its samples would show.
 bool is_demoted(double bytes_per_second, double fastest_sibling, bool demoted_now);
 
 }  // namespace railccl

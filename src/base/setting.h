@@ -40,6 +40,7 @@ enum class Setting : uint8_t {
   kSocketFamily,
   kSocketRcvbuf,
   kSocketSndbuf,
+  kSocketCongestion,
   // verbs
   kIbHca,
   kIbDisable,

@@ -100,6 +100,8 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
           "receive buffer of TCP rails; 0: the kernel's automatic size"),
     bytes(Key::kSocketSndbuf, "SOCKET_SNDBUF", kShared, "0", 0, kGiB, kSockets,
           "send buffer of TCP rails; 0: the kernel's automatic size"),
+    text(Key::kSocketCongestion, "SOCKET_CONGESTION", kNone, "auto", kSockets,
+         "congestion control of TCP rails: a name, system, or auto: the system's, but for bbr"),
 
     text(Key::kIbHca, "IB_HCA", kShared, "", kVerbs,
          "RDMA ports to use: [^][=]device[:port],...; ^ excludes, = is exact"),

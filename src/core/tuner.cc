@@ -14,7 +14,8 @@ constexpr uint64_t kAlignElements = 64;
 constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
 
 // Predicted seconds of the whole operation in pieces of `shape.piece` elements.
-double predict(const Cost& cost, const Shape& shape, size_t element, const MachineModel& machine) {
+double predict(const Cost& cost, const Shape& shape, size_t element, const MachineModel& machine,
+               int under_way) {
   const double latency = cost.latency_steps_inter * machine.network_latency_s +
                          cost.latency_steps_local * machine.local_latency_s;
   const auto bytes = static_cast<double>(element);
@@ -23,8 +24,11 @@ double predict(const Cost& cost, const Shape& shape, size_t element, const Machi
                         machine.memory_bytes_per_second;
   const auto block = static_cast<double>(shape.block);
   const auto piece = static_cast<double>(shape.piece);
-  const double first = latency + piece * (network + memory);
-  return first + (block - piece) * std::max(network, memory);
+  const double puts = cost.latency_steps_inter * machine.network_put_s;
+  const double first = latency + puts + piece * (network + memory);
+  const double further =
+      std::max({puts + piece * network, piece * memory, first / static_cast<double>(under_way)});
+  return first + (block / piece - 1) * further;
 }
 
 bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimits& limits) {
@@ -56,6 +60,7 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
     best.unsuitable = "not among the allowed algorithms";
     return best;
   }
+  const int under_way = limits.depth * std::min(algorithm.channels, limits.max_channels);
   for (const uint64_t piece : piece_sizes(shape, element, limits)) {
     Shape tried = shape;
     tried.piece = piece;
@@ -69,7 +74,7 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
       if (best.piece == 0) best.unsuitable = "its scratch does not fit RAILCCL_SCRATCH_BYTES";
       continue;
     }
-    const double seconds = predict(cost, tried, element, machine);
+    const double seconds = predict(cost, tried, element, machine, under_way);
     if (best.piece == 0 || seconds < best.seconds) {
       best.piece = piece;
       best.seconds = seconds;

@@ -2,7 +2,8 @@
 // because its inputs are, and able to say why. Model: Hockney's alpha-beta per level (R. W.
 // Hockney, Parallel Computing 20, 1994), with the pieces of an operation overlapped: the first
 // piece pays every step's latency and all its bytes, each further piece only the slowest of network
-// and memory.
+// (with what each put costs by itself), memory, and its share of the time in which all the pieces
+// that may be under way are.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@ namespace railccl {
 struct MachineModel {
   double network_bytes_per_second = 1e9;  // all rails of a rank together
   double network_latency_s = 30e-6;       // one message between nodes
+  double network_put_s = 20e-6;           // of the processor, for one put and its completion
   double memory_bytes_per_second = 8e9;   // one rank's share of a node's memory bandwidth
   double local_latency_s = 1e-6;          // one signal inside a node
   uint64_t streaming_bytes = 8 << 20;     // results larger than this do not stay in the cache

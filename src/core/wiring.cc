@@ -63,6 +63,7 @@ TcpRailOptions rail_options(const Settings& settings) {
   TcpRailOptions options;
   options.send_buffer_bytes = static_cast<int>(settings.get_bytes(Setting::kSocketSndbuf));
   options.receive_buffer_bytes = static_cast<int>(settings.get_bytes(Setting::kSocketRcvbuf));
+  options.congestion_control = settings.get_text(Setting::kSocketCongestion);
   options.warn = [](std::string_view text) { RAILCCL_WARN(Subsys::kNet, "{}", text); };
   return options;
 }

@@ -114,8 +114,8 @@ TEST(LinkRate, EqualSplittingIsAsSlowAsItsSlowestRail) {
 TEST(LinkRate, FarSlowerRailIsDemotedAndPromotedAgain) {
   LinkWorld world(rails({kGigabit, kGigabit}));
   world.connect();
-  world.network().inject({.kind = SimFault::Kind::kRate, .at = 0, .rail = 1, .value = 0.1});
-  run_stream(world, {.puts = 20});
+  world.network().inject({.kind = SimFault::Kind::kRate, .at = 0, .rail = 1, .value = 0.05});
+  run_stream(world, {.puts = 100});
   EXPECT_TRUE(world.link(0).stats()[1].slow);
   EXPECT_FALSE(world.link(0).stats()[0].slow);
   // Demoted, it no longer slows the other one down; but it is still sampled.

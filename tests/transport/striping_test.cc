@@ -297,10 +297,10 @@ TEST(Striping, WindowIsAtLeastTwoChunksAndBounded) {
 }
 
 TEST(Striping, DemotionHasHysteresis) {
-  EXPECT_TRUE(is_demoted(0.24, 1, false));
-  EXPECT_FALSE(is_demoted(0.26, 1, false));
-  EXPECT_TRUE(is_demoted(0.30, 1, true));
-  EXPECT_FALSE(is_demoted(0.34, 1, true));
+  EXPECT_TRUE(is_demoted(0.12, 1, false));
+  EXPECT_FALSE(is_demoted(0.13, 1, false));
+  EXPECT_TRUE(is_demoted(0.15, 1, true));
+  EXPECT_FALSE(is_demoted(0.17, 1, true));
 }
 
 }  // namespace

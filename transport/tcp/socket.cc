@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -35,6 +36,33 @@ void size_buffers(int fd, const TcpRailOptions& options) {
   }
 }
 
+bool use_congestion_control(int fd, std::string_view name) {
+  return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                    static_cast<socklen_t>(name.size())) == 0;
+}
+
+// A collective sends in bursts and then waits for the peer. bbr takes the rate of such bursts for
+// that of the path and spreads what follows over tens of milliseconds (docs/performance.md).
+void leave_bbr(int fd) {
+  std::array<char, 16> now{};
+  socklen_t size = now.size() - 1;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, now.data(), &size) != 0) return;
+  if (!std::string_view(now.data()).starts_with("bbr")) return;
+  if (!use_congestion_control(fd, "cubic")) use_congestion_control(fd, "reno");
+}
+
+Status choose_congestion_control(int fd, const std::string& name) {
+  if (name == "auto") {
+    leave_bbr(fd);
+  } else if (name != "system" && !use_congestion_control(fd, name)) {
+    return error(Code::kInvalidArgument,
+                 "RAILCCL_SOCKET_CONGESTION={}: {}; net.ipv4.tcp_allowed_congestion_control lists "
+                 "what this process may use",
+                 name, std::strerror(errno));
+  }
+  return Status::ok();
+}
+
 bool bind_to_device(int fd, const std::string& name) {
   return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.c_str(),
                     static_cast<socklen_t>(name.size() + 1)) == 0;
@@ -46,6 +74,7 @@ Result<UniqueFd> open_listener(const TcpRailOptions& options, const SocketAddres
                                const std::string& device) {
   RAILCCL_ASSIGN(UniqueFd fd, open_socket(address.family()));
   size_buffers(fd.get(), options);
+  RAILCCL_TRY(choose_congestion_control(fd.get(), options.congestion_control));
   if (!device.empty() && !bind_to_device(fd.get(), device)) {
     return system_error(errno, fmt::format("SO_BINDTODEVICE to {}", device));
   }
@@ -74,6 +103,7 @@ Result<UniqueFd> start_connecting(const TcpRailConfig& config, const TcpRailOpti
                                   const SocketAddress& peer, bool bind_device) {
   RAILCCL_ASSIGN(UniqueFd fd, open_socket(config.address.family()));
   size_buffers(fd.get(), options);
+  RAILCCL_TRY(choose_congestion_control(fd.get(), options.congestion_control));
   if (bind_device) bind_to_device(fd.get(), config.interface_name);
   set_option(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
   sockaddr_storage storage;

@@ -55,7 +55,9 @@ struct TcpRailOptions {
   size_t max_outstanding_puts = 1024;          // per endpoint and socket, not yet acknowledged
   int send_buffer_bytes = 0;                   // SO_SNDBUF of the bulk socket; 0: the kernel tunes
   int receive_buffer_bytes = 0;                // SO_RCVBUF of the bulk socket; 0: the kernel tunes
-  bool bind_to_device = true;                  // SO_BINDTODEVICE, so that routing keeps the NIC
+  // RAILCCL_SOCKET_CONGESTION: "auto", "system" (what the system has as its default) or a name.
+  std::string congestion_control = "auto";
+  bool bind_to_device = true;  // SO_BINDTODEVICE, so that routing keeps the NIC
   // What an operator should know (strangers, routing that mixes rails): each kind once per rail,
   // from the owner's thread. May be empty.
   std::function<void(std::string_view)> warn;
