@@ -16,7 +16,7 @@ constexpr uint64_t kSizeUnit = 4096;
 // use stays in use a little longer than an idle one is taken into use.
 constexpr double kBusySlack = 0.5;
 constexpr double kIdleSlack = 0.1;
-constexpr TimeNs kLookAwayNs = 500 * kMicrosecond;
+constexpr TimeNs kLookAwayNs = 2 * kMillisecond;
 constexpr uint64_t kMaxWindowBytes = uint64_t{32} << 20;
 constexpr TimeNs kSampleNs = 10 * kMillisecond;
 constexpr uint64_t kMostSampleBytes = uint64_t{1} << 20;

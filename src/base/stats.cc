@@ -68,10 +68,25 @@ void RateMeter::advance(TimeNs now) {
   latest_ = now;
 }
 
-void RateMeter::leave_flight(uint64_t bytes) { in_flight_ -= std::min(bytes, in_flight_); }
+void RateMeter::leave_flight(uint64_t bytes) {
+  const uint64_t leaving = std::min(bytes, in_flight_);
+  in_flight_ -= leaving;
+  left_ += leaving;
+  while (mark_count_ > 0 && marks_[first_mark_].bytes < left_) {
+    left_posted_at_ = marks_[first_mark_].busy;
+    first_mark_ = (first_mark_ + 1) % kMarks;
+    --mark_count_;
+  }
+}
 
 void RateMeter::on_posted(uint64_t bytes, TimeNs now) {
   advance(now);
+  // Marks lie a sixteenth of a window apart, which is exact enough and bounds their number.
+  const size_t last = (first_mark_ + mark_count_ + kMarks - 1) % kMarks;
+  const bool near = mark_count_ > 0 && busy_ - marks_[last].busy < options_.window_ns / 16;
+  if (!near && mark_count_ < kMarks) {
+    marks_[(first_mark_ + mark_count_++) % kMarks] = {.bytes = left_ + in_flight_, .busy = busy_};
+  }
   in_flight_ += bytes;
 }
 
@@ -80,11 +95,16 @@ void RateMeter::on_delivered(uint64_t bytes, TimeNs now) {
   leave_flight(bytes);
   delivered_ += bytes;
   window_bytes_ += bytes;
-  if (window_busy_ < std::max<TimeNs>(options_.window_ns, 1)) return;
+  if (window_busy_ >= std::max<TimeNs>(options_.window_ns, 1)) close_window();
+}
+
+void RateMeter::close_window() {
   if (!measured_) current_ = 0;
   measured_ = true;
-  current_ = std::max(current_,
-                      static_cast<double>(window_bytes_) * 1e9 / static_cast<double>(window_busy_));
+  const TimeNs time = std::max(window_busy_, left_posted_at_ - window_posted_at_);
+  window_posted_at_ = left_posted_at_;
+  current_ =
+      std::max(current_, static_cast<double>(window_bytes_) * 1e9 / static_cast<double>(time));
   span_busy_ += window_busy_;
   if (span_busy_ >= options_.memory_ns) {
     previous_ = current_;

@@ -79,9 +79,11 @@ struct RateMeterOptions {
 // Delivered bytes over the time in which at least one byte was in flight. Idle time does not count,
 // and neither does how long a byte queued behind others. The rate is the largest of the recent
 // samples: a host that looks away, or a peer that is late, makes a sample too small and never too
-// large (the delivery-rate filter of BBR: Cardwell et al., ACM Queue 14, 2016); a window is long
-// enough for the burst of a shallow queue not to matter. Times must not decrease; one that does is
-// taken as the latest seen.
+// large. Deliveries that were held back and are reported in one go would make it too large; so a
+// sample's time is at least the busy time over which its bytes had been posted (both are the
+// delivery-rate filter of BBR: Cardwell et al., ACM Queue 14, 2016). A window is long enough for
+// the burst of a shallow queue not to matter. Bytes are taken to leave in the order in which they
+// were posted. Times must not decrease; one that does is taken as the latest seen.
 class RateMeter {
  public:
   explicit RateMeter(const RateMeterOptions& options);
@@ -100,10 +102,24 @@ class RateMeter {
   bool measured() const { return measured_; }  // at least one window was closed
 
  private:
+  // The byte after the first `bytes` was posted when the rail had been busy for `busy`.
+  struct PostMark {
+    uint64_t bytes = 0;
+    TimeNs busy = 0;
+  };
+  static constexpr size_t kMarks = 64;
+
   void advance(TimeNs now);
   void leave_flight(uint64_t bytes);
+  void close_window();
 
   RateMeterOptions options_;
+  std::array<PostMark, kMarks> marks_{};  // ring: of what is in flight, some
+  size_t first_mark_ = 0;
+  size_t mark_count_ = 0;
+  uint64_t left_ = 0;            // bytes that have left, delivered or lost
+  TimeNs left_posted_at_ = 0;    // busy time at which the last of them was posted
+  TimeNs window_posted_at_ = 0;  // the same when the window began
   // The largest samples of the last two spans of memory_ns; before the first sample what is known
   // beforehand.
   double previous_ = 0;

@@ -189,6 +189,24 @@ TEST(RateMeter, AHostThatLooksAwayDoesNotMakeTheRailSlow) {
   EXPECT_NEAR(meter.bytes_per_second(now), kGigabyte, 1);
 }
 
+// One chunk a millisecond, all the time; but for ten of them nothing is heard, then one comes, and
+// the others in one go at the beginning of the next window.
+TEST(RateMeter, DeliveriesReportedTogetherDoNotMakeTheRailFast) {
+  RateMeter meter({.window_ns = 10 * kMillisecond});
+  TimeNs now = 0;
+  const auto carry = [&](int delivered) {
+    meter.on_posted(100000, now);
+    now += kMillisecond;
+    for (int i = 0; i < delivered; ++i) meter.on_delivered(100000, now);
+  };
+  for (int i = 0; i < 50; ++i) carry(1);
+  for (int i = 0; i < 9; ++i) carry(0);
+  carry(1);
+  carry(10);
+  for (int i = 0; i < 40; ++i) carry(1);
+  EXPECT_NEAR(meter.bytes_per_second(now), 1e8, 0.1e8);
+}
+
 TEST(RateMeter, FallsWhileTheRailStalls) {
   RateMeter meter({.initial_bytes_per_second = kGigabyte,
                    .window_ns = kMillisecond,
