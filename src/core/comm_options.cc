@@ -48,6 +48,7 @@ uint64_t configuration_of(const CommOptions& options) {
   mix(static_cast<uint64_t>(options.depth));
   mix(static_cast<uint64_t>(options.max_channels));
   mix(static_cast<uint64_t>(options.peers.cross));
+  mix(static_cast<uint64_t>(options.ranks_per_node));
   for (const auto& names : options.allowed) {
     mix(names.size());
     for (const std::string& name : names) {
@@ -85,6 +86,7 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
   options.peers.cross =
       cross == CrossNicChoice::kAllowed ? CrossRail::kAllowed : CrossRail::kAligned;
   options.host_id = settings.get_text(Setting::kHostId);
+  options.ranks_per_node = static_cast<int>(settings.get_int(Setting::kRanksPerNode));
   options.share_memory = !settings.get_bool(Setting::kShmDisable);
   options.attach_memory =
       !settings.get_bool(Setting::kCmaDisable) && !settings.get_bool(Setting::kP2pDisable);

@@ -19,6 +19,7 @@ struct CommOptions {
   BootstrapOptions bootstrap;  // rank, ranks and host label are filled in at the start
   PeersOptions peers;          // rank is filled in at the start
   std::string host_id;
+  int ranks_per_node = 0;       // 0: all of a machine
   bool share_memory = true;     // ranks of a node use shared memory
   bool attach_memory = true;    // and cross-memory attach
   uint64_t eager_bytes = 8192;  // puts up to this travel as messages

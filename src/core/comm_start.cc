@@ -99,19 +99,13 @@ Status Starter::bootstrap() {
 }
 
 Status Starter::read_nodes() {
-  std::vector<int> node_ids;
-  std::vector<uint64_t> known;
   for (int rank = 0; rank < start_.ranks; ++rank) {
     auto info = unpack_node_info(parts_.control->info(rank));
     if (!info) return info.error().with_context(fmt::format("rank {}", rank));
-    const auto found = std::find(known.begin(), known.end(), info->node_id);
-    const bool new_node = found == known.end() || !info->can_share;
-    if (new_node) known.push_back(info->can_share ? info->node_id : 0);
-    const auto position = new_node ? known.end() - 1 : found;
-    node_ids.push_back(static_cast<int>(position - known.begin()));
     parts_.nodes.push_back(std::move(*info));
   }
-  parts_.layout = std::make_shared<const Layout>(make_layout(node_ids));
+  parts_.layout = std::make_shared<const Layout>(
+      make_layout(number_nodes(parts_.nodes, start_.options.ranks_per_node)));
   return check_configuration();
 }
 
@@ -260,6 +254,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   parts_.options = start_.options;
   parts_.engine = start_.engine;
   parts_.name = start_.name;
+  parts_.trace_source = add_trace_source(public_hash(start_.ids), start_.rank);
   RAILCCL_TRY(bootstrap());
   RAILCCL_TRY(read_nodes());
   RAILCCL_TRY(agree());
