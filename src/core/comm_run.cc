@@ -198,7 +198,8 @@ Result<std::byte*> Communicator::stage(uint64_t bytes) {
 
 bool Communicator::uses_small(const Call& call) const {
   return local_ != nullptr && one_node_ && !(is_reduction(call.collective) && scales_first(call)) &&
-         LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks());
+         LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks()) &&
+         !uses_user_schedule(call, plans_->inputs());
 }
 
 void Communicator::start_small(const Call& call) {

@@ -80,9 +80,11 @@ NodeInfo Starter::own_info() const {
   uint8_t index = 0;
   for (Rail* rail : start_.engine->rails()) {
     const RailInfo& rail_info = rail->info();
+    const uint8_t position = index++;
+    if (start_.options.only && rail_info.transport != *start_.options.only) continue;
     info.rails.push_back(
         {.transport = rail_info.transport,
-         .index = index++,
+         .index = position,
          .megabits_per_second = static_cast<uint32_t>(rail_info.bytes_per_second / 125000)});
   }
   return info;
@@ -116,8 +118,9 @@ Status Starter::check_configuration() const {
     return error(
         Code::kInvalidUsage,
         "rank {} on {} and rank {} on {} have different settings; RAILCCL_ALGO, EAGER_BYTES, "
-        "SCRATCH_BYTES, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC and the numbers of channels "
-        "must be the same on all ranks (compare the output of railccl_info --env)",
+        "SCRATCH_BYTES, BUFFSIZE, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC, RANKS_PER_NODE, the "
+        "numbers of channels, netName and the content of SCHEDULE_FILE must be the same on all "
+        "ranks (compare the output of railccl_info --env)",
         start_.rank, this_host_name(), rank, info.host);
   }
   return Status::ok();

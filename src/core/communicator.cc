@@ -55,9 +55,11 @@ Status Communicator::assemble() {
                                                   .eager_bytes = options.eager_bytes,
                                                   .depth = options.depth,
                                                   .piece_bytes = options.piece_bytes,
+                                                  .min_channels = options.min_channels,
                                                   .max_channels = options.max_channels,
                                                   .machine = parts_.machine,
-                                                  .allowed = options.allowed});
+                                                  .allowed = options.allowed,
+                                                  .user_schedule = options.user_schedule});
   executor_ = std::make_unique<Executor>(services());
   p2p_ = std::make_unique<P2p>(services());
   if (local_ != nullptr) {

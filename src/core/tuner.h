@@ -29,6 +29,7 @@ struct TuningLimits {
   uint64_t slot_bytes = 0;   // scratch of one piece
   int depth = 4;             // pieces of a channel under way
   uint64_t piece_bytes = 0;  // 0: chosen
+  int min_channels = 1;
   int max_channels = 2;
   std::vector<std::string> allowed;  // algorithm names for this collective; empty: all
 };
@@ -47,6 +48,10 @@ struct Decision {
   int depth = 1;
   std::vector<Candidate> considered;
 };
+
+// Predicted seconds of a whole operation that goes through in pieces of `shape.piece` elements.
+double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
+               const MachineModel& machine);
 
 // `shape` has everything but piece, channel and channels. Error: no allowed algorithm can run it
 // (names them and why).
