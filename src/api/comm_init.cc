@@ -32,6 +32,18 @@ Status start(ncclComm& comm, const CommRequest& request) {
   return Status::ok();
 }
 
+Status check_rails(std::span<Rail* const> rails, TransportKind only, std::string_view function) {
+  std::string present;
+  for (const Rail* rail : rails) {
+    if (rail->info().transport == only) return Status::ok();
+    present += fmt::format("{}{} ({})", present.empty() ? "" : ", ", rail->info().name,
+                           transport_name(rail->info().transport));
+  }
+  return error(Code::kInvalidUsage,
+               "field netName of the config given to {} asks for {} rails; this process has: {}",
+               function, transport_name(only), present.empty() ? "none" : present);
+}
+
 Status check_request(const ncclComm_t* comm, const CommRequest& request) {
   if (comm == nullptr) {
     return error(Code::kInvalidArgument, "argument comm of {} is NULL", request.function);
@@ -48,6 +60,19 @@ Status check_request(const ncclComm_t* comm, const CommRequest& request) {
   return Status::ok();
 }
 
+// What the config says and the environment does not; a child begins with what its parent has.
+Status apply_config(CommRequest& request) {
+  CommOptions& options = request.options;
+  if (request.config.only) {
+    options.only = request.config.only;
+    RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+    RAILCCL_TRY(check_rails(runtime->engine()->rails(), *options.only, request.function));
+  }
+  const ChannelBounds& wanted = request.config.channels;
+  if (wanted.min == 0 && wanted.max == 0 && !request.config.only) return Status::ok();
+  return bound_channels(options, wanted);
+}
+
 void finish_start(ncclComm& comm, const Status& status) {
   comm.start_status = status;
   comm.started.store(true, std::memory_order_release);
@@ -62,6 +87,7 @@ BootstrapOptions bootstrap_options() {
 
 Status create_comm(ncclComm_t* comm, CommRequest request) {
   RAILCCL_TRY(check_request(comm, request));
+  RAILCCL_TRY(apply_config(request));
   *comm = nullptr;
   auto made = std::make_unique<ncclComm>();
   made->rank = request.rank;

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "src/core/net_name.h"
+
 namespace railccl {
 namespace {
 
@@ -43,8 +45,16 @@ Result<CommConfig> parse_config(const ncclConfig_t* config, std::string_view fun
                  known.minCTAs, known.maxCTAs);
   }
   parsed.blocking = known.blocking != 0;
-  if (known.maxCTAs != NCCL_CONFIG_UNDEF_INT) parsed.max_channels = known.maxCTAs;
-  if (known.netName != nullptr) parsed.net_name = known.netName;
+  if (known.minCTAs != NCCL_CONFIG_UNDEF_INT) parsed.channels.min = known.minCTAs;
+  if (known.maxCTAs != NCCL_CONFIG_UNDEF_INT) parsed.channels.max = known.maxCTAs;
+  if (known.netName != nullptr) {
+    parsed.only = transport_of_net(known.netName);
+    if (!parsed.only) {
+      return error(Code::kInvalidArgument,
+                   "field netName of the config given to {} is '{}', allowed are {}", function,
+                   known.netName, kNetNames);
+    }
+  }
   if (known.commName != nullptr) parsed.comm_name = known.commName;
   return parsed;
 }

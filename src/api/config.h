@@ -1,17 +1,19 @@
 // ncclConfig_t read with respect to the version of the header that the caller was built with. Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "include/railccl/nccl.h"
 #include "src/base/status.h"
+#include "src/core/comm_options.h"
 
 namespace railccl {
 
 struct CommConfig {
   bool blocking = true;
-  int max_channels = 0;  // 0: the library decides
-  std::string net_name;
+  ChannelBounds channels;             // minCTAs, maxCTAs
+  std::optional<TransportKind> only;  // netName
   std::string comm_name;
 };
 

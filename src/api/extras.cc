@@ -11,6 +11,7 @@
 #include "src/api/export.h"
 #include "src/api/last_error.h"
 #include "src/api/text_out.h"
+#include "src/base/path_pattern.h"
 #include "src/base/trace_dump.h"
 #include "src/core/explain.h"
 #include "src/core/runtime.h"
@@ -83,20 +84,13 @@ Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int*
   return Status::ok();
 }
 
-std::string path_for_rank(std::string path, int rank) {
-  for (size_t at = path.find("%r"); at != std::string::npos; at = path.find("%r", at)) {
-    path.replace(at, 2, std::to_string(rank));
-  }
-  return path;
-}
-
 Status dump(ncclComm_t comm, const char* path) {
   constexpr std::string_view kFunction = "railcclCommDumpTrace";
   RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
   if (path == nullptr || *path == 0) {
     return error(Code::kInvalidArgument, "argument path of {} is empty", kFunction);
   }
-  return dump_trace(path_for_rank(path, core->rank()), 0);
+  return dump_trace(expand_path(path, core->rank()), 0);
 }
 
 Result<Call> call_of(const railcclCall_t& asked, int ranks) {

@@ -7,7 +7,9 @@
 
 namespace railccl {
 
-std::string expand_path(std::string_view pattern) {
+namespace {
+
+std::string expand(std::string_view pattern, const int* rank) {
   std::string path;
   for (size_t i = 0; i < pattern.size(); ++i) {
     const char next = pattern[i] == '%' && i + 1 < pattern.size() ? pattern[i + 1] : '\0';
@@ -21,6 +23,9 @@ std::string expand_path(std::string_view pattern) {
       case '%':
         path += '%';
         break;
+      case 'r':
+        path += rank == nullptr ? std::string("%r") : fmt::format("{}", *rank);
+        break;
       default:
         path += pattern[i];
         continue;
@@ -29,6 +34,11 @@ std::string expand_path(std::string_view pattern) {
   }
   return path;
 }
+
+}  // namespace
+
+std::string expand_path(std::string_view pattern) { return expand(pattern, nullptr); }
+std::string expand_path(std::string_view pattern, int rank) { return expand(pattern, &rank); }
 
 const std::string& host_name() {
   static const std::string* const name = [] {

@@ -43,7 +43,8 @@ struct ThreadState {
   ThreadRing* ring = nullptr;
   bool untraced = false;  // too many threads, or this one is ending
 };
-constinit thread_local ThreadState thread_state;
+// A few bytes of every thread, so the fixed place that dlopen keeps for such variables has room.
+[[gnu::tls_model("initial-exec")]] constinit thread_local ThreadState thread_state;
 
 struct ThreadEnd {
   ~ThreadEnd() {

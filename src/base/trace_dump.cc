@@ -34,7 +34,7 @@ std::string microseconds(TimeNs time, int64_t offset) {
 }
 
 void append_step(Buffer& out, uint64_t packed) {
-  append(out, ",\"sequence\":{},\"channel\":{},\"step\":{}", packed >> 32, packed >> 24 & 0xff,
+  append(out, ",\"sequence\":{},\"slot\":{},\"step\":{}", packed >> 32, packed >> 24 & 0xff,
          packed & 0xffffff);
 }
 
@@ -75,6 +75,24 @@ void append_event(Buffer& out, const TraceRecord& record, int thread_id, int64_t
   }
   append_arguments(out, record, info);
   append(out, "}}");
+}
+
+// A short operation is one record and two events, as if it had been a long one.
+void append_record(Buffer& out, const TraceRecord& record, int thread_id, int64_t offset) {
+  if (record.kind != TraceKind::kOperation) {
+    append_event(out, record, thread_id, offset);
+    return;
+  }
+  TraceRecord begin = record;
+  begin.kind = TraceKind::kOperationBegin;
+  begin.b =
+      trace_operation(trace_operation_collective(record.b), trace_short_operation_bytes(record.b));
+  append_event(out, begin, thread_id, offset);
+  TraceRecord end = record;
+  end.kind = TraceKind::kOperationEnd;
+  end.time_ns += trace_short_operation_ns(record.b);
+  end.b = 0;
+  append_event(out, end, thread_id, offset);
 }
 
 void append_names(Buffer& out, const TraceCapture& capture) {
@@ -138,7 +156,7 @@ std::string chrome_trace_json(const TraceCapture& capture) {
   append_names(out, capture);
   for (const TraceThread& thread : capture.threads) {
     for (const TraceRecord& record : thread.snapshot.records) {
-      append_event(out, record, thread.thread_id, capture.clock_offset_ns);
+      append_record(out, record, thread.thread_id, capture.clock_offset_ns);
     }
   }
   append(out, "\n]}}\n");

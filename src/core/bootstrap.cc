@@ -117,6 +117,15 @@ std::vector<SocketAddress> serving_addresses(const UniqueId& id, int family) {
 
 }  // namespace
 
+uint64_t public_hash(std::span<const UniqueIdBytes> ids) {
+  std::vector<std::byte> all;
+  for (const UniqueIdBytes& id : ids) all.insert(all.end(), id.begin(), id.end());
+  const boot::Key digest = boot::derive_key("railccl public hash", all);
+  uint64_t hash = 0;
+  std::memcpy(&hash, digest.data(), sizeof hash);
+  return hash;
+}
+
 Result<UniqueIdBytes> create_unique_id(const BootstrapOptions& options,
                                        const std::string& comm_id_address) {
   return comm_id_address.empty() ? create_random_id(options)

@@ -55,6 +55,10 @@ Result<UniqueIdBytes> derive_unique_id(const std::string& host, RootPorts ports,
                                        std::string_view secret);
 Status serve_unique_id(const UniqueIdBytes& id, const BootstrapOptions& options);
 
+// A number for the communicator of these ids, the same on all its ranks, for traces and files; says
+// nothing about the key.
+uint64_t public_hash(std::span<const UniqueIdBytes> ids);
+
 // Several ids (ncclCommInitRankScalable) spread the first contact over several roots; the same list
 // in the same order on every rank. `abort`: set by another thread to give up early. `info`: this
 // rank's blob for all others, at most kMaxInfoBytes.

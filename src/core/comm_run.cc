@@ -15,6 +15,9 @@ constexpr TimeNs kSleepHere =
 
 constexpr TimeNs kReasonTimeout = 2 * kSecond;
 
+constexpr uint64_t kSmallTraced = 16;
+constexpr TimeNs kKeptWaiting = 10 * kMicrosecond;
+
 bool scales_first(const Call& call) {
   // Narrow floats would overflow in the sum, so an average divides before it adds
   // (docs/numerics.md).
@@ -66,14 +69,13 @@ Status Communicator::run(const Call& call) {
 
 // The caller is the driver: no other thread is woken, nothing is queued.
 Status Communicator::run_here(const Call& call) {
-  if (armed_) {
-    local_->finish_sleep();
-    armed_ = false;
-  }
-  const Status started = start(call, fast_now_ns());
+  wake_up();
+  clock_ = fast_now_ns();
+  const Status started = start(call, clock_);
   const Status status = started ? await_here() : started;
-  running_ = Running::kNothing;
   if (status) return status;
+  trace_end(status);
+  running_ = Running::kNothing;
   executor_->abandon();
   set_error(status, true);
   return error();
@@ -93,18 +95,25 @@ Status Communicator::await_here() {
       continue;
     }
     if (failed_.load(std::memory_order_relaxed)) return error();
-    RAILCCL_TRY(check_node(fast_now_ns()));
-    const WaitingPolicy::Action action = policy.idle(fast_now_ns());
+    clock_ = fast_now_ns();
+    RAILCCL_TRY(check_node(clock_));
+    const WaitingPolicy::Action action = policy.idle(clock_);
     if (action == WaitingPolicy::Action::kYield) sched_yield();
     if (action != WaitingPolicy::Action::kSleep) continue;
     local_->prepare_sleep(LocalDomain::SleepOn::kFutex);
     const bool notified = running_ != Running::kSmall && local_->poll(*this);
     RAILCCL_ASSIGN(const bool late, step(0));
-    if (!late && !notified && !failed_.load()) local_->sleep(kSleepHere);
+    if (!late && !notified && !failed_.load()) sleep_here();
     local_->finish_sleep();
     policy.reset();
   }
   return Status::ok();
+}
+
+void Communicator::sleep_here() {
+  trace_sleep();
+  local_->sleep(kSleepHere);
+  trace({.kind = TraceKind::kSleepEnd, .source = parts_.trace_source});
 }
 
 // The flag of the node is up before the reason is here, which comes over the control path. Should
@@ -120,6 +129,8 @@ Status Communicator::check_node(TimeNs now) {
 Status Communicator::start(const Call& call, TimeNs now) {
   ++sequence_;
   current_call_ = call;
+  began_ = clock_;
+  begin_traced_ = false;
   if (call.collective == Collective::kAllToAll && call.input == call.output) {
     const uint64_t bytes = input_bytes(call, rank_, layout_->ranks());
     RAILCCL_ASSIGN(current_call_.input, stage(bytes));
@@ -130,6 +141,46 @@ Status Communicator::start(const Call& call, TimeNs now) {
     return Status::ok();
   }
   return start_schedule(current_call_, now);
+}
+
+void Communicator::trace_begin() {
+  begin_traced_ = true;
+  trace_at(began_, {.kind = TraceKind::kOperationBegin,
+                    .source = parts_.trace_source,
+                    .a = sequence_,
+                    .b = trace_operation(current_call_.collective, payload())});
+}
+
+// Short operations leave one record, at their end. The smallest ones take less time than ten such
+// records and would push everything else out of the ring within milliseconds: of those that nobody
+// kept waiting one in kSmallTraced is recorded, at the driver's last look at the clock.
+void Communicator::trace_end(const Status& status) {
+  if (!trace_enabled() || running_ == Running::kNothing) return;
+  const bool whole = !begin_traced_ && status;
+  const bool small = running_ == Running::kSmall;
+  if (small && whole && sequence_ % kSmallTraced != 0 && clock_ - began_ < kKeptWaiting) return;
+  const TimeNs now = small ? clock_ : fast_now_ns();
+  if (whole) {
+    trace_at(began_,
+             {.kind = TraceKind::kOperation,
+              .source = parts_.trace_source,
+              .a = sequence_,
+              .b = trace_short_operation(current_call_.collective, now - began_, payload())});
+    return;
+  }
+  if (!begin_traced_) trace_begin();
+  trace_at(now, {.kind = TraceKind::kOperationEnd,
+                 .source = parts_.trace_source,
+                 .a = sequence_,
+                 .b = static_cast<uint64_t>(status.code())});
+}
+
+// An operation that makes its driver sleep is in the trace while it lasts, whatever its size.
+void Communicator::trace_sleep() {
+  if (!trace_enabled()) return;
+  if (running_ != Running::kNothing && !begin_traced_) trace_begin();
+  if (running_ == Running::kSchedule) executor_->trace_sleep();
+  trace({.kind = TraceKind::kSleepBegin, .source = parts_.trace_source});
 }
 
 // Memory for a copy of the input that local peers reach directly; kept for the next call.
@@ -147,7 +198,8 @@ Result<std::byte*> Communicator::stage(uint64_t bytes) {
 
 bool Communicator::uses_small(const Call& call) const {
   return local_ != nullptr && one_node_ && !(is_reduction(call.collective) && scales_first(call)) &&
-         LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks());
+         LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks()) &&
+         !uses_user_schedule(call, plans_->inputs());
 }
 
 void Communicator::start_small(const Call& call) {
@@ -192,6 +244,7 @@ Status Communicator::start_schedule(const Call& call, TimeNs now) {
   RAILCCL_ASSIGN(const Arithmetic arithmetic, prepare(call));
   RAILCCL_TRY(executor_->begin(call, arithmetic, sequence_, std::move(plan), now));
   running_ = Running::kSchedule;
+  if (trace_enabled() && executor_->traced_in_detail(call)) trace_begin();
   return Status::ok();
 }
 

@@ -80,9 +80,11 @@ NodeInfo Starter::own_info() const {
   uint8_t index = 0;
   for (Rail* rail : start_.engine->rails()) {
     const RailInfo& rail_info = rail->info();
+    const uint8_t position = index++;
+    if (start_.options.only && rail_info.transport != *start_.options.only) continue;
     info.rails.push_back(
         {.transport = rail_info.transport,
-         .index = index++,
+         .index = position,
          .megabits_per_second = static_cast<uint32_t>(rail_info.bytes_per_second / 125000)});
   }
   return info;
@@ -99,19 +101,13 @@ Status Starter::bootstrap() {
 }
 
 Status Starter::read_nodes() {
-  std::vector<int> node_ids;
-  std::vector<uint64_t> known;
   for (int rank = 0; rank < start_.ranks; ++rank) {
     auto info = unpack_node_info(parts_.control->info(rank));
     if (!info) return info.error().with_context(fmt::format("rank {}", rank));
-    const auto found = std::find(known.begin(), known.end(), info->node_id);
-    const bool new_node = found == known.end() || !info->can_share;
-    if (new_node) known.push_back(info->can_share ? info->node_id : 0);
-    const auto position = new_node ? known.end() - 1 : found;
-    node_ids.push_back(static_cast<int>(position - known.begin()));
     parts_.nodes.push_back(std::move(*info));
   }
-  parts_.layout = std::make_shared<const Layout>(make_layout(node_ids));
+  parts_.layout = std::make_shared<const Layout>(
+      make_layout(number_nodes(parts_.nodes, start_.options.ranks_per_node)));
   return check_configuration();
 }
 
@@ -122,8 +118,9 @@ Status Starter::check_configuration() const {
     return error(
         Code::kInvalidUsage,
         "rank {} on {} and rank {} on {} have different settings; RAILCCL_ALGO, EAGER_BYTES, "
-        "SCRATCH_BYTES, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC and the numbers of channels "
-        "must be the same on all ranks (compare the output of railccl_info --env)",
+        "SCRATCH_BYTES, BUFFSIZE, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC, RANKS_PER_NODE, the "
+        "numbers of channels, netName and the content of SCHEDULE_FILE must be the same on all "
+        "ranks (compare the output of railccl_info --env)",
         start_.rank, this_host_name(), rank, info.host);
   }
   return Status::ok();
@@ -260,6 +257,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   parts_.options = start_.options;
   parts_.engine = start_.engine;
   parts_.name = start_.name;
+  parts_.trace_source = add_trace_source(public_hash(start_.ids), start_.rank);
   RAILCCL_TRY(bootstrap());
   RAILCCL_TRY(read_nodes());
   RAILCCL_TRY(agree());

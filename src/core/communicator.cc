@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "src/base/fast_clock.h"
 #include "src/base/log.h"
+#include "src/core/trace_output.h"
 
 namespace railccl {
 namespace {
@@ -42,6 +44,7 @@ Status Communicator::assemble() {
     RAILCCL_ASSIGN(scratch_memory_, rail_memory_.acquire(scratch.own, scratch.bytes));
     PeersOptions peers = options.peers;
     peers.rank = rank_;
+    peers.link.trace_source = parts_.trace_source;
     peers_ = std::make_unique<Peers>(peers, engine_, parts_.nodes, scratch_memory_.get(), inboxes_,
                                      static_cast<PeersObserver&>(*this));
   }
@@ -52,9 +55,11 @@ Status Communicator::assemble() {
                                                   .eager_bytes = options.eager_bytes,
                                                   .depth = options.depth,
                                                   .piece_bytes = options.piece_bytes,
+                                                  .min_channels = options.min_channels,
                                                   .max_channels = options.max_channels,
                                                   .machine = parts_.machine,
-                                                  .allowed = options.allowed});
+                                                  .allowed = options.allowed,
+                                                  .user_schedule = options.user_schedule});
   executor_ = std::make_unique<Executor>(services());
   p2p_ = std::make_unique<P2p>(services());
   if (local_ != nullptr) {
@@ -65,6 +70,7 @@ Status Communicator::assemble() {
   engine_.add_client(this);
   registered_ = true;
   now_ = system_clock().now_ns();
+  last_progress_ = now_;
   for (const auto& [peer, message] : parts_.early_messages) on_control_message(peer, message);
   parts_.early_messages.clear();
   if (!parts_.early_error) set_error(parts_.early_error, false);
@@ -90,7 +96,8 @@ ExecutorServices Communicator::services() {
           .scratch_memory = scratch_memory_.get(),
           .direct = parts_.direct,
           .eager_bytes = parts_.options.eager_bytes,
-          .streaming_bytes = parts_.machine.streaming_bytes};
+          .streaming_bytes = parts_.machine.streaming_bytes,
+          .trace_source = parts_.trace_source};
 }
 
 Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
@@ -124,24 +131,6 @@ bool Communicator::progress(TimeNs now) {
   return worked || moved;
 }
 
-// Says once per operation what it waits for when nothing has moved for a while.
-void Communicator::watch_for_stall(bool worked, TimeNs now) {
-  const TimeNs patience = parts_.options.stall_report_ns;
-  if (worked || queued_.load(std::memory_order_relaxed) == 0) {
-    last_progress_ = now;
-    stall_reported_ = false;
-    return;
-  }
-  if (patience == 0 || stall_reported_ || now < last_progress_ + patience) return;
-  stall_reported_ = true;
-  std::string what = running_ == Running::kSchedule ? executor_->describe()
-                     : running_ == Running::kSmall  ? "a small collective of this node"
-                                                    : "no collective";
-  if (!p2p_->idle()) what += "; " + p2p_->describe();
-  RAILCCL_WARN(Subsys::kColl, "communicator {}: rank {} has made no progress for {} s: {}",
-               parts_.name, rank_, patience / kSecond, what);
-}
-
 TimeNs Communicator::next_deadline() const {
   TimeNs deadline = control_->next_deadline();
   if (peers_) deadline = std::min(deadline, peers_->next_deadline());
@@ -151,20 +140,31 @@ TimeNs Communicator::next_deadline() const {
 }
 
 void Communicator::prepare_sleep() {
-  if (local_ == nullptr || !has_work() || !try_drive()) return;
-  armed_ = true;
-  local_->prepare_sleep(LocalDomain::SleepOn::kDescriptor);
+  if (!has_work() || !try_drive()) return;
+  asleep_ = true;
+  trace_sleep();
+  if (local_ != nullptr) {
+    armed_ = true;
+    local_->prepare_sleep(LocalDomain::SleepOn::kDescriptor);
+  }
   stop_driving();
 }
 
 void Communicator::finish_sleep() {
-  if (local_ == nullptr || !try_drive()) return;
-  if (armed_) local_->finish_sleep();
-  armed_ = false;
+  if (!try_drive()) return;
+  wake_up();
   stop_driving();
 }
 
+void Communicator::wake_up() {
+  if (armed_) local_->finish_sleep();
+  if (asleep_) trace({.kind = TraceKind::kSleepEnd, .source = parts_.trace_source});
+  armed_ = false;
+  asleep_ = false;
+}
+
 bool Communicator::drive(TimeNs now) {
+  clock_ = now;
   bool worked = peers_ ? peers_->progress(now) : false;
   if (failed_.load(std::memory_order_acquire)) return end_with_error(now) || worked;
   if (queued_.load(std::memory_order_acquire) == 0) return worked;
@@ -232,6 +232,7 @@ Result<bool> Communicator::step(TimeNs now) {
 }
 
 void Communicator::finish_current(const Status& status) {
+  trace_end(status);
   running_ = Running::kNothing;
   if (current_ == nullptr) return;
   const std::shared_ptr<Operation> ended = std::move(current_);
@@ -281,6 +282,10 @@ void Communicator::set_error(const Status& status, bool announce) {
     if (!error_.is_ok()) return;
     error_ = status;
   }
+  trace({.kind = TraceKind::kError,
+         .source = parts_.trace_source,
+         .a = static_cast<uint64_t>(status.code())});
+  request_trace_dump();
   RAILCCL_WARN(Subsys::kColl, "communicator {} ends on rank {}: {}", parts_.name, rank_,
                status.message());
   announce_.store(announce);
@@ -293,68 +298,6 @@ void Communicator::set_error(const Status& status, bool announce) {
 }
 
 void Communicator::fail(const Status& status) { set_error(status, true); }
-
-void Communicator::on_control_message(int peer, std::span<const std::byte> message) {
-  if (message.empty()) return;
-  if (static_cast<CommMessage>(message[0]) == CommMessage::kGoodbye) {
-    goodbyes_[static_cast<size_t>(peer)] = true;
-    return;
-  }
-  if (static_cast<CommMessage>(message[0]) == CommMessage::kSharedId) {
-    UniqueIdBytes id{};
-    if (message.size() != id.size() + 1) return;
-    std::memcpy(id.data(), message.data() + 1, id.size());
-    shared_ids_.push_back(id);
-    return;
-  }
-  if (!peers_ || static_cast<CommMessage>(message[0]) != CommMessage::kForPeers) return;
-  const Status status = peers_->on_control_message(peer, message.subspan(1), now_);
-  if (!status) set_error(status.with_context(fmt::format("rank {}", peer)), true);
-}
-
-void Communicator::on_peer_lost(int peer, const Status& status) {
-  goodbyes_[static_cast<size_t>(peer)] = true;
-  set_error(status, false);
-}
-
-void Communicator::on_failure_announced(int /*origin*/, const Status& status) {
-  set_error(status, false);
-}
-
-void Communicator::on_peers_failed(const Status& status) { set_error(status, true); }
-
-void Communicator::on_put_done(uint64_t token, const Status& status) {
-  if (!status) return;  // the link's failure follows
-  if ((token & kP2pToken) != 0) {
-    p2p_->on_put_done(token);
-  } else if (running_ == Running::kSchedule) {
-    executor_->on_put_done(token);
-  }
-}
-
-bool Communicator::on_small_data(int peer, const MessageHeader& header,
-                                 std::span<const std::byte> body) {
-  if (running_ != Running::kSchedule || header.type != MessageType::kData) return false;
-  const Status same = executor_->check(peer, header.sequence, header.fingerprint);
-  if (!same) {
-    set_error(same, true);
-    return true;
-  }
-  return executor_->on_small_data(peer, header, body);
-}
-
-void Communicator::send_to_peers(int peer, std::span<const std::byte> bytes) {
-  std::vector<std::byte> message = {static_cast<std::byte>(CommMessage::kForPeers)};
-  message.insert(message.end(), bytes.begin(), bytes.end());
-  const Status status = control_->send(peer, message);
-  if (!status) set_error(status, true);
-}
-
-void Communicator::on_local_notification(int index, uint64_t tag) {
-  const int node = layout_->node_of[static_cast<size_t>(rank_)];
-  const int peer = layout_->ranks_of[static_cast<size_t>(node)][static_cast<size_t>(index)];
-  inboxes_[static_cast<size_t>(peer)].add_notification(tag);
-}
 
 Result<Decision> Communicator::explain(const Call& call) const {
   return decide(call, plans_->inputs(), is_in_place(call));

@@ -15,6 +15,7 @@
 
 #include "src/base/mapped_memory.h"
 #include "src/base/status.h"
+#include "src/base/trace.h"
 #include "src/core/comm_options.h"
 #include "src/core/control_path.h"
 #include "src/core/engine.h"
@@ -48,6 +49,7 @@ struct CommParts {
   EarlyMessages early_messages;  // that came before the communicator was there
   Status early_error;            // the same: a rank that was lost or that announced a failure
   std::string name;
+  TraceSource trace_source = 0;
 };
 
 class Communicator final : private EngineClient,
@@ -132,6 +134,7 @@ class Communicator final : private EngineClient,
   void stop_driving() { driving_.store(false, std::memory_order_release); }
   // The rest is called while driving.
   bool drive(TimeNs now);
+  void wake_up();
   bool start_next(TimeNs now);
   bool start_transfers(TimeNs now);
   Result<bool> step_transfers(TimeNs now);
@@ -146,9 +149,14 @@ class Communicator final : private EngineClient,
   bool is_in_place(const Call& call) const;
   Status run_here(const Call& call);
   Status await_here();
+  void sleep_here();
   Status check_node(TimeNs now);
   Status small_mismatch() const;
   void watch_for_stall(bool worked, TimeNs now);
+  uint64_t payload() const { return current_call_.count * current_call_.element(); }
+  void trace_begin();
+  void trace_end(const Status& status);
+  void trace_sleep();
   void finish_current(const Status& status);
   bool end_with_error(TimeNs now);
   void set_error(const Status& status, bool announce);
@@ -177,7 +185,11 @@ class Communicator final : private EngineClient,
   uint64_t sequence_ = 0;  // collectives begun
   Call current_call_;
   std::shared_ptr<Operation> current_;
+  TimeNs clock_ = 0;  // the driver's last reading
+  TimeNs began_ = 0;  // the running operation
+  bool begin_traced_ = false;
   bool armed_ = false;       // the local doorbell writes to a descriptor
+  bool asleep_ = false;      // as the trace knows it
   TimeNs end_deadline_ = 0;  // of closing the links after an error; 0: not closing
 
   std::mutex queue_mutex_;

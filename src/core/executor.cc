@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace railccl {
 
@@ -22,6 +21,7 @@ Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t 
   sequence_ = sequence;
   plan_ = std::move(plan);
   operands_.begin(call, arithmetic.input, sequence);
+  detailed_ = trace_enabled() && traced_in_detail(call);
   streaming_ = call.count * call.element() >= services_.streaming_bytes;
   const auto slots = static_cast<size_t>(plan_->channels * plan_->depth);
   slots_.assign(slots, Piece{});
@@ -50,31 +50,6 @@ Status Executor::acquire_rail_memory() {
     RAILCCL_ASSIGN(output_memory_, services_.rail_memory->acquire(call_.output, out));
   }
   return Status::ok();
-}
-
-// What came before this rank began the operation must be of the same call.
-Status Executor::check_arrived(int peer) const {
-  Inbox& inbox = inbox_of(peer);
-  for (const Inbox::Ready& ready : inbox.ready()) {
-    RAILCCL_TRY(check(peer, ready.sequence, ready.fingerprint));
-  }
-  for (const Inbox::Data& data : inbox.data()) {
-    RAILCCL_TRY(check(peer, data.header.sequence, data.header.fingerprint));
-  }
-  return Status::ok();
-}
-
-Status Executor::check(int peer, uint64_t sequence, const Fingerprint& fingerprint) const {
-  if (stage_ == Stage::kIdle ||
-      static_cast<uint32_t>(sequence) != static_cast<uint32_t>(sequence_)) {
-    return Status::ok();
-  }
-  const Fingerprint mine = call_.fingerprint();
-  if (mine == fingerprint) return Status::ok();
-  return error(Code::kMismatch,
-               "operation {} of the communicator differs between ranks: rank {} called {}, rank {} "
-               "called {}",
-               sequence_, services_.rank, to_string(mine), peer, to_string(fingerprint));
 }
 
 Result<bool> Executor::step(TimeNs now) {
@@ -174,9 +149,8 @@ bool Executor::start_pieces() {
 }
 
 OperandPlace Executor::place_of(const Piece& piece) const {
-  const auto slot = static_cast<uint64_t>(&piece - slots_.data());
   return {.first_element = piece.index * plan_->piece_elements,
-          .slot_offset = slot * plan_->slot_bytes};
+          .slot_offset = slot_of(piece) * plan_->slot_bytes};
 }
 
 Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
@@ -188,6 +162,7 @@ Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
   while (piece.pc < piece.schedule->steps.size()) {
     const Step& step = piece.schedule->steps[piece.pc];
     RAILCCL_ASSIGN(const Outcome outcome, run_step(piece, step, now));
+    if (detailed_ || piece.in_wait) trace_outcome(piece, step, outcome);
     if (outcome == Outcome::kBlocked) return worked;
     worked = true;
     if (outcome == Outcome::kMoved) return true;
@@ -198,188 +173,6 @@ Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
   owe_credits(piece);
   piece.active = false;
   ++pieces_done_;
-  return true;
-}
-
-Result<Executor::Outcome> Executor::run_step(Piece& piece, const Step& step, TimeNs now) {
-  switch (step.kind) {
-    case StepKind::kWait:
-      return wait(piece, step);
-    case StepKind::kSignal:
-      return signal(piece, step, now);
-    case StepKind::kPut:
-      return is_local(step.peer) ? put_local(piece, step) : put_remote(piece, step, now);
-    case StepKind::kReduce:
-    case StepKind::kCopy: {
-      const std::span<const Slice> slices(piece.schedule->slices);
-      return combine(piece, step, slices.subspan(step.first_slice, step.num_dsts),
-                     slices.subspan(step.first_slice + step.num_dsts, step.num_srcs));
-    }
-  }
-  return error(Code::kInternalError, "schedule step of unknown kind");
-}
-
-Status Executor::local_peer_status(int peer) {
-  const Result<bool> ready = local_peer_ready(peer);
-  return ready ? Status::ok() : ready.error();
-}
-
-Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
-  uint64_t index = piece.index;
-  if (step.previous_lap) {
-    const auto lap = static_cast<uint64_t>(plan_->channels * plan_->depth);
-    if (index < lap) return Outcome::kAdvanced;
-    index -= lap;
-  }
-  const uint64_t tag = operation_tag(sequence_, index, step.tag);
-  if (inbox_of(step.peer).take_notification(tag)) return Outcome::kAdvanced;
-  // A peer that has begun something else will never say this.
-  RAILCCL_TRY(is_local(step.peer) ? local_peer_status(step.peer) : check_arrived(step.peer));
-  return Outcome::kBlocked;
-}
-
-Result<Executor::Outcome> Executor::signal(const Piece& piece, const Step& step, TimeNs now) {
-  const uint64_t tag = tag_of(piece, step.tag);
-  // A credit also says that this rank's puts out of the slot are over.
-  if (step.previous_lap && piece.unacknowledged > 0) return Outcome::kBlocked;
-  if (is_local(step.peer)) {
-    const int index = services_.layout->local_index[static_cast<size_t>(step.peer)];
-    return services_.local->notify(index, tag) ? Outcome::kAdvanced : Outcome::kBlocked;
-  }
-  const MessageHeader header{.type = MessageType::kData,
-                             .sequence = static_cast<uint32_t>(sequence_),
-                             .fingerprint = call_.fingerprint(),
-                             .tag = tag};
-  RAILCCL_ASSIGN(const bool sent, services_.peers->send(step.peer, header, {}, now));
-  return sent ? Outcome::kAdvanced : Outcome::kBlocked;
-}
-
-Result<Executor::Outcome> Executor::put_local(Piece& piece, const Step& step) {
-  Slice target = piece.schedule->slices[step.first_slice];
-  target.owner = step.peer;
-  const Slice& source = piece.schedule->slices[step.first_slice + step.num_dsts];
-  RAILCCL_ASSIGN(const Outcome outcome, combine(piece, step, {&target, 1}, {&source, 1}));
-  if (outcome != Outcome::kAdvanced) return outcome;
-  const int index = services_.layout->local_index[static_cast<size_t>(step.peer)];
-  return services_.local->notify(index, tag_of(piece, step.tag)) ? Outcome::kAdvanced
-                                                                 : Outcome::kBlocked;
-}
-
-Result<Executor::Outcome> Executor::put_remote(Piece& piece, const Step& step, TimeNs now) {
-  const uint64_t bytes = step.count * call_.element();
-  if (bytes > services_.eager_bytes) return put_bulk(piece, step, now);
-  const Slice& dst = piece.schedule->slices[step.first_slice];
-  const Slice& src = piece.schedule->slices[step.first_slice + step.num_dsts];
-  const MessageHeader header{.type = MessageType::kData,
-                             .buffer = static_cast<uint8_t>(dst.buffer),
-                             .sequence = static_cast<uint32_t>(sequence_),
-                             .fingerprint = call_.fingerprint(),
-                             .tag = tag_of(piece, step.tag),
-                             .offset = remote_offset(dst, place_of(piece))};
-  const std::span<const std::byte> body(operands_.own(src, place_of(piece)), bytes);
-  RAILCCL_ASSIGN(const bool sent, services_.peers->send(step.peer, header, body, now));
-  return sent ? Outcome::kAdvanced : Outcome::kBlocked;
-}
-
-uint64_t Executor::remote_offset(const Slice& dst, const OperandPlace& place) const {
-  if (dst.buffer == BufferId::kScratch) return place.slot_offset + dst.offset * call_.element();
-  return (place.first_element + dst.offset) * call_.element();
-}
-
-Result<Executor::Outcome> Executor::put_bulk(Piece& piece, const Step& step, TimeNs now) {
-  const Inbox::Ready* ready = find_ready(step.peer);
-  if (ready == nullptr || !services_.peers->connected(step.peer)) return Outcome::kBlocked;
-  RAILCCL_TRY(check(step.peer, ready->sequence, ready->fingerprint));
-  const Slice& dst = piece.schedule->slices[step.first_slice];
-  const Slice& src = piece.schedule->slices[step.first_slice + step.num_dsts];
-  const OperandPlace place = place_of(piece);
-  const std::byte* source = operands_.own(src, place);
-  const RegisteredBuffer* memory = nullptr;
-  switch (src.buffer) {
-    case BufferId::kInput:
-      memory = input_memory_.get();
-      break;
-    case BufferId::kOutput:
-      memory = output_memory_.get();
-      break;
-    case BufferId::kScratch:
-      memory = services_.scratch_memory;
-      break;
-  }
-  if (memory == nullptr) {
-    return error(Code::kInternalError, "a put reads from a buffer that rank {} does not have",
-                 services_.rank);
-  }
-  const bool to_scratch = dst.buffer == BufferId::kScratch;
-  const RemoteBuffer& target =
-      to_scratch ? services_.peers->remote_scratch(step.peer) : ready->target;
-  const LinkPut put{.token = static_cast<uint64_t>(&piece - slots_.data()),
-                    .source = memory,
-                    .source_offset = static_cast<uint64_t>(source - memory->region.address),
-                    .bytes = step.count * call_.element(),
-                    .target = &target,
-                    .target_offset = remote_offset(dst, place) + (to_scratch ? 0 : ready->offset),
-                    .tag = tag_of(piece, step.tag)};
-  RAILCCL_TRY(services_.peers->put(step.peer, put, now));
-  ++piece.unacknowledged;
-  return Outcome::kAdvanced;
-}
-
-const Inbox::Ready* Executor::find_ready(int peer) {
-  auto& queue = inbox_of(peer).ready();
-  const auto wanted = static_cast<uint32_t>(sequence_);
-  while (!queue.empty() && static_cast<int32_t>(queue.front().sequence - wanted) < 0) {
-    queue.pop_front();
-  }
-  return !queue.empty() && queue.front().sequence == wanted ? &queue.front() : nullptr;
-}
-
-// Copies or reduces, a block at a time, so that the network is not left alone for long.
-Result<Executor::Outcome> Executor::combine(Piece& piece, const Step& step,
-                                            std::span<const Slice> dsts,
-                                            std::span<const Slice> srcs) {
-  if (piece.done_elements == step.count) return Outcome::kAdvanced;
-  if (piece.done_elements == 0) {
-    RAILCCL_ASSIGN(const bool ready, owners_ready(dsts, srcs));
-    if (!ready) return Outcome::kBlocked;
-  }
-  const uint64_t count = std::min(step.count - piece.done_elements, operands_.max_block());
-  const Operands::Work work{.dsts = dsts,
-                            .srcs = srcs,
-                            .begin = piece.done_elements,
-                            .count = count,
-                            .op = arithmetic_.op,
-                            .divide_by = step.final ? arithmetic_.divide_by : 1,
-                            .streaming = streaming_ && dsts[0].buffer != BufferId::kScratch};
-  RAILCCL_ASSIGN(piece.ticket, operands_.compute(work, place_of(piece), *services_.compute));
-  piece.done_elements += count;
-  piece.computing = !services_.compute->done(piece.ticket);
-  const bool whole = piece.done_elements == step.count && !piece.computing;
-  return whole ? Outcome::kAdvanced : Outcome::kMoved;
-}
-
-Result<bool> Executor::owners_ready(std::span<const Slice> dsts, std::span<const Slice> srcs) {
-  for (const std::span<const Slice> slices : {dsts, srcs}) {
-    for (const Slice& slice : slices) {
-      if (slice.owner == kSelf) continue;
-      RAILCCL_ASSIGN(const bool ready, local_peer_ready(slice.owner));
-      if (!ready) return false;
-    }
-  }
-  return true;
-}
-
-// Whether the peer has begun this operation; an error when it has begun another one.
-Result<bool> Executor::local_peer_ready(int peer) {
-  const int index = services_.layout->local_index[static_cast<size_t>(peer)];
-  const ReadyRecord* ready = services_.local->ready(index, sequence_);
-  if (ready == nullptr) {
-    if (const auto small = services_.local->small_called(index, sequence_)) {
-      RAILCCL_TRY(check(peer, sequence_, unpack_small(*small)));
-    }
-    return false;
-  }
-  RAILCCL_TRY(check(peer, sequence_, {ready->fingerprint[0], ready->fingerprint[1]}));
   return true;
 }
 
@@ -406,61 +199,6 @@ bool Executor::collect_credits() {
   output_memory_.reset();
   stage_ = Stage::kIdle;
   return true;
-}
-
-void Executor::on_put_done(uint64_t token) {
-  if (stage_ == Stage::kIdle || token >= slots_.size()) return;
-  if (slots_[token].unacknowledged > 0) --slots_[token].unacknowledged;
-}
-
-bool Executor::on_small_data(int peer, const MessageHeader& header,
-                             std::span<const std::byte> body) {
-  const bool running = stage_ == Stage::kRun || stage_ == Stage::kCollectCredits;
-  const bool current = running && header.sequence == static_cast<uint32_t>(sequence_);
-  if (!current || !place_small_data(header, body)) return false;
-  inbox_of(peer).add_notification(header.tag);
-  return true;
-}
-
-// False: its piece has not begun, so its scratch slot may still be in use.
-bool Executor::place_small_data(const MessageHeader& header, std::span<const std::byte> body) {
-  if (body.empty()) return true;
-  const uint64_t index = header.tag >> kTagBits & ((uint64_t{1} << kPieceBits) - 1);
-  const auto piece = std::find_if(slots_.begin(), slots_.end(), [&](const Piece& candidate) {
-    return candidate.active && candidate.index == index;
-  });
-  if (piece == slots_.end()) return false;
-  std::byte* base = nullptr;
-  uint64_t limit = 0;
-  if (header.buffer == static_cast<uint8_t>(BufferId::kScratch)) {
-    base = services_.scratch.own;
-    limit = services_.scratch.bytes;
-  } else {
-    base = call_.output;
-    limit = output_bytes(call_, services_.rank, services_.layout->ranks());
-  }
-  if (header.offset > limit || body.size() > limit - header.offset) {
-    bad_data_ = true;
-    return true;
-  }
-  std::memcpy(base + header.offset, body.data(), body.size());
-  return true;
-}
-
-void Executor::drain_kept_data() {
-  for (const int peer : plan_->remote_senders) {
-    auto& queue = inbox_of(peer).data();
-    for (auto entry = queue.begin(); entry != queue.end();) {
-      const bool current = entry->header.sequence == static_cast<uint32_t>(sequence_);
-      if (!current || !place_small_data(entry->header, entry->body)) {
-        ++entry;
-        continue;
-      }
-      inbox_of(peer).add_notification(entry->header.tag);
-      services_.peers->consumed(peer, entry->body.size());
-      entry = queue.erase(entry);
-    }
-  }
 }
 
 void Executor::abandon() {

@@ -12,6 +12,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/status.h"
+#include "src/base/trace.h"
 #include "src/compute/compute.h"
 #include "src/core/call.h"
 #include "src/core/local_domain.h"
@@ -31,6 +32,13 @@ constexpr uint64_t operation_tag(uint64_t sequence, uint64_t piece, uint32_t tag
   return (sequence & kOperationMask) << (kTagBits + kPieceBits) | piece << kTagBits | tag;
 }
 
+// A put's token: its number, so that the trace can tell puts apart, and the slot of its piece.
+constexpr int kSlotBits = 12;
+constexpr uint64_t put_token(uint64_t number, uint64_t slot) {
+  return (number << kSlotBits | slot) & ~(uint64_t{1} << 63);
+}
+constexpr uint64_t put_slot(uint64_t token) { return token & ((uint64_t{1} << kSlotBits) - 1); }
+
 // What the executor works with; everything outlives it. `local` is null when the rank is alone on
 // its node, `peers` when there is one node only. `inboxes` by rank.
 struct ExecutorServices {
@@ -46,6 +54,7 @@ struct ExecutorServices {
   bool direct = false;  // ranks of a node reach each other's buffers
   uint64_t eager_bytes = 0;
   uint64_t streaming_bytes = 0;  // results of operations larger than this bypass the cache
+  TraceSource trace_source = 0;
 };
 
 // How the elements are combined, after averages and scalars were taken care of.
@@ -69,6 +78,12 @@ class Executor {
   // For messages: "piece 3 of 8, step 5: waits for rank 2".
   std::string describe() const;
 
+  // Whether an operation is long enough for its steps and waits to be in the trace: a record of
+  // each would be a noticeable part of a short one.
+  bool traced_in_detail(const Call& call) const;
+  // The driver goes to sleep: what the pieces wait for is put into the trace whatever their size.
+  void trace_sleep();
+
   void on_put_done(uint64_t token);
   // Small data that has arrived; false: not for what is running now.
   bool on_small_data(int peer, const MessageHeader& header, std::span<const std::byte> body);
@@ -89,6 +104,9 @@ class Executor {
     uint32_t unacknowledged = 0;
     Compute::Ticket ticket = 0;
     bool computing = false;
+    bool in_step = false;  // as the trace knows it: a begin without its end
+    bool in_wait = false;
+    int waits_for = kSelf;
   };
 
   Status acquire_rail_memory();
@@ -117,11 +135,20 @@ class Executor {
   bool is_local(int peer) const;
   Inbox& inbox_of(int peer) const { return (*services_.inboxes)[static_cast<size_t>(peer)]; }
   uint64_t output_offset() const;
+  const RegisteredBuffer* memory_of(BufferId buffer) const;  // of this rank; null: it has none
   uint64_t remote_offset(const Slice& dst, const OperandPlace& place) const;
   uint64_t tag_of(const Piece& piece, uint32_t tag) const {
     return operation_tag(sequence_, piece.index, tag);
   }
   OperandPlace place_of(const Piece& piece) const;
+  uint64_t slot_of(const Piece& piece) const {
+    return static_cast<uint64_t>(&piece - slots_.data());
+  }
+  void trace_step_begin(Piece& piece, const Step& step);
+  void trace_wait_begin(Piece& piece, const Step& step);
+  void trace_wait_end(Piece& piece);
+  void trace_outcome(Piece& piece, const Step& step, Outcome outcome);
+  void record(TraceKind kind, const Piece& piece, int peer, uint64_t bytes) const;
 
   ExecutorServices services_;
   Operands operands_;
@@ -132,10 +159,13 @@ class Executor {
   std::vector<Piece> slots_;        // channel * depth + lap % depth
   std::vector<uint64_t> next_lap_;  // by channel
   uint64_t pieces_done_ = 0;
-  size_t announced_ = 0;  // remote senders that were told
+  size_t announced_ = 0;   // remote senders that were told
+  uint64_t puts_ = 0;      // given to links, ever
+  int not_ready_ = kSelf;  // the local peer that the last blocked step waits for
   bool published_ = false;
   Arithmetic arithmetic_;
   bool streaming_ = false;
+  bool detailed_ = false;  // traced in detail
   bool bad_data_ = false;  // a peer addressed memory outside the operation
   std::shared_ptr<const RegisteredBuffer> input_memory_;
   std::shared_ptr<const RegisteredBuffer> output_memory_;

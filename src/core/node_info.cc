@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <map>
 
 namespace railccl {
 namespace {
@@ -105,6 +106,29 @@ Result<NodeInfo> unpack_node_info(std::span<const std::byte> bytes) {
                           .network = rail.network});
   }
   return info;
+}
+
+std::vector<int> number_nodes(std::span<const NodeInfo> infos, int ranks_per_node) {
+  struct Open {  // the node that the next rank of a machine joins
+    int number = 0;
+    int ranks = 0;
+  };
+  std::map<uint64_t, Open> by_machine;
+  std::vector<int> numbers;
+  int nodes = 0;
+  for (const NodeInfo& info : infos) {
+    const auto found = info.can_share ? by_machine.find(info.node_id) : by_machine.end();
+    const bool joins =
+        found != by_machine.end() && (ranks_per_node == 0 || found->second.ranks < ranks_per_node);
+    if (joins) {
+      ++found->second.ranks;
+      numbers.push_back(found->second.number);
+      continue;
+    }
+    if (info.can_share) by_machine[info.node_id] = {.number = nodes, .ranks = 1};
+    numbers.push_back(nodes++);
+  }
+  return numbers;
 }
 
 uint64_t this_node_id(const std::string& host_id) {

@@ -33,6 +33,10 @@ struct NodeInfo {
 std::vector<std::byte> pack(const NodeInfo& info);
 Result<NodeInfo> unpack_node_info(std::span<const std::byte> bytes);
 
+// The node of each rank, numbered from 0: ranks of one node_id that may share memory, at most
+// `ranks_per_node` of them (consecutive ones of a machine; 0: any number). Pure.
+std::vector<int> number_nodes(std::span<const NodeInfo> infos, int ranks_per_node);
+
 // This machine, as far as processes can share memory: boot id, network namespace and, if given,
 // `host_id` (RAILCCL_HOSTID) instead of them.
 uint64_t this_node_id(const std::string& host_id);

@@ -72,54 +72,70 @@ Status Operands::fetch(std::vector<Reach>& srcs, size_t bytes) {
   return Status::ok();
 }
 
+// Where the operands lie from element `begin` of the step on; whether all can be loaded and stored.
+Result<bool> Operands::reach_all(const Work& work, const OperandPlace& place, uint64_t begin) {
+  src_reach_.clear();
+  dst_reach_.clear();
+  bool all_mapped = true;
+  for (const Slice& slice : work.srcs) {
+    RAILCCL_ASSIGN(Reach src, reach(slice, place, begin));
+    all_mapped &= src.pointer != nullptr;
+    src_reach_.push_back(src);
+  }
+  for (const Slice& slice : work.dsts) {
+    RAILCCL_ASSIGN(Reach dst, reach(slice, place, begin));
+    all_mapped &= dst.pointer != nullptr;
+    dst_reach_.push_back(dst);
+  }
+  return all_mapped;
+}
+
+// The pointers to work on; returns the bounce buffer that stands for all targets that cannot be
+// stored to, null when there are none.
+std::byte* Operands::take_pointers(size_t bytes) {
+  src_pointers_.clear();
+  dst_pointers_.clear();
+  for (const Reach& src : src_reach_) src_pointers_.push_back(src.pointer);
+  std::byte* computed = nullptr;
+  for (const Reach& dst : dst_reach_) {
+    std::byte* target = dst.pointer;
+    if (target == nullptr && computed == nullptr) {
+      computed = target = bounce(src_reach_.size(), bytes);
+    }
+    if (target != nullptr) dst_pointers_.push_back(target);
+  }
+  return computed;
+}
+
+Compute::Ticket Operands::submit(const Work& work, uint64_t count, Compute& compute) const {
+  if (work.srcs.size() == 1) {
+    return compute.submit(CopyWork{.dsts = dst_pointers_,
+                                   .src = src_pointers_[0],
+                                   .bytes = count * call_.element(),
+                                   .streaming = work.streaming});
+  }
+  return compute.submit(ReduceWork{.dsts = dst_pointers_,
+                                   .srcs = src_pointers_,
+                                   .count = count,
+                                   .type = call_.type,
+                                   .op = work.op,
+                                   .divide_by = work.divide_by,
+                                   .streaming = work.streaming});
+}
+
 Result<Compute::Ticket> Operands::compute(const Work& work, const OperandPlace& place,
                                           Compute& compute) {
   const size_t element = call_.element();
   Compute::Ticket ticket = 0;
   uint64_t done = 0;
   while (done < work.count) {
-    src_reach_.clear();
-    dst_reach_.clear();
-    bool all_mapped = true;
-    for (const Slice& slice : work.srcs) {
-      RAILCCL_ASSIGN(Reach src, reach(slice, place, work.begin + done));
-      all_mapped &= src.pointer != nullptr;
-      src_reach_.push_back(src);
-    }
-    for (const Slice& slice : work.dsts) {
-      RAILCCL_ASSIGN(Reach dst, reach(slice, place, work.begin + done));
-      all_mapped &= dst.pointer != nullptr;
-      dst_reach_.push_back(dst);
-    }
-    const uint64_t block =
-        all_mapped ? work.count - done : std::min(work.count - done, kBounceBytes / element);
+    RAILCCL_ASSIGN(const bool all_mapped, reach_all(work, place, work.begin + done));
+    const uint64_t left = work.count - done;
+    const uint64_t block = all_mapped ? left : std::min(left, kBounceBytes / element);
     const size_t bytes = block * element;
     if (!all_mapped) RAILCCL_TRY(fetch(src_reach_, bytes));
-    src_pointers_.clear();
-    dst_pointers_.clear();
-    for (const Reach& src : src_reach_) src_pointers_.push_back(src.pointer);
-    std::byte* computed = nullptr;
-    for (const Reach& dst : dst_reach_) {
-      std::byte* target = dst.pointer;
-      if (target == nullptr && computed == nullptr) {
-        computed = target = bounce(src_reach_.size(), bytes);
-      }
-      if (target != nullptr) dst_pointers_.push_back(target);
-    }
-    if (work.srcs.size() == 1) {
-      ticket = compute.submit(CopyWork{.dsts = dst_pointers_,
-                                       .src = src_pointers_[0],
-                                       .bytes = bytes,
-                                       .streaming = work.streaming});
-    } else {
-      ticket = compute.submit(ReduceWork{.dsts = dst_pointers_,
-                                         .srcs = src_pointers_,
-                                         .count = block,
-                                         .type = call_.type,
-                                         .op = work.op,
-                                         .divide_by = work.divide_by,
-                                         .streaming = work.streaming});
-    }
+    std::byte* const computed = take_pointers(bytes);
+    ticket = submit(work, block, compute);
     for (const Reach& dst : dst_reach_) {
       if (dst.pointer != nullptr) continue;
       RAILCCL_TRY(local_->copy_to(dst.index, dst.handle, dst.offset, computed, bytes));

@@ -70,6 +70,9 @@ class Operands {
     uint64_t offset = 0;
   };
   Result<Reach> reach(const Slice& slice, const OperandPlace& place, uint64_t begin);
+  Result<bool> reach_all(const Work& work, const OperandPlace& place, uint64_t begin);
+  std::byte* take_pointers(size_t bytes);
+  Compute::Ticket submit(const Work& work, uint64_t count, Compute& compute) const;
   Status fetch(std::vector<Reach>& srcs, size_t bytes);
   std::byte* bounce(size_t index, size_t bytes);
 

@@ -32,6 +32,7 @@ Status P2p::begin(const std::shared_ptr<Operation>& operation, TimeNs now) {
                                .call = call,
                                .sequence = call.is_send ? pair.sends++ : pair.receives++,
                                .memory = nullptr});
+    trace_transfer(TraceKind::kOperationBegin, group.transfers.back());
     if (!is_local(call.peer)) RAILCCL_TRY(services_.peers->ensure(call.peer, now));
   }
   group.left = group.transfers.size();
@@ -57,8 +58,19 @@ Status P2p::match_self(Group& group) {
     std::memmove(receives[i]->call.buffer, sends[i]->call.buffer, sends[i]->call.bytes());
     sends[i]->stage = receives[i]->stage = Stage::kDone;
     group.left -= 2;
+    trace_transfer(TraceKind::kOperationEnd, *sends[i]);
+    trace_transfer(TraceKind::kOperationEnd, *receives[i]);
   }
   return Status::ok();
+}
+
+void P2p::trace_transfer(TraceKind kind, const Transfer& transfer) const {
+  const bool begins = kind == TraceKind::kOperationBegin;
+  trace({.kind = kind,
+         .source = services_.trace_source,
+         .peer = transfer.call.peer,
+         .a = kTraceTransfer | (transfer.id & ~kP2pToken),
+         .b = begins ? trace_operation(Collective::kSendRecv, transfer.call.bytes()) : 0});
 }
 
 Status P2p::mismatch(const Transfer& transfer, const Fingerprint& theirs) const {
@@ -78,7 +90,9 @@ Result<bool> P2p::step(TimeNs now) {
       if (transfer.stage == Stage::kDone) continue;
       RAILCCL_ASSIGN(const bool moved, advance(group, transfer, now));
       worked |= moved;
-      if (transfer.stage == Stage::kDone) --group.left;
+      if (transfer.stage != Stage::kDone) continue;
+      --group.left;
+      trace_transfer(TraceKind::kOperationEnd, transfer);
     }
     if (group.left == 0) finished_.push_back(group.operation);
   }
@@ -120,6 +134,7 @@ void P2p::on_put_done(uint64_t token) {
       transfer.stage = Stage::kDone;
       transfer.memory.reset();
       --group.left;
+      trace_transfer(TraceKind::kOperationEnd, transfer);
       return;
     }
   }

@@ -87,6 +87,7 @@ class P2p {
   Status take_from_slot(Transfer& transfer, const std::byte* slot);
   void collect_freed(int peer);
 
+  void trace_transfer(TraceKind kind, const Transfer& transfer) const;
   Status mismatch(const Transfer& transfer, const Fingerprint& theirs) const;
   bool is_local(int peer) const;
   int local_index(int rank) const;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "src/base/trace.h"
+
 namespace railccl {
 namespace {
 
@@ -135,6 +137,11 @@ Status Peers::connect(PeerLink& peer_link, std::span<const std::byte> offer, Tim
 }
 
 Status Peers::put(int peer, const LinkPut& put, TimeNs now) {
+  trace_at(now, {.kind = TraceKind::kPutPosted,
+                 .source = options_.link.trace_source,
+                 .peer = peer,
+                 .a = put.token,
+                 .b = put.bytes});
   return find(peer)->link->put(put, now);
 }
 
@@ -233,7 +240,12 @@ std::vector<Peers::RailReport> Peers::rail_reports() const {
 
 void Peers::on_connected(int peer) { find(peer)->connected = true; }
 
-void Peers::on_put_done(int /*peer*/, uint64_t token, const Status& status) {
+void Peers::on_put_done(int peer, uint64_t token, const Status& status) {
+  trace({.kind = TraceKind::kPutDone,
+         .source = options_.link.trace_source,
+         .peer = peer,
+         .a = token,
+         .b = static_cast<uint64_t>(status.code())});
   observer_.on_put_done(token, status);
 }
 
@@ -252,6 +264,10 @@ Status Peers::accept_message(int peer, const Message& message) {
     case MessageType::kReady:
     case MessageType::kP2pReady: {
       RAILCCL_ASSIGN(RemoteBuffer target, unpack_remote_buffer(message.body));
+      trace({.kind = TraceKind::kReady,
+             .source = options_.link.trace_source,
+             .peer = peer,
+             .a = header.sequence + (header.type == MessageType::kReady ? 0 : kTraceTransfer)});
       auto& queue = header.type == MessageType::kReady ? box.ready() : box.p2p_ready();
       queue.push_back({.sequence = header.sequence,
                        .fingerprint = header.fingerprint,

@@ -54,6 +54,51 @@ Status check_scratch(const OperationPlan& plan, size_t element) {
   return Status::ok();
 }
 
+bool is_user_schedule(const Candidate& candidate, const PlanInputs& inputs) {
+  return inputs.user_schedule != nullptr &&
+         candidate.algorithm == &inputs.user_schedule->algorithm();
+}
+
+// The user's own schedule is taken where it fits, also where no other one would be allowed.
+void consider_user_schedule(const Shape& shape, const Call& call, const PlanInputs& inputs,
+                            Result<Decision>& decision) {
+  const UserSchedule& mine = *inputs.user_schedule;
+  Candidate candidate{.algorithm = &mine.algorithm(), .piece = mine.piece()};
+  candidate.unsuitable =
+      mine.unsuitable(shape, call.element(), slot_bytes(inputs, inputs.max_channels));
+  if (candidate.unsuitable.empty()) {
+    Shape cut = shape;
+    cut.piece = mine.piece();
+    candidate.seconds = predict(mine.cost(), cut, call.element(), inputs.machine, inputs.depth);
+    if (!decision) decision = Decision{};
+    decision->chosen = candidate;
+    decision->channels = 1;
+    decision->depth = inputs.depth;
+  }
+  if (decision) decision->considered.push_back(candidate);
+}
+
+Status take_user_schedule(const Shape& shape, const Call& call, const PlanInputs& inputs,
+                          OperationPlan& plan) {
+  const UserSchedule& mine = *inputs.user_schedule;
+  RAILCCL_TRY(mine.check_in_place(shape));
+  plan.by_channel.push_back({.main = mine.of_rank(inputs.rank), .tail = {}});
+  plan.all_eager = mine.largest_put() * call.element() <= inputs.eager_bytes;
+  return Status::ok();
+}
+
+void generate_schedules(Shape shape, const PlanInputs& inputs, OperationPlan& plan) {
+  const Algorithm& algorithm = *plan.decision.chosen.algorithm;
+  for (shape.channel = 0; shape.channel < plan.channels; ++shape.channel) {
+    OperationPlan::Channel schedules;
+    shape.piece = plan.piece_elements;
+    schedules.main = algorithm.generate(shape, inputs.rank);
+    shape.piece = plan.tail_elements;
+    if (plan.tail_elements != 0) schedules.tail = algorithm.generate(shape, inputs.rank);
+    plan.by_channel.push_back(std::move(schedules));
+  }
+}
+
 }  // namespace
 
 Shape shape_of(const Call& call, const PlanInputs& inputs, bool in_place) {
@@ -66,15 +111,26 @@ Shape shape_of(const Call& call, const PlanInputs& inputs, bool in_place) {
           .direct = inputs.direct};
 }
 
+bool uses_user_schedule(const Call& call, const PlanInputs& inputs) {
+  if (inputs.user_schedule == nullptr) return false;
+  const uint64_t slot = slot_bytes(inputs, inputs.max_channels);
+  return inputs.user_schedule->unsuitable(shape_of(call, inputs, false), call.element(), slot)
+      .empty();
+}
+
 Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_place) {
   TuningLimits limits{.slot_bytes = slot_bytes(inputs, inputs.max_channels),
                       .depth = inputs.depth,
                       .piece_bytes = inputs.piece_bytes,
+                      .min_channels = inputs.min_channels,
                       .max_channels = inputs.max_channels,
                       .allowed = {}};
   const auto index = static_cast<size_t>(call.collective);
   if (index < inputs.allowed.size()) limits.allowed = inputs.allowed[index];
-  return decide(shape_of(call, inputs, in_place), call.element(), inputs.machine, limits);
+  const Shape shape = shape_of(call, inputs, in_place);
+  Result<Decision> decision = decide(shape, call.element(), inputs.machine, limits);
+  if (inputs.user_schedule != nullptr) consider_user_schedule(shape, call, inputs, decision);
+  return decision;
 }
 
 Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool in_place) {
@@ -86,22 +142,18 @@ Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool
   plan.channels = plan.decision.channels;
   plan.depth = plan.decision.depth;
   plan.slot_bytes = slot_bytes(inputs, inputs.max_channels);
-  plan.all_eager = largest_buffer(call, inputs.layout->ranks()) <= inputs.eager_bytes;
   Shape shape = shape_of(call, inputs, in_place);
   shape.channels = plan.channels;
   shape.max_piece = plan.piece_elements;
-  for (int channel = 0; channel < plan.channels; ++channel) {
-    shape.channel = channel;
-    shape.piece = plan.piece_elements;
-    OperationPlan::Channel schedules;
-    schedules.main = plan.decision.chosen.algorithm->generate(shape, inputs.rank);
-    collect_peers(schedules.main, *inputs.layout, inputs.rank, plan);
-    if (plan.tail_elements != 0) {
-      shape.piece = plan.tail_elements;
-      schedules.tail = plan.decision.chosen.algorithm->generate(shape, inputs.rank);
-      collect_peers(schedules.tail, *inputs.layout, inputs.rank, plan);
-    }
-    plan.by_channel.push_back(std::move(schedules));
+  if (is_user_schedule(plan.decision.chosen, inputs)) {
+    RAILCCL_TRY(take_user_schedule(shape, call, inputs, plan));
+  } else {
+    plan.all_eager = largest_buffer(call, inputs.layout->ranks()) <= inputs.eager_bytes;
+    generate_schedules(shape, inputs, plan);
+  }
+  for (const OperationPlan::Channel& channel : plan.by_channel) {
+    collect_peers(channel.main, *inputs.layout, inputs.rank, plan);
+    collect_peers(channel.tail, *inputs.layout, inputs.rank, plan);
   }
   RAILCCL_TRY(check_scratch(plan, call.element()));
   return plan;

@@ -11,6 +11,7 @@
 #include "src/base/status.h"
 #include "src/core/call.h"
 #include "src/core/tuner.h"
+#include "src/core/user_schedule.h"
 
 namespace railccl {
 
@@ -22,9 +23,11 @@ struct PlanInputs {
   uint64_t eager_bytes = 0;    // puts up to this travel as messages
   int depth = 4;
   uint64_t piece_bytes = 0;
+  int min_channels = 1;
   int max_channels = 2;
   MachineModel machine;
-  std::vector<std::vector<std::string>> allowed;  // by Collective; empty: all algorithms
+  std::vector<std::vector<std::string>> allowed;      // by Collective; empty: all algorithms
+  std::shared_ptr<const UserSchedule> user_schedule;  // null: none
 };
 
 struct OperationPlan {
@@ -54,6 +57,8 @@ struct OperationPlan {
 // What the tuner was asked for this call; also for explaining.
 Shape shape_of(const Call& call, const PlanInputs& inputs, bool in_place);
 Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_place);
+// Whether the user's own schedule runs it.
+bool uses_user_schedule(const Call& call, const PlanInputs& inputs);
 Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool in_place);
 
 // The plans used last, so that a training step costs no planning. One thread at a time.

@@ -28,6 +28,11 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_ASSIGN(auto rails, open_rails(runtime->settings_));
   RAILCCL_ASSIGN(runtime->engine_,
                  Engine::create(std::move(rails), {.spin_ns = runtime->comm_options_.spin_ns}));
+  RAILCCL_ASSIGN(runtime->trace_output_, TraceOutput::create(runtime->settings_));
+  if (runtime->trace_output_) {
+    const auto held = runtime->engine_->lock();
+    runtime->engine_->add_client(runtime->trace_output_.get());
+  }
   return runtime;
 }
 

@@ -9,6 +9,7 @@
 #include "src/base/status.h"
 #include "src/core/comm_options.h"
 #include "src/core/engine.h"
+#include "src/core/trace_output.h"
 #include "transport/rail.h"
 
 namespace railccl {
@@ -29,6 +30,7 @@ class Runtime {
   Settings settings_;
   CommOptions comm_options_;
   std::shared_ptr<Engine> engine_;
+  std::unique_ptr<TraceOutput> trace_output_;  // null: none wanted
 };
 
 }  // namespace railccl

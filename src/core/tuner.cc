@@ -13,24 +13,6 @@ constexpr uint64_t kSmallestPieceBytes = 65536;
 constexpr uint64_t kAlignElements = 64;
 constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
 
-// Predicted seconds of the whole operation in pieces of `shape.piece` elements.
-double predict(const Cost& cost, const Shape& shape, size_t element, const MachineModel& machine,
-               int under_way) {
-  const double latency = cost.latency_steps_inter * machine.network_latency_s +
-                         cost.latency_steps_local * machine.local_latency_s;
-  const auto bytes = static_cast<double>(element);
-  const double network = cost.bytes_sent_inter * bytes / machine.network_bytes_per_second;
-  const double memory = (2 * cost.bytes_sent_local + 2 * cost.elements_reduced) * bytes /
-                        machine.memory_bytes_per_second;
-  const auto block = static_cast<double>(shape.block);
-  const auto piece = static_cast<double>(shape.piece);
-  const double puts = cost.latency_steps_inter * machine.network_put_s;
-  const double first = latency + puts + piece * (network + memory);
-  const double further =
-      std::max({puts + piece * network, piece * memory, first / static_cast<double>(under_way)});
-  return first + (block / piece - 1) * further;
-}
-
 bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimits& limits) {
   const double scratch = cost.scratch * static_cast<double>(shape.piece * element);
   // Chunk boundaries are rounded up to whole cache lines by the generators.
@@ -39,14 +21,19 @@ bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimi
 }
 
 std::vector<uint64_t> piece_sizes(const Shape& shape, size_t element, const TuningLimits& limits) {
+  // Each of the least number of channels has a piece, as far as the data can be cut.
+  const auto channels = static_cast<uint64_t>(limits.min_channels);
+  const uint64_t share = (shape.block + channels - 1) / channels;
+  const uint64_t largest =
+      std::min(shape.block, (share + kAlignElements - 1) / kAlignElements * kAlignElements);
   const auto elements = [&](uint64_t bytes) {
     const uint64_t rounded = bytes / element / kAlignElements * kAlignElements;
-    return std::clamp<uint64_t>(rounded, 1, shape.block);
+    return std::clamp<uint64_t>(rounded, 1, largest);
   };
   if (limits.piece_bytes > 0) return {elements(limits.piece_bytes)};
-  std::vector<uint64_t> sizes = {shape.block};
+  std::vector<uint64_t> sizes = {largest};
   uint64_t bytes = kSmallestPieceBytes;
-  for (; bytes < shape.block * element && bytes <= (uint64_t{64} << 20); bytes *= 2) {
+  for (; bytes < largest * element && bytes <= (uint64_t{64} << 20); bytes *= 2) {
     if (shape.block / elements(bytes) < kMaxPieces) sizes.push_back(elements(bytes));
   }
   return sizes;
@@ -71,7 +58,7 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
     }
     const Cost cost = algorithm.cost(tried);
     if (!fits(cost, tried, element, limits)) {
-      if (best.piece == 0) best.unsuitable = "its scratch does not fit RAILCCL_SCRATCH_BYTES";
+      if (best.piece == 0) best.unsuitable = "its scratch does not fit RAILCCL_BUFFSIZE";
       continue;
     }
     const double seconds = predict(cost, tried, element, machine, under_way);
@@ -85,6 +72,23 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
 }
 
 }  // namespace
+
+double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
+               const MachineModel& machine, int under_way) {
+  const double latency = cost.latency_steps_inter * machine.network_latency_s +
+                         cost.latency_steps_local * machine.local_latency_s;
+  const auto bytes = static_cast<double>(element_bytes);
+  const double network = cost.bytes_sent_inter * bytes / machine.network_bytes_per_second;
+  const double memory = (2 * cost.bytes_sent_local + 2 * cost.elements_reduced) * bytes /
+                        machine.memory_bytes_per_second;
+  const auto block = static_cast<double>(shape.block);
+  const auto piece = static_cast<double>(shape.piece);
+  const double puts = cost.latency_steps_inter * machine.network_put_s;
+  const double first = latency + puts + piece * (network + memory);
+  const double further =
+      std::max({puts + piece * network, piece * memory, first / static_cast<double>(under_way)});
+  return first + (block / piece - 1) * further;
+}
 
 Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineModel& machine,
                         const TuningLimits& limits) {
@@ -108,7 +112,8 @@ Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineM
                  collective_name(shape.collective), shape.block, shape.layout->ranks(), reasons);
   }
   const uint64_t pieces = (shape.block + decision.chosen.piece - 1) / decision.chosen.piece;
-  const int wanted = std::min(decision.chosen.algorithm->channels, limits.max_channels);
+  const int wanted =
+      std::clamp(decision.chosen.algorithm->channels, limits.min_channels, limits.max_channels);
   decision.channels =
       static_cast<int>(std::clamp<uint64_t>(pieces, 1, static_cast<uint64_t>(wanted)));
   decision.depth = limits.depth;

@@ -31,6 +31,7 @@ struct TuningLimits {
   uint64_t slot_bytes = 0;   // scratch of one piece
   int depth = 4;             // pieces of a channel under way
   uint64_t piece_bytes = 0;  // 0: chosen
+  int min_channels = 1;
   int max_channels = 2;
   std::vector<std::string> allowed;  // algorithm names for this collective; empty: all
 };
@@ -49,6 +50,11 @@ struct Decision {
   int depth = 1;
   std::vector<Candidate> considered;
 };
+
+// Predicted seconds of a whole operation that goes through in pieces of `shape.piece` elements, at
+// most `under_way` of them at a time.
+double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
+               const MachineModel& machine, int under_way);
 
 // `shape` has everything but piece, channel and channels. Error: no allowed algorithm can run it
 // (names them and why).

@@ -9,6 +9,7 @@
 
 #include "src/base/log.h"
 #include "src/base/setting.h"
+#include "src/core/net_name.h"
 #include "transport/tcp/tcp_transport.h"
 
 namespace railccl {
@@ -71,9 +72,12 @@ TcpRailOptions rail_options(const Settings& settings) {
 }  // namespace
 
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) {
-  const auto transport = settings.get_choice<TransportChoice>(Setting::kTransport);
+  RAILCCL_ASSIGN(const TransportWish wish, wished_transport(settings));
+  const TransportChoice transport = wish.choice;
   if (transport == TransportChoice::kVerbs || transport == TransportChoice::kUcx) {
-    return settings.bad_value(Setting::kTransport, "auto or tcp: this build has tcp rails only");
+    return settings.bad_value(wish.from, wish.from == Setting::kNet
+                                             ? "Socket or tcp: this build has tcp rails only"
+                                             : "auto or tcp: this build has tcp rails only");
   }
   RAILCCL_ASSIGN(const TcpDiscovery discovery,
                  discover_tcp_rails({.interface_spec = settings.get_text(Setting::kSocketIfname),

@@ -128,7 +128,7 @@ TEST(Settings, AreDefaultsWhereNothingIsSet) {
   EXPECT_EQ(settings.get_int(Setting::kLinkTimeoutS), 30);
   EXPECT_EQ(settings.get_int(Setting::kRankTimeoutS), 60);
   EXPECT_EQ(settings.get_int(Setting::kSilenceTimeoutS), 10);
-  EXPECT_EQ(settings.get_bytes(Setting::kBuffsize), 4u << 20);
+  EXPECT_EQ(settings.get_bytes(Setting::kBuffsize), 16u << 20);
   EXPECT_FALSE(settings.get_bool(Setting::kCheck));
   EXPECT_EQ(settings.get_text(Setting::kTrace), "ring");
   EXPECT_EQ(settings.value(Setting::kTrace).origin, "default");

@@ -169,6 +169,10 @@ TEST(TraceRecord, PacksAndUnpacksArguments) {
   EXPECT_EQ(trace_operation_collective(operation), Collective::kAllToAll);
   EXPECT_EQ(trace_operation_bytes(operation), uint64_t{5} << 40);
   EXPECT_EQ(trace_step(7, 3, 12), uint64_t{7} << 32 | 3u << 24 | 12u);
+  const uint64_t longest = trace_short_operation(Collective::kReduce, 3600 * kSecond, 8192);
+  EXPECT_EQ(trace_operation_collective(longest), Collective::kReduce);
+  EXPECT_EQ(trace_short_operation_ns(longest), 0xffffffffu);
+  EXPECT_EQ(trace_short_operation_bytes(longest), 8192u);
 }
 
 TEST(TraceRecord, EveryBeginHasAnEndOfItsSpan) {
@@ -225,7 +229,7 @@ TEST(TraceDump, IsChromeTraceJson) {
   EXPECT_EQ(events[0]["ts"].get<double>(), -0.5);
   EXPECT_EQ(events[1]["ts"].get<double>(), 0.501);
   EXPECT_EQ(events[1]["args"]["sequence"], 5);
-  EXPECT_EQ(events[1]["args"]["channel"], 2);
+  EXPECT_EQ(events[1]["args"]["slot"], 2);
   EXPECT_EQ(events[1]["args"]["step"], 7);
   EXPECT_EQ(events[2]["ph"], "i");
   EXPECT_EQ(events[2]["args"]["rail"], 1);
@@ -233,6 +237,32 @@ TEST(TraceDump, IsChromeTraceJson) {
   EXPECT_EQ(events[3]["ph"], "e");
   EXPECT_EQ(events[3]["cat"], events[0]["cat"]);
   EXPECT_EQ(events[3]["id2"], events[0]["id2"]);
+}
+
+TEST(TraceDump, AShortOperationIsABeginAndAnEnd) {
+  TraceCapture capture{.sources = {{}, {0xabc, 3}}};
+  TraceThread thread;
+  thread.snapshot.records = {{.time_ns = 5000,
+                              .kind = TraceKind::kOperation,
+                              .source = 1,
+                              .a = 48,
+                              .b = trace_short_operation(Collective::kAllGather, 250, 64)}};
+  capture.threads.push_back(thread);
+  std::vector<Json> events;
+  const Json json = Json::parse(chrome_trace_json(capture));
+  for (const Json& event : json["traceEvents"]) {
+    if (event["ph"] != "M") events.push_back(event);
+  }
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0]["ph"], "b");
+  EXPECT_EQ(events[0]["name"], "AllGather");
+  EXPECT_EQ(events[0]["ts"].get<double>(), 5.0);
+  EXPECT_EQ(events[0]["args"]["bytes"], 64);
+  EXPECT_EQ(events[0]["args"]["sequence"], 48);
+  EXPECT_EQ(events[1]["ph"], "e");
+  EXPECT_EQ(events[1]["ts"].get<double>(), 5.25);
+  EXPECT_EQ(events[1]["args"]["code"], 0);
+  EXPECT_EQ(events[1]["id2"], events[0]["id2"]);
 }
 
 TEST(TraceDump, WritesTheProcessToAFile) {

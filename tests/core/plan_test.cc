@@ -1,0 +1,218 @@
+// What settings and config make of a plan: channels, scratch, a schedule of the user's own.
+#include "src/core/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "algorithms/schedule_file.h"
+#include "src/core/comm_options.h"
+#include "src/core/net_name.h"
+
+namespace railccl {
+namespace {
+
+using ::testing::HasSubstr;
+
+using Environment = FixedSettingsSource::Map;
+
+Result<CommOptions> options_of(const Environment& values) {
+  RAILCCL_ASSIGN(const Settings settings, load_settings(FixedSettingsSource(values)));
+  return make_comm_options(settings);
+}
+
+std::string error_of(const Environment& values) {
+  const auto options = options_of(values);
+  return options ? "" : std::string(options.error().message());
+}
+
+TEST(CommOptions, ScratchIsThatOfTheChannels) {
+  EXPECT_EQ(options_of({})->scratch_bytes, uint64_t{32} << 20);
+  EXPECT_EQ(options_of({{"NCCL_BUFFSIZE", "1M"}, {"NCCL_MAX_NCHANNELS", "8"}})->scratch_bytes,
+            uint64_t{8} << 20);
+  EXPECT_EQ(options_of({{"RAILCCL_SCRATCH_BYTES", "5M"}, {"NCCL_BUFFSIZE", "1M"}})->scratch_bytes,
+            uint64_t{5} << 20);
+  EXPECT_THAT(error_of({{"RAILCCL_BUFFSIZE", "4K"}}), HasSubstr("RAILCCL_BUFFSIZE"));
+  EXPECT_THAT(error_of({{"RAILCCL_SCRATCH_BYTES", "4K"}}), HasSubstr("RAILCCL_SCRATCH_BYTES"));
+}
+
+TEST(CommOptions, ChannelsComeFromFourSettingsAndTheConfig) {
+  const auto defaults = options_of({});
+  EXPECT_EQ(defaults->min_channels, 1);
+  EXPECT_EQ(defaults->max_channels, 2);
+  const auto more = options_of({{"NCCL_MIN_NCHANNELS", "3"}, {"NCCL_MIN_CTAS", "5"}});
+  EXPECT_EQ(more->min_channels, 5);
+  EXPECT_EQ(more->max_channels, 5);
+  const auto fewer = options_of({{"NCCL_MAX_NCHANNELS", "6"}, {"NCCL_MAX_CTAS", "1"}});
+  EXPECT_EQ(fewer->max_channels, 1);
+  const std::string clash = error_of({{"NCCL_MIN_NCHANNELS", "4"}, {"RAILCCL_MAX_CTAS", "2"}});
+  EXPECT_THAT(clash, HasSubstr("NCCL_MIN_NCHANNELS"));
+  EXPECT_THAT(clash, HasSubstr("RAILCCL_MAX_CTAS"));
+
+  CommOptions by_config = *defaults;
+  ASSERT_TRUE(bound_channels(by_config, {.min = 4, .max = 8}));
+  EXPECT_EQ(by_config.min_channels, 4);
+  EXPECT_EQ(by_config.max_channels, 8);
+  EXPECT_NE(by_config.configuration, defaults->configuration);
+  CommOptions environment_wins = *fewer;
+  ASSERT_TRUE(bound_channels(environment_wins, {.min = 4, .max = 8}));
+  EXPECT_EQ(environment_wins.max_channels, 1);
+}
+
+TEST(CommOptions, ProbePausesReachTheLinks) {
+  const auto options =
+      options_of({{"RAILCCL_RAIL_PROBE_MS", "7"}, {"RAILCCL_RAIL_PROBE_MAX_MS", "70"}});
+  EXPECT_EQ(options->peers.link.probe_pause_ns, 7 * kMillisecond);
+  EXPECT_EQ(options->peers.link.probe_pause_max_ns, 70 * kMillisecond);
+  EXPECT_THAT(error_of({{"RAILCCL_RAIL_PROBE_MAX_MS", "50"}}),
+              HasSubstr("at least RAILCCL_RAIL_PROBE_MS, 100"));
+}
+
+TEST(NetName, NcclsNamesAndOurs) {
+  EXPECT_EQ(transport_of_net("IB"), TransportKind::kVerbs);
+  EXPECT_EQ(transport_of_net("Socket"), TransportKind::kTcp);
+  EXPECT_EQ(transport_of_net("TCP"), TransportKind::kTcp);
+  EXPECT_EQ(transport_of_net("AWS Libfabric"), std::nullopt);
+  const auto wish = [](const Environment& values) {
+    return wished_transport(*load_settings(FixedSettingsSource(values)));
+  };
+  EXPECT_EQ(wish({{"NCCL_NET", "socket"}})->choice, TransportChoice::kTcp);
+  EXPECT_EQ(wish({{"NCCL_NET", "IB"}})->choice, TransportChoice::kVerbs);
+  EXPECT_EQ(wish({{"NCCL_NET", "IB"}, {"RAILCCL_TRANSPORT", "tcp"}})->choice,
+            TransportChoice::kTcp);
+  const auto unknown = wish({{"NCCL_NET", "Token Ring"}});
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(std::string(unknown.error().message()),
+              HasSubstr("NCCL_NET): 'Token Ring' is not allowed"));
+  EXPECT_THAT(std::string(unknown.error().message()), HasSubstr("Socket (or tcp)"));
+}
+
+PlanInputs inputs_of(const std::vector<int>& nodes) {
+  PlanInputs inputs;
+  inputs.layout = std::make_shared<const Layout>(make_layout(nodes));
+  inputs.direct = true;
+  inputs.scratch_bytes = 32 << 20;
+  inputs.eager_bytes = 8192;
+  inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"ring"});
+  return inputs;
+}
+
+TEST(Plan, HasAsManyChannelsAsAskedForAndEachOfThemWork) {
+  PlanInputs inputs = inputs_of({0, 1, 2});
+  const Call call{.collective = Collective::kAllReduce, .count = 1'000'000};
+  EXPECT_EQ(make_plan(call, inputs, true)->channels, 1);
+  inputs.min_channels = 4;
+  inputs.max_channels = 6;
+  const auto plan = make_plan(call, inputs, true);
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->channels, 4);
+  EXPECT_EQ(plan->by_channel.size(), 4u);
+  EXPECT_GE(plan->pieces, 4u);
+  EXPECT_EQ(plan->slot_bytes, (uint64_t{32} << 20) / (6 * 4) / 4096 * 4096);
+  // Data that cannot be cut.
+  const Call tiny{.collective = Collective::kAllReduce, .count = 1};
+  EXPECT_EQ(make_plan(tiny, inputs, true)->channels, 1);
+  inputs.min_channels = 1;
+  inputs.max_channels = 1;
+  inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"tree"});
+  EXPECT_EQ(make_plan(call, inputs, true)->channels, 1);
+}
+
+class ScheduleFile : public ::testing::Test {
+ protected:
+  ~ScheduleFile() override { unlink(path_.c_str()); }
+
+  // Ring AllReduce of pieces of 60 elements, over three nodes.
+  ScheduleSet ring(bool in_place) const {
+    const Shape shape{.collective = Collective::kAllReduce,
+                      .layout = std::make_shared<const Layout>(make_layout({0, 1, 2})),
+                      .block = 240,
+                      .piece = 60,
+                      .max_piece = 60,
+                      .in_place = in_place,
+                      .direct = true};
+    return generate_all(*find_algorithm(Collective::kAllReduce, "ring"), shape);
+  }
+  Result<std::shared_ptr<const UserSchedule>> read(const std::string& text) const {
+    std::ofstream(path_) << text;
+    return UserSchedule::read(path_);
+  }
+
+  std::string path_ = testing::TempDir() + "railccl_schedule_" + std::to_string(getpid());
+};
+
+TEST_F(ScheduleFile, RunsWhatItFitsAndNothingElse) {
+  PlanInputs inputs = inputs_of({0, 1, 2});
+  inputs.rank = 1;
+  const ScheduleSet set = ring(false);
+  inputs.user_schedule = *read(write_schedules(set));
+  Call call{.collective = Collective::kAllReduce, .count = 60 * 7};
+  const auto plan = make_plan(call, inputs, false);
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->decision.chosen.algorithm->name, "file");
+  EXPECT_EQ(plan->pieces, 7u);
+  EXPECT_EQ(to_string(plan->by_channel[0].main), to_string(set.ranks[1]));
+  EXPECT_TRUE(plan->all_eager);
+  EXPECT_TRUE(uses_user_schedule(call, inputs));
+
+  const auto reason = [&](const Call& other, const PlanInputs& where) -> std::string {
+    EXPECT_FALSE(uses_user_schedule(other, where));
+    const auto decision = decide(other, where, false);
+    if (!decision) return std::string(decision.error().message());
+    EXPECT_EQ(decision->chosen.algorithm->name, "ring");
+    return decision->considered.back().unsuitable;
+  };
+  call.count = 61;
+  EXPECT_THAT(reason(call, inputs), HasSubstr("61 elements are no whole number of its pieces"));
+  call.count = 60;
+  PlanInputs one_node = inputs_of({0, 0, 0});
+  one_node.user_schedule = inputs.user_schedule;
+  EXPECT_THAT(reason(call, one_node), HasSubstr("nodes [0, 1, 2]"));
+  const Call gather{.collective = Collective::kAllGather, .count = 60};
+  EXPECT_THAT(reason(gather, inputs), HasSubstr("it is for AllReduce"));
+}
+
+// In place the root of a broadcast has nothing to copy; elsewhere its output would stay empty.
+TEST_F(ScheduleFile, IsRefusedForCallsForWhichItIsNotProven) {
+  PlanInputs inputs = inputs_of({0, 1});
+  inputs.user_schedule = *read(R"({
+    "format": "railccl-schedules-1", "collective": "Broadcast", "nodes": [0, 1], "root": 0,
+    "block": 8, "piece": 8, "in_place": true,
+    "ranks": [
+      {"scratch": 0, "steps": [{"do": "put", "peer": 1, "tag": 5, "count": 8,
+                                "from": [["input", 0]], "to": [["output", 0]]}]},
+      {"scratch": 0, "steps": [{"do": "wait", "peer": 0, "tag": 5}]}
+    ]})");
+  const Call call{.collective = Collective::kBroadcast, .count = 16};
+  EXPECT_TRUE(make_plan(call, inputs, true));
+  const auto refused = make_plan(call, inputs, false);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(std::string(refused.error().message()), HasSubstr("RAILCCL_SCHEDULE_FILE"));
+  EXPECT_THAT(std::string(refused.error().message()), HasSubstr("calls that are in place"));
+}
+
+TEST_F(ScheduleFile, ErrorsNameTheFileAndThePlace) {
+  const auto message = [&](const std::string& text) {
+    const auto schedule = read(text);
+    EXPECT_FALSE(schedule);
+    return schedule ? "" : std::string(schedule.error().message());
+  };
+  EXPECT_THAT(message("{\n  \"format\": oops"), HasSubstr(path_));
+  EXPECT_THAT(message("{\n  \"format\": oops"), HasSubstr("line 2"));
+  ScheduleSet broken = ring(false);
+  std::erase_if(broken.ranks[2].steps,
+                [](const Step& step) { return step.kind == StepKind::kWait; });
+  const std::string text = message(write_schedules(broken));
+  EXPECT_THAT(text, HasSubstr(path_));
+  EXPECT_THAT(text, HasSubstr("rank 2"));
+  EXPECT_THAT(text, HasSubstr("step"));
+  unlink(path_.c_str());
+  const auto absent = UserSchedule::read(path_);
+  ASSERT_FALSE(absent);
+  EXPECT_THAT(std::string(absent.error().message()), HasSubstr("cannot read the schedule file"));
+}
+
+}  // namespace
+}  // namespace railccl
