@@ -50,7 +50,7 @@ RunResult Campaign::run_with(uint64_t seed, const std::vector<Fault>& faults) {
   RunResult result;
   result.violation = prepare(seed);
   if (!result.violation.empty()) return result;
-  const bool must = must_succeed(faults, static_cast<int>(script_->workload.rails.size()));
+  const bool must = must_succeed(faults, script_->workload.common_rails());
   const TimeNs deadline =
       20 * reference_.ended_at + time_lost(faults) + (must ? kRecovery : kUntilErrors);
   SimWorld world(*script_,

@@ -56,6 +56,7 @@ class Oracle {
   Oracle(const Script& script, size_t index)
       : inputs_(script.inputs[index]),
         call_(script.workload.call(index)),
+        shift_(static_cast<uint64_t>(script.workload.operations[index].root)),
         ranks_(static_cast<uint64_t>(script.workload.ranks)) {}
 
   Combined at(uint64_t rank, uint64_t place) const {
@@ -74,6 +75,8 @@ class Oracle {
         return single(block, within);
       case Collective::kAllToAll:
         return single(block, rank * count + within);
+      case Collective::kSendRecv:
+        return single((rank + ranks_ - shift_) % ranks_, place);
       case Collective::kBroadcast:
         return single(root, place);
       default:
@@ -107,6 +110,7 @@ class Oracle {
 
   const std::vector<std::vector<std::byte>>& inputs_;
   Call call_;
+  uint64_t shift_;
   uint64_t ranks_;
 };
 

@@ -69,7 +69,7 @@ Fault random_fault(Random& random, const FaultPlan& plan) {
     fault.kind = Fault::Kind::kControlStall;
     fault.lasts = any_length(random, 100 * kMicrosecond, kLongestOutage);
   } else {
-    fault.kind = Fault::Kind::kDeath;
+    fault.kind = random() % 2 == 0 ? Fault::Kind::kDeath : Fault::Kind::kAbort;
     fault.lasts = any_length(random, 100 * kMicrosecond, kLongestOutage);
   }
   return fault;
@@ -110,6 +110,8 @@ std::string to_string(const Fault& fault) {
                          lasts);
     case Fault::Kind::kDeath:
       return fmt::format("rank {}, {} us: dies, known {} us later", fault.rank, at, lasts);
+    case Fault::Kind::kAbort:
+      return fmt::format("rank {}, {} us: its user aborts", fault.rank, at);
   }
   return "unknown fault";
 }
@@ -162,11 +164,11 @@ std::vector<SimFault> rail_faults(const Fault& fault, int rails) {
   return list;
 }
 
-bool must_succeed(const std::vector<Fault>& faults, int rails) {
-  std::vector<bool> touched(static_cast<size_t>(rails), false);
+bool must_succeed(const std::vector<Fault>& faults, int common_rails) {
+  std::vector<bool> touched(static_cast<size_t>(common_rails), false);
   for (const Fault& fault : faults) {
-    if (fault.kind == Fault::Kind::kDeath) return false;
-    if (fault.kind == Fault::Kind::kRail && fault.lasts == 0 &&
+    if (fault.kind == Fault::Kind::kDeath || fault.kind == Fault::Kind::kAbort) return false;
+    if (fault.kind == Fault::Kind::kRail && fault.lasts == 0 && fault.rail < common_rails &&
         !harmless_for_ever(fault.rail_kind)) {
       touched[static_cast<size_t>(fault.rail)] = true;
     }

@@ -19,6 +19,7 @@ struct Fault {
     kPause,         // the rank does nothing for `lasts`: a stopped process, a busy host
     kControlStall,  // what the rank sends on the control path is late by `lasts`
     kDeath,         // the process ends; the others are told `lasts` later
+    kAbort,         // the rank's user calls ncclCommAbort
   };
   Kind kind = Kind::kRail;
   TimeNs at = 0;
@@ -45,9 +46,9 @@ std::vector<Fault> make_faults(const FaultPlan& plan);
 // What the rails of the network meet; rail `r` of rank k has number k * rails + r.
 std::vector<SimFault> rail_faults(const Fault& fault, int rails);
 
-// All faults pass, or leave a rail between all ranks untouched, and nobody dies: the run must end
-// with the right result.
-bool must_succeed(const std::vector<Fault>& faults, int rails);
+// All faults pass, or leave one of the first `common_rails` of all ranks untouched, and nobody
+// dies: the run must end with the right result.
+bool must_succeed(const std::vector<Fault>& faults, int common_rails);
 // The time that faults may cost at most, one after another.
 TimeNs time_lost(const std::vector<Fault>& faults);
 

@@ -12,7 +12,6 @@ namespace {
 constexpr uint64_t kTagsPerLink = 256;
 constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;  // as the communicator's
 constexpr TimeNs kCloseAfterError = kSecond;
-constexpr std::byte kPoison{0xA5};
 constexpr std::byte kForLink{2};  // first byte of what Peers sends for a link (peers.cc)
 
 size_t largest(const Script& script, uint64_t (*bytes)(const Call&, int, int), int rank) {
@@ -45,27 +44,35 @@ SimRank::SimRank(SimRankParts parts)
   }
   parts_.watch->add_buffer(input_.data(), input_.size(), parts_.rank);
   parts_.watch->add_buffer(output_.data(), output_.size(), parts_.rank);
-  const PeersOptions options{
-      .rank = parts_.rank, .link = workload_.link, .credit_bytes = workload_.credit_bytes};
+  const PeersOptions options{.rank = parts_.rank,
+                             .link = workload_.link,
+                             .cross = workload_.cross,
+                             .credit_bytes = workload_.credit_bytes};
   RailHost& host = *this;
   PeersObserver& observer = *this;
   peers_ = std::make_unique<Peers>(options, host, parts_.script->nodes, scratch_memory_.get(),
                                    inboxes_, observer);
-  executor_ = std::make_unique<Executor>(
-      ExecutorServices{.rank = parts_.rank,
-                       .layout = parts_.script->layout,
-                       .peers = peers_.get(),
-                       .inboxes = &inboxes_,
-                       .compute = &host_compute(),
-                       .rail_memory = &rail_memory_,
-                       .scratch = {.own = scratch_.get(), .bytes = workload_.scratch_bytes},
-                       .scratch_memory = scratch_memory_.get(),
-                       .eager_bytes = workload_.eager_bytes,
-                       .streaming_bytes = ~uint64_t{0}});
+  executor_ = std::make_unique<Executor>(services());
+  p2p_ = std::make_unique<P2p>(services());
   next_operation(0);
 }
 
+ExecutorServices SimRank::services() {
+  // The parts that a rank alone on its node needs.
+  return {.rank = parts_.rank,
+          .layout = parts_.script->layout,
+          .peers = peers_.get(),
+          .inboxes = &inboxes_,
+          .compute = &host_compute(),
+          .rail_memory = &rail_memory_,
+          .scratch = {.own = scratch_.get(), .bytes = workload_.scratch_bytes},
+          .scratch_memory = scratch_memory_.get(),
+          .eager_bytes = workload_.eager_bytes,
+          .streaming_bytes = ~uint64_t{0}};
+}
+
 SimRank::~SimRank() {
+  p2p_.reset();
   executor_.reset();
   peers_.reset();
   scratch_memory_.reset();
@@ -96,7 +103,12 @@ void SimRank::on_event(const RailEvent& event) {
 // --- PeersObserver -------------------------------------------------------------------------------
 
 void SimRank::on_put_done(uint64_t token, const Status& status) {
-  if (status.is_ok() && stage_ == Stage::kRun) executor_->on_put_done(token);
+  if (!status.is_ok() || stage_ != Stage::kRun) return;
+  if ((token & kP2pToken) != 0) {
+    p2p_->on_put_done(token);
+  } else if (!is_pairwise()) {
+    executor_->on_put_done(token);
+  }
 }
 
 bool SimRank::a_rail_is_down() const {
@@ -108,7 +120,8 @@ bool SimRank::a_rail_is_down() const {
 
 bool SimRank::on_small_data(int peer, const MessageHeader& header,
                             std::span<const std::byte> body) {
-  if (stage_ != Stage::kRun || header.type != MessageType::kData) return false;
+  const bool for_executor = stage_ == Stage::kRun && !is_pairwise();
+  if (!for_executor || header.type != MessageType::kData) return false;
   const Status same = executor_->check(peer, header.sequence, header.fingerprint);
   if (!same) {
     set_error(same, true);
@@ -162,68 +175,8 @@ void SimRank::on_control(const ControlMessage& message, TimeNs now) {
   }
 }
 
-// --- Operations ----------------------------------------------------------------------------------
-
-void SimRank::next_operation(TimeNs now) {
-  if (next_ == workload_.operations.size()) {
-    stage_ = Stage::kGoodbye;
-    close_deadline_ = 0;
-    return;
-  }
-  stage_ = Stage::kPause;
-  pause_until_ = now + workload_.operations[next_].pause[static_cast<size_t>(parts_.rank)];
-}
-
-bool SimRank::begin_operation(TimeNs now) {
-  if (now < pause_until_) return false;
-  const OperationSpec& spec = workload_.operations[next_];
-  call_ = workload_.call(next_);
-  const auto rank = static_cast<size_t>(parts_.rank);
-  const std::vector<std::byte>& data = parts_.script->inputs[next_][rank];
-  const uint64_t in = input_bytes(call_, parts_.rank, workload_.ranks);
-  const uint64_t out = output_bytes(call_, parts_.rank, workload_.ranks);
-  std::fill(output_.begin(), output_.end(), kPoison);
-  // A rank without an input of its own (a broadcast's) still has its output.
-  std::byte* place = spec.in_place && out >= in ? output_.data() : input_.data();
-  std::copy(data.begin(), data.end(), place);
-  call_.input = place;
-  call_.output = spec.in_place && out < in ? input_.data() : output_.data();
-  parts_.watch->open_buffer(call_.output, true);
-  Arithmetic arithmetic{.input = call_.input, .op = call_.op};
-  if (call_.op == ReduceOp::kAvg) arithmetic.divide_by = static_cast<uint32_t>(workload_.ranks);
-  stage_ = Stage::kRun;
-  const Status status =
-      executor_->begin(call_, arithmetic, next_ + 1, parts_.script->plans[next_][rank], now);
-  if (!status) set_error(status, true);
-  return true;
-}
-
-// The user has his buffers back: looks at the result, then uses them for something else.
-void SimRank::finish_operation(TimeNs now) {
-  check_result();
-  parts_.watch->open_buffer(call_.output, false);
-  std::fill(input_.begin(), input_.end(), kPoison);
-  std::fill(output_.begin(), output_.end(), kPoison);
-  ++next_;
-  next_operation(now);
-}
-
-void SimRank::check_result() {
-  const uint64_t bytes = output_bytes(call_, parts_.rank, workload_.ranks);
-  const std::span<const std::byte> result(call_.output, bytes);
-  std::vector<std::byte>& expected =
-      parts_.script->results[next_][static_cast<size_t>(parts_.rank)];
-  if (parts_.record) {
-    expected.assign(result.begin(), result.end());
-    return;
-  }
-  const auto [wrong, right] = std::mismatch(result.begin(), result.end(), expected.begin());
-  if (wrong == result.end()) return;
-  parts_.judge->violation(now_,
-                          "operation {} ({}) on rank {}: byte {} of {} differs from the run "
-                          "without faults",
-                          next_, to_string(call_.fingerprint()), parts_.rank,
-                          wrong - result.begin(), bytes);
+void SimRank::abort() {
+  set_error(Status(Code::kAborted, fmt::format("rank {} aborted", parts_.rank)), true);
 }
 
 // --- Progress ------------------------------------------------------------------------------------
@@ -262,14 +215,9 @@ bool SimRank::step(TimeNs now) {
     case Stage::kPause:
       return begin_operation(now);
     case Stage::kRun: {
-      const Result<bool> moved = executor_->step(now);
-      if (!moved) {
-        set_error(moved.error(), true);
-        return true;
-      }
-      if (!executor_->finished()) return *moved;
-      finish_operation(now);
-      return true;
+      const Result<bool> moved = step_operation(now);
+      if (!moved) set_error(moved.error(), true);
+      return !moved || *moved;
     }
     case Stage::kGoodbye:
       return step_goodbye(now);
@@ -322,6 +270,7 @@ bool SimRank::end_with_error(TimeNs now) {
     parts_.judge->violation(now, "rank {}: links do not close after an error", parts_.rank);
   }
   executor_->abandon();
+  (void)p2p_->abandon();
   if (call_.output != nullptr) parts_.watch->open_buffer(call_.output, false);
   stage_ = Stage::kEnded;
   return true;

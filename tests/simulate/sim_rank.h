@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/core/executor.h"
+#include "src/core/p2p.h"
 #include "src/core/peers.h"
 #include "src/core/rail_host.h"
 #include "src/core/rail_memory.h"
@@ -62,6 +63,7 @@ class SimRank final : private PeersObserver, private RailHost, private EventSink
   ~SimRank() override;
 
   void on_control(const ControlMessage& message, TimeNs now);
+  void abort();
   // True when anything happened.
   bool progress(TimeNs now);
   TimeNs next_deadline(TimeNs now) const;
@@ -97,6 +99,10 @@ class SimRank final : private PeersObserver, private RailHost, private EventSink
 
   bool progress_rails(TimeNs now);
   bool step(TimeNs now);
+  Result<bool> step_operation(TimeNs now);
+  ExecutorServices services();
+  bool is_pairwise() const { return call_.collective == Collective::kSendRecv; }
+  Status begin_pairwise(TimeNs now);
   bool begin_operation(TimeNs now);
   void finish_operation(TimeNs now);
   void check_result();
@@ -122,9 +128,11 @@ class SimRank final : private PeersObserver, private RailHost, private EventSink
   std::vector<Inbox> inboxes_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Executor> executor_;
+  std::unique_ptr<P2p> p2p_;
 
   Stage stage_ = Stage::kPause;
   size_t next_ = 0;  // operation
+  uint64_t collectives_ = 0;
   Call call_;
   TimeNs pause_until_ = 0;
   TimeNs close_deadline_ = 0;

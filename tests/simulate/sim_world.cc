@@ -15,7 +15,7 @@ std::vector<NodeInfo> make_nodes(const Workload& workload) {
   for (size_t rank = 0; rank < nodes.size(); ++rank) {
     nodes[rank].node_id = rank + 1;
     nodes[rank].host = fmt::format("host{}", rank);
-    for (size_t rail = 0; rail < workload.rails.size(); ++rail) {
+    for (int rail = 0; rail < workload.rails_used[rank]; ++rail) {
       nodes[rank].rails.push_back(
           {.transport = TransportKind::kSim, .index = static_cast<uint8_t>(rail)});
     }
@@ -39,10 +39,12 @@ Result<std::unique_ptr<Script>> make_script(uint64_t seed) {
     auto& plans = script->plans.emplace_back();
     auto& data = script->inputs.emplace_back();
     for (int rank = 0; rank < workload.ranks; ++rank) {
+      data.push_back(input_data(workload, i, rank));
+      plans.emplace_back();
+      if (spec.collective == Collective::kSendRecv) continue;
       inputs.rank = rank;
       RAILCCL_ASSIGN(OperationPlan plan, make_plan(workload.call(i), inputs, spec.in_place));
-      plans.push_back(std::make_shared<const OperationPlan>(std::move(plan)));
-      data.push_back(input_data(workload, i, rank));
+      plans.back() = std::make_shared<const OperationPlan>(std::move(plan));
     }
     script->results.emplace_back(static_cast<size_t>(workload.ranks));
   }
@@ -122,13 +124,19 @@ void SimWorld::inject(const Fault& fault) {
       break;
     case Fault::Kind::kDeath:
       network_->schedule(fault.at, [this, rank] { dead_[rank] = true; });
-      network_->schedule(until, [this, rank] { kill(static_cast<int>(rank), now()); });
+      network_->schedule(until, [this, rank] { announce_death(static_cast<int>(rank)); });
+      break;
+    case Fault::Kind::kAbort:
+      network_->schedule(fault.at, [this, rank] {
+        ranks_[rank]->abort();
+        awake_[rank] = true;
+      });
       break;
   }
 }
 
 // The control path tells every rank, as the bootstrap does.
-void SimWorld::kill(int rank, TimeNs) {
+void SimWorld::announce_death(int rank) {
   const Status failure(Code::kPeerFailed, fmt::format("rank {} has ended", rank));
   for (int to = 0; to < workload_.ranks; ++to) {
     if (to == rank || !alive(static_cast<size_t>(to))) continue;
@@ -260,7 +268,7 @@ void SimWorld::check_end() {
                      std::all_of(ranks_.begin(), ranks_.end(),
                                  [](const auto& rank) { return rank->error().is_ok(); });
   if (whole) check_counts();
-  const bool must = must_succeed(options_.faults, static_cast<int>(workload_.rails.size()));
+  const bool must = must_succeed(options_.faults, workload_.common_rails());
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     if (!alive(rank) || ranks_[rank]->error().is_ok()) continue;
     if (must) {

@@ -43,7 +43,7 @@ class SimWorld final : private ControlNet {
  private:
   void add_rank(int rank);
   void inject(const Fault& fault);
-  void kill(int rank, TimeNs known_at);
+  void announce_death(int rank);
   void send(ControlMessage message) override;
   bool deliver_control();
   bool progress_ranks();

@@ -1,6 +1,7 @@
 #include "tests/simulate/workload.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -106,11 +107,12 @@ bool has_blocks(Collective collective) {
 
 OperationSpec random_operation(Random& random, const Workload& workload) {
   OperationSpec spec;
-  spec.collective = static_cast<Collective>(random() % 8);
+  spec.collective = static_cast<Collective>(random() % kCollectives);
   spec.type = random_type(random);
   spec.op = random_op(random, spec.type);
   const auto ranks = static_cast<uint64_t>(workload.ranks);
-  spec.root = static_cast<int>(random() % ranks);
+  const bool pairs = spec.collective == Collective::kSendRecv;
+  spec.root = static_cast<int>(pairs ? between(random, 1, ranks - 1) : random() % ranks);
   spec.in_place = may_be_in_place(spec.collective) && random() % 2 == 0;
   uint64_t bytes = random() % 6 == 0 ? between(random, 1, 2000) : between(random, 8, 160) * kKiB;
   if (ranks > 4) bytes /= 2;
@@ -183,6 +185,11 @@ Workload make_workload(uint64_t seed) {
   for (size_t i = 0; i < rails; ++i) {
     workload.rails.push_back(alike ? first : random_rail(random));
   }
+  const bool equal = random() % 8 != 0;
+  for (int rank = 0; rank < workload.ranks; ++rank) {
+    workload.rails_used.push_back(static_cast<int>(equal ? rails : between(random, 1, rails)));
+  }
+  workload.cross = random() % 2 == 0 ? CrossRail::kAligned : CrossRail::kAllowed;
   workload.link = random_link(random);
   constexpr uint64_t kEager[] = {0, 256, 1024, 2048};
   workload.eager_bytes = kEager[random() % std::size(kEager)];
@@ -205,14 +212,22 @@ Workload make_workload(uint64_t seed) {
   return workload;
 }
 
+int Workload::common_rails() const {
+  return *std::min_element(rails_used.begin(), rails_used.end());
+}
+
 std::string to_string(const Workload& workload) {
-  std::string text = fmt::format("{} ranks, {} rails, pieces of {} bytes, depth {}, eager {}",
-                                 workload.ranks, workload.rails.size(), workload.piece_bytes,
-                                 workload.depth, workload.eager_bytes);
+  std::string text =
+      fmt::format("{} ranks, {} rails, pieces of {} bytes, depth {}, eager {}", workload.ranks,
+                  workload.common_rails() == static_cast<int>(workload.rails.size())
+                      ? fmt::format("{}", workload.rails.size())
+                      : fmt::format("{}", fmt::join(workload.rails_used, "/")),
+                  workload.piece_bytes, workload.depth, workload.eager_bytes);
   for (size_t i = 0; i < workload.operations.size(); ++i) {
     const OperationSpec& spec = workload.operations[i];
     text += fmt::format("; {} by {}{}", to_string(workload.call(i).fingerprint()), spec.algorithm,
                         spec.in_place ? " in place" : "");
+    if (spec.collective == Collective::kSendRecv) text += fmt::format("rank + {}", spec.root);
   }
   return text;
 }

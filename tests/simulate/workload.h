@@ -9,6 +9,7 @@
 #include "src/base/clock.h"
 #include "src/base/types.h"
 #include "src/core/plan.h"
+#include "src/core/rail_plan.h"
 #include "transport/link.h"
 #include "transport/sim/sim_network.h"
 
@@ -18,7 +19,7 @@ struct OperationSpec {
   Collective collective = Collective::kAllReduce;
   DataType type = DataType::kFloat32;
   ReduceOp op = ReduceOp::kSum;
-  int root = 0;
+  int root = 0;  // kSendRecv: every rank sends to the one so many ranks further on
   uint64_t count = 1;
   bool in_place = false;
   std::string algorithm;      // of the catalog
@@ -29,6 +30,8 @@ struct Workload {
   uint64_t seed = 0;
   int ranks = 2;
   std::vector<SimRailConfig> rails;  // of every rank; names are filled in per rank
+  std::vector<int> rails_used;       // by rank: the others are not told to its peers
+  CrossRail cross = CrossRail::kAligned;
   LinkOptions link;
   uint64_t eager_bytes = 0;
   uint64_t scratch_bytes = 0;
@@ -41,6 +44,8 @@ struct Workload {
   std::vector<OperationSpec> operations;
 
   PlanInputs plan_inputs(int rank) const;
+  // Rails that all ranks have.
+  int common_rails() const;
   // The call, without buffers.
   Call call(const OperationSpec& spec) const;
   Call call(size_t index) const { return call(operations[index]); }
