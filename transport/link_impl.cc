@@ -46,7 +46,8 @@ Status LinkImpl::open_pairs(std::span<Rail* const> rails, uint64_t endpoint_tag_
                          .adapter = adapter.empty() ? -1 : number,
                          .peer = options_.peer,
                          .trace_source = options_.trace_source});
-    RAILCCL_TRY(pairs_.back().open(0).with_context(rail->info().name));
+    // A port that is down now may come up: such a pair begins as one that has failed.
+    not_opened_.push_back(pairs_.back().open(0));
   }
   return Status::ok();
 }
@@ -62,6 +63,8 @@ std::vector<std::byte> LinkImpl::address() const {
 
 Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   now_ = now;
+  // The peer's address may come when an error has ended the link already.
+  if (ended_) return Status::ok();
   if (has_peer_)
     return error(Code::kInvalidUsage, "the link to rank {} has its peer", options_.peer);
   RAILCCL_ASSIGN(const wire::LinkAddress peer, wire::decode_address(peer_address));
@@ -76,7 +79,9 @@ Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   stuck_since_ = now;
   for (LinkPair& pair : pairs_) {
     if (pair.state() != RailState::kProbing) continue;
-    const Status status = pair.connect(peer.pairs[static_cast<size_t>(pair.index())].endpoint);
+    const auto index = static_cast<size_t>(pair.index());
+    const Status status = not_opened_[index].is_ok() ? pair.connect(peer.pairs[index].endpoint)
+                                                     : not_opened_[index];
     if (!status.is_ok()) failover_->fail(pair, status, now);
   }
   return Status::ok();

@@ -75,6 +75,7 @@ class LinkImpl final : public Link, private FailoverOut {
   LinkOptions options_;
   LinkSink& sink_;
   LinkPairs pairs_;
+  std::vector<Status> not_opened_;  // by pair: why its first endpoint could not be opened
   ReplayRecord record_;
   std::unique_ptr<LinkMessages> messages_;
   std::unique_ptr<LinkSender> sender_;

@@ -20,6 +20,7 @@
 #include "src/base/status.h"
 #include "src/base/unique_fd.h"
 #include "src/core/completion.h"
+#include "src/core/rail_host.h"
 #include "transport/link.h"
 #include "transport/rail.h"
 
@@ -36,19 +37,11 @@ class EngineClient {
   virtual void finish_sleep() = 0;
 };
 
-// Where a rail's events for one link go.
-class EndpointEventSink {
- public:
-  virtual ~EndpointEventSink() = default;
-  virtual void on_endpoint_event(int pair, const RailEvent& event, TimeNs now) = 0;
-  virtual void on_port_event(int local_rail, const RailEvent& event, TimeNs now) = 0;
-};
-
 struct EngineOptions {
   TimeNs spin_ns = 50 * kMicrosecond;  // how long a driver polls before it sleeps
 };
 
-class Engine final : private EventSink {
+class Engine final : public RailHost, private EventSink {
  public:
   static Result<std::shared_ptr<Engine>> create(std::vector<std::unique_ptr<Rail>> rails,
                                                 const EngineOptions& options);
@@ -56,15 +49,14 @@ class Engine final : private EventSink {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Rails are set for the life of the engine.
-  std::span<Rail* const> rails() const { return rail_pointers_; }
+  std::span<Rail* const> rails() const override { return rail_pointers_; }
 
   // The driver lock. Sleeping drivers do not hold it; a busy one makes room.
   std::unique_lock<std::mutex> lock();
 
-  // Under the lock. Tags base .. base + 255 belong to the sink until removed.
-  uint64_t add_endpoint_sink(EndpointEventSink* sink);
-  void remove_endpoint_sink(uint64_t tag_base);
+  // Under the lock.
+  uint64_t add_endpoint_sink(EndpointEventSink* sink) override;
+  void remove_endpoint_sink(uint64_t tag_base) override;
   void add_client(EngineClient* client);
   void remove_client(EngineClient* client);
   void watch(int fd);

@@ -73,10 +73,10 @@ struct Peers::PeerLink final : EndpointEventSink {
   }
 };
 
-Peers::Peers(const PeersOptions& options, Engine& engine, std::vector<NodeInfo> nodes,
+Peers::Peers(const PeersOptions& options, RailHost& host, std::vector<NodeInfo> nodes,
              const RegisteredBuffer* scratch, std::vector<Inbox>& inboxes, PeersObserver& observer)
     : options_(options),
-      engine_(engine),
+      host_(host),
       nodes_(std::move(nodes)),
       scratch_(scratch),
       observer_(observer),
@@ -84,7 +84,7 @@ Peers::Peers(const PeersOptions& options, Engine& engine, std::vector<NodeInfo> 
       inboxes_(inboxes) {}
 
 Peers::~Peers() {
-  for (PeerLink* link : active_) engine_.remove_endpoint_sink(link->tag_base);
+  for (PeerLink* link : active_) host_.remove_endpoint_sink(link->tag_base);
 }
 
 Status Peers::ensure(int peer, TimeNs now) {
@@ -113,10 +113,10 @@ Status Peers::begin(int peer, TimeNs now) {
   }
   auto peer_link = std::make_unique<PeerLink>();
   peer_link->peer = peer;
-  peer_link->tag_base = engine_.add_endpoint_sink(peer_link.get());
-  auto link = Link::create(link_options, engine_.rails(), peer_link->tag_base, *this);
+  peer_link->tag_base = host_.add_endpoint_sink(peer_link.get());
+  auto link = Link::create(link_options, host_.rails(), peer_link->tag_base, *this);
   if (!link) {
-    engine_.remove_endpoint_sink(peer_link->tag_base);
+    host_.remove_endpoint_sink(peer_link->tag_base);
     return link.error().with_context(
         fmt::format("link from rank {} to rank {}", options_.rank, peer));
   }
@@ -180,6 +180,7 @@ Status Peers::on_control_message(int peer, std::span<const std::byte> bytes, Tim
   if (bytes.empty()) return error(Code::kPeerFailed, "empty link control message");
   const auto kind = static_cast<ControlKind>(bytes[0]);
   const auto rest = bytes.subspan(1);
+  if (closing_) return Status::ok();  // no new links, and the old ones need nothing any more
   if (kind == ControlKind::kOffer) {
     RAILCCL_TRY(ensure(peer, now));
     return connect(*find(peer), rest, now);
@@ -209,6 +210,7 @@ TimeNs Peers::next_deadline() const {
 }
 
 void Peers::close(const Status& reason, TimeNs now) {
+  closing_ = true;
   for (PeerLink* peer_link : active_) peer_link->link->close(reason, now);
 }
 

@@ -14,10 +14,10 @@
 
 #include "src/base/clock.h"
 #include "src/base/status.h"
-#include "src/core/engine.h"
 #include "src/core/inbox.h"
 #include "src/core/message.h"
 #include "src/core/node_info.h"
+#include "src/core/rail_host.h"
 #include "src/core/rail_plan.h"
 #include "transport/link.h"
 
@@ -44,9 +44,9 @@ struct PeersOptions {
 
 class Peers final : private LinkSink {
  public:
-  // `engine`, `scratch`, `inboxes` and `observer` outlive the object; `nodes` and `inboxes` by
+  // `host`, `scratch`, `inboxes` and `observer` outlive the object; `nodes` and `inboxes` by
   // rank.
-  Peers(const PeersOptions& options, Engine& engine, std::vector<NodeInfo> nodes,
+  Peers(const PeersOptions& options, RailHost& host, std::vector<NodeInfo> nodes,
         const RegisteredBuffer* scratch, std::vector<Inbox>& inboxes, PeersObserver& observer);
   ~Peers() override;
 
@@ -99,13 +99,14 @@ class Peers final : private LinkSink {
   void send_on_control_path(int peer, std::span<const std::byte> bytes) override;
 
   PeersOptions options_;
-  Engine& engine_;
+  RailHost& host_;
   std::vector<NodeInfo> nodes_;
   const RegisteredBuffer* scratch_;
   PeersObserver& observer_;
   std::vector<std::unique_ptr<PeerLink>> links_;  // by rank; null: not needed so far
   std::vector<PeerLink*> active_;
   std::vector<Inbox>& inboxes_;
+  bool closing_ = false;
 };
 
 }  // namespace railccl

@@ -16,7 +16,7 @@ Result<std::shared_ptr<const RegisteredBuffer>> RailMemory::acquire(const std::b
       .kind = MemoryKind::kHost, .address = const_cast<std::byte*>(address), .bytes = bytes};
   std::string refusals;
   bool any = false;
-  for (Rail* rail : engine_.rails()) {
+  for (Rail* rail : host_.rails()) {
     auto registration = rail->register_memory(buffer->region);
     if (!registration) {
       refusals += fmt::format(" [{}: {}]", rail->info().name, registration.error().message());
@@ -26,7 +26,7 @@ Result<std::shared_ptr<const RegisteredBuffer>> RailMemory::acquire(const std::b
     any = true;
     buffer->on_rail.push_back(std::move(*registration));
   }
-  if (!any && !engine_.rails().empty()) {
+  if (!any && !host_.rails().empty()) {
     return error(Code::kSystemError, "no rail could register {} bytes of memory:{}", bytes,
                  refusals);
   }

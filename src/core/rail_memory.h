@@ -7,14 +7,14 @@
 #include <memory>
 
 #include "src/base/status.h"
-#include "src/core/engine.h"
+#include "src/core/rail_host.h"
 #include "transport/link.h"
 
 namespace railccl {
 
 class RailMemory {
  public:
-  explicit RailMemory(Engine& engine) : engine_(engine) {}
+  explicit RailMemory(RailHost& host) : host_(host) {}
   // The registration that covers the range, or a new one that lives as long as somebody holds it.
   // The error names each rail that refused.
   Result<std::shared_ptr<const RegisteredBuffer>> acquire(const std::byte* address, size_t bytes);
@@ -24,7 +24,7 @@ class RailMemory {
   void clear() { kept_.clear(); }
 
  private:
-  Engine& engine_;
+  RailHost& host_;
   std::multimap<const std::byte*, std::shared_ptr<const RegisteredBuffer>> kept_;  // by address
 };
 

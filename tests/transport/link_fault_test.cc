@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
@@ -156,6 +157,61 @@ TEST(LinkFault, APeerThatNeverComesEndsTheLinkInTime) {
   world.frozen = 1;
   EXPECT_TRUE(world.run_until([&] { return world.side(0).failed == 1; }, 2 * kSecond));
   EXPECT_EQ(world.side(0).connected, 0);
+}
+
+// Refuses its first endpoint, as a port that is down does.
+class RefusesFirstEndpoint final : public Rail {
+ public:
+  explicit RefusesFirstEndpoint(std::unique_ptr<Rail> inner) : inner_(std::move(inner)) {}
+  const RailInfo& info() const override { return inner_->info(); }
+  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
+    return inner_->register_memory(region);
+  }
+  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
+    if (!std::exchange(refused_, true)) return error(Code::kRailFailed, "the port is down");
+    return inner_->open_endpoint(tag);
+  }
+  bool progress(TimeNs now, EventSink& sink) override { return inner_->progress(now, sink); }
+  int wake_fd() const override { return inner_->wake_fd(); }
+
+ private:
+  std::unique_ptr<Rail> inner_;
+  bool refused_ = false;
+};
+
+// Found by tests/simulate (seed 152): such a port ended the whole communicator.
+TEST(LinkFault, APortThatIsDownWhenTheLinkIsMadeJoinsLater) {
+  for (const int refusing : {0, 1}) {
+    LinkWorldOptions options = quick_world(17, 2);
+    options.decorate = [refusing](int rank, int rail, std::unique_ptr<Rail> inner) {
+      if (rank != refusing || rail != 0) return inner;
+      return std::unique_ptr<Rail>(std::make_unique<RefusesFirstEndpoint>(std::move(inner)));
+    };
+    LinkWorld world(options);
+    world.connect();
+    LinkSoak soak(world, {.seed = 17, .puts = 30});
+    EXPECT_TRUE(soak.run(5 * kSecond)) << world.describe();
+    soak.check();
+    EXPECT_TRUE(world.run_until(
+        [&] { return world.recoveries(0) == 1 && world.recoveries(1) == 1; }, 10 * kSecond))
+        << world.describe();
+    EXPECT_THAT(world.link(refusing).stats()[0].last_error, testing::HasSubstr("the port is down"));
+    world.close_both();
+  }
+}
+
+// Found by tests/simulate (seed 1280): the address of a peer that is late came after an error had
+// closed the link, and the process crashed.
+TEST(LinkFault, AnAddressThatComesAfterTheEndChangesNothing) {
+  LinkWorld world(quick_world(18, 2));
+  const auto address = world.link(1).address();
+  world.link(0).close(Status(Code::kAborted, "another rank has failed"), world.now());
+  world.run_for(kMillisecond);
+  ASSERT_TRUE(world.link(0).closed());
+  EXPECT_TRUE(world.link(0).connect(address, world.now()).is_ok());
+  world.run_for(kMillisecond);
+  EXPECT_TRUE(world.link(0).closed());
+  EXPECT_FALSE(world.link(0).connected());
 }
 
 TEST(LinkFault, ConnectingOverOneRailOfTwoIsEnough) {

@@ -186,11 +186,13 @@ void SimEndpoint::land(SimNetwork& network, const FlightRef& flight) {
   SimRail* sender = network.rail(flight->from_rail);
   SimEndpoint* target = network.endpoint(flight->to);
   if (sender == nullptr || flight->dropped) return;
-  if (sender->port().acknowledge_only && target != nullptr) {
+  if (sender->port().lies() && target != nullptr) {
     acknowledge(network, flight, *target);
     return;
   }
-  const bool lost = target != nullptr && !network.carries(flight->from_rail, target->rail_.index());
+  const bool lost =
+      target != nullptr && (!network.carries(flight->from_rail, target->rail_.index()) ||
+                            network.happens(sender->port().loss));
   if (lost) {
     const bool silent = sender->port().up && target->rail_.port().up;
     if (!silent) {
@@ -230,6 +232,13 @@ void SimEndpoint::place(SimNetwork& network, const Flight& flight, SimEndpoint& 
     const std::byte* from =
         flight.completed ? flight.data.data() : put.source->region().address + put.source_offset;
     std::memmove(to, from, put.bytes);
+    if (network.happens(network.rail(flight.from_rail)->port().corruption)) {
+      to[network.random() % put.bytes] ^= std::byte{0x10};
+    }
+    if (SimObserver* observer = network.options_.observer) {
+      observer->on_landing(
+          {.from = flight.from, .to = target.id_, .address = to, .bytes = put.bytes});
+    }
   }
   if (!put.notify) return;
   const int times = network.rail(flight.from_rail)->port().duplicate ? 2 : 1;
@@ -249,7 +258,7 @@ void SimEndpoint::acknowledge(SimNetwork& network, const FlightRef& flight,
     return;
   }
   const bool heard =
-      sender->port().acknowledge_only || network.carries(target.rail_.index(), flight->from_rail);
+      sender->port().lies() || network.carries(target.rail_.index(), flight->from_rail);
   if (!heard) {
     if (flight->completed) return;
     network.schedule(network.now() + kRetransmitNs, [&network, flight] {

@@ -10,7 +10,7 @@
 namespace railccl {
 namespace {
 
-constexpr std::array<std::string_view, 11> kNames = {"cut",
+constexpr std::array<std::string_view, 13> kNames = {"cut",
                                                      "restore",
                                                      "mute",
                                                      "deaf",
@@ -20,7 +20,9 @@ constexpr std::array<std::string_view, 11> kNames = {"cut",
                                                      "late writes",
                                                      "duplicate",
                                                      "jitter",
-                                                     "rate"};
+                                                     "rate",
+                                                     "loss",
+                                                     "corrupt"};
 
 TimeNs between(std::mt19937_64& random, TimeNs low, TimeNs high) {
   return high <= low ? low : low + random() % (high - low);

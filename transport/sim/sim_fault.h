@@ -22,6 +22,8 @@ struct SimFault {
     kDuplicate,        // notifications come twice
     kJitter,           // every put takes up to `duration` longer: they overtake each other
     kRate,             // the rate is `value` times that of the configuration from now on
+    kLoss,             // each put is lost with probability `value`, and sent again by the NIC
+    kCorrupt,          // each put lands with one wrong byte with probability `value`
   };
   Kind kind = Kind::kCut;
   TimeNs at = 0;

@@ -17,23 +17,29 @@ std::unique_ptr<Rail> SimNetwork::add_rail(const SimRailConfig& config) {
 }
 
 void SimNetwork::schedule(TimeNs at, std::function<void()> action) {
-  events_.push({.at = std::max(at, now_), .order = order_++, .action = std::move(action)});
+  events_.push_back({.at = std::max(at, now_), .order = order_++, .action = std::move(action)});
+  std::push_heap(events_.begin(), events_.end(), later);
 }
 
 bool SimNetwork::advance() {
   if (events_.empty()) return false;
-  advance_to(events_.top().at);
+  advance_to(events_.front().at);
   return true;
 }
 
 void SimNetwork::advance_to(TimeNs time) {
-  while (!events_.empty() && events_.top().at <= time) {
-    now_ = std::max(now_, events_.top().at);
-    const std::function<void()> action = events_.top().action;
-    events_.pop();
-    action();
+  while (!events_.empty() && events_.front().at <= time) {
+    std::pop_heap(events_.begin(), events_.end(), later);
+    const Event event = std::move(events_.back());
+    events_.pop_back();
+    now_ = std::max(now_, event.at);
+    event.action();
   }
   now_ = std::max(now_, time);
+}
+
+bool SimNetwork::happens(double probability) {
+  return probability > 0 && static_cast<double>(random_() >> 11) * 0x1p-53 < probability;
 }
 
 void SimNetwork::inject(const SimFault& fault) {

@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <queue>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -33,9 +32,27 @@ namespace railccl {
 class SimRail;
 class SimEndpoint;
 
+// A write of a put into its target's memory, at the moment at which it happens.
+struct SimLanding {
+  uint64_t from = 0;  // the endpoints' numbers: what their address() holds
+  uint64_t to = 0;
+  const std::byte* address = nullptr;
+  size_t bytes = 0;
+};
+
+// Sees what no owner of a rail sees; for tests.
+class SimObserver {
+ public:
+  virtual ~SimObserver() = default;
+  virtual void on_landing(const SimLanding& landing) = 0;
+  // The rail has an event that its next progress() reports.
+  virtual void on_raised(int rail) = 0;
+};
+
 struct SimOptions {
   uint64_t seed = 1;
   bool copy_data = true;
+  SimObserver* observer = nullptr;  // outlives the network and its rails
 };
 
 struct SimRailConfig {
@@ -65,7 +82,7 @@ class SimNetwork {
 
   TimeNs now() const { return now_; }
   // When the next event is due; kNever: none.
-  TimeNs next_event() const { return events_.empty() ? kNever : events_.top().at; }
+  TimeNs next_event() const { return events_.empty() ? kNever : events_.front().at; }
   // Moves the clock to the next event and runs all that are due then; false: there is none.
   bool advance();
   // Runs all events up to `time`; the clock stands there afterwards.
@@ -75,6 +92,8 @@ class SimNetwork {
   void inject(const SimFault& fault);
 
   uint64_t random() { return random_(); }
+  // True with this probability.
+  bool happens(double probability);
   bool copy_data() const { return options_.copy_data; }
 
  private:
@@ -84,10 +103,11 @@ class SimNetwork {
     TimeNs at = 0;
     uint64_t order = 0;
     std::function<void()> action;
-    bool operator<(const Event& other) const {
-      return at != other.at ? at > other.at : order > other.order;
-    }
   };
+  // For a heap with the earliest event in front.
+  static bool later(const Event& a, const Event& b) {
+    return a.at != b.at ? a.at > b.at : a.order > b.order;
+  }
 
   uint64_t add_endpoint(SimEndpoint* endpoint);
   void remove_endpoint(uint64_t id) { endpoints_.erase(id); }
@@ -101,7 +121,7 @@ class SimNetwork {
   std::mt19937_64 random_;
   TimeNs now_ = 0;
   uint64_t order_ = 0;
-  std::priority_queue<Event> events_;
+  std::vector<Event> events_;    // a heap, see later()
   std::vector<SimRail*> rails_;  // null: destroyed
   std::unordered_map<uint64_t, SimEndpoint*> endpoints_;
 };

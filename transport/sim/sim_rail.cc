@@ -62,6 +62,11 @@ Result<std::unique_ptr<Endpoint>> SimRail::open_endpoint(uint64_t endpoint_tag) 
   return std::make_unique<SimEndpoint>(network_, *this, endpoint_tag);
 }
 
+void SimRail::raise(const RailEvent& event) {
+  events_.push_back(event);
+  if (SimObserver* observer = network_.options_.observer) observer->on_raised(index_);
+}
+
 bool SimRail::progress(TimeNs, EventSink& sink) {
   // Only what is there now: an event that its handling causes waits for the next call.
   const size_t due = events_.size();
@@ -153,6 +158,12 @@ void SimRail::apply(const SimFault& fault) {
       break;
     case SimFault::Kind::kRate:
       port_.rate_factor = fault.value;
+      break;
+    case SimFault::Kind::kLoss:
+      port_.loss = fault.value;
+      break;
+    case SimFault::Kind::kCorrupt:
+      port_.corruption = fault.value;
       break;
   }
 }

@@ -23,6 +23,10 @@ struct SimPort {
   TimeNs jitter_ns = 0;
   TimeNs late_ns = 0;  // for what is on the way when an endpoint fails
   double rate_factor = 1;
+  double loss = 0;        // of the puts that leave; they are sent again after a while
+  double corruption = 0;  // of the puts that leave; one byte lands wrong
+
+  bool lies() const { return acknowledge_only && !mute; }
 };
 
 // A queue that passes bytes one after another.
@@ -50,7 +54,7 @@ class SimRail final : public Rail {
   const SimRailConfig& config() const { return config_; }
   SimPort& port() { return port_; }
   double bytes_per_second() const;
-  void raise(const RailEvent& event) { events_.push_back(event); }
+  void raise(const RailEvent& event);
   void apply(const SimFault& fault);
 
   // When `bytes` posted now have left; the other side's queue for what arrives.

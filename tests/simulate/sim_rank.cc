@@ -1,0 +1,315 @@
+#include "tests/simulate/sim_rank.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "src/compute/compute.h"
+
+namespace railccl::simulate {
+namespace {
+
+constexpr uint64_t kTagsPerLink = 256;
+constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;  // as the communicator's
+constexpr TimeNs kCloseAfterError = kSecond;
+constexpr std::byte kForLink{2};  // first byte of what Peers sends for a link (peers.cc)
+
+size_t largest(const Script& script, uint64_t (*bytes)(const Call&, int, int), int rank) {
+  uint64_t most = 1;
+  for (size_t i = 0; i < script.workload.operations.size(); ++i) {
+    most = std::max(most, bytes(script.workload.call(i), rank, script.workload.ranks));
+  }
+  return most;
+}
+
+}  // namespace
+
+SimRank::SimRank(SimRankParts parts)
+    : parts_(std::move(parts)),
+      workload_(parts_.script->workload),
+      scratch_(std::make_unique_for_overwrite<std::byte[]>(workload_.scratch_bytes)),
+      input_(largest(*parts_.script, input_bytes, parts_.rank)),
+      output_(largest(*parts_.script, output_bytes, parts_.rank)),
+      rail_memory_(*this),
+      inboxes_(static_cast<size_t>(workload_.ranks)),
+      goodbyes_(static_cast<size_t>(workload_.ranks)),
+      old_epochs_(static_cast<size_t>(workload_.ranks)) {
+  for (const auto& rail : parts_.rails) rail_pointers_.push_back(rail.get());
+  auto scratch = rail_memory_.acquire(scratch_.get(), workload_.scratch_bytes);
+  if (!scratch) parts_.judge->violation(0, "scratch: {}", scratch.error().message());
+  scratch_memory_ = std::move(*scratch);
+  if (workload_.keep_registered) {
+    (void)rail_memory_.keep(input_.data(), input_.size()).is_ok();
+    (void)rail_memory_.keep(output_.data(), output_.size()).is_ok();
+  }
+  parts_.watch->add_buffer(input_.data(), input_.size(), parts_.rank);
+  parts_.watch->add_buffer(output_.data(), output_.size(), parts_.rank);
+  const PeersOptions options{.rank = parts_.rank,
+                             .link = workload_.link,
+                             .cross = workload_.cross,
+                             .credit_bytes = workload_.credit_bytes};
+  RailHost& host = *this;
+  PeersObserver& observer = *this;
+  peers_ = std::make_unique<Peers>(options, host, parts_.script->nodes, scratch_memory_.get(),
+                                   inboxes_, observer);
+  executor_ = std::make_unique<Executor>(services());
+  p2p_ = std::make_unique<P2p>(services());
+  next_operation(0);
+}
+
+ExecutorServices SimRank::services() {
+  // The parts that a rank alone on its node needs.
+  return {.rank = parts_.rank,
+          .layout = parts_.script->layout,
+          .peers = peers_.get(),
+          .inboxes = &inboxes_,
+          .compute = &host_compute(),
+          .rail_memory = &rail_memory_,
+          .scratch = {.own = scratch_.get(), .bytes = workload_.scratch_bytes},
+          .scratch_memory = scratch_memory_.get(),
+          .eager_bytes = workload_.eager_bytes,
+          .streaming_bytes = ~uint64_t{0}};
+}
+
+SimRank::~SimRank() {
+  p2p_.reset();
+  executor_.reset();
+  peers_.reset();
+  scratch_memory_.reset();
+  rail_memory_.clear();
+}
+
+// --- RailHost, EventSink -------------------------------------------------------------------------
+
+uint64_t SimRank::add_endpoint_sink(EndpointEventSink* sink) {
+  sinks_.push_back(sink);
+  return (sinks_.size() - 1) * kTagsPerLink;
+}
+
+void SimRank::remove_endpoint_sink(uint64_t tag_base) { sinks_[tag_base / kTagsPerLink] = nullptr; }
+
+void SimRank::on_event(const RailEvent& event) {
+  if (event.kind == RailEvent::Kind::kRailDown || event.kind == RailEvent::Kind::kRailUp) {
+    for (EndpointEventSink* sink : sinks_) {
+      if (sink != nullptr) sink->on_port_event(current_rail_, event, now_);
+    }
+    return;
+  }
+  EndpointEventSink* sink = sinks_[event.endpoint_tag / kTagsPerLink];
+  const auto pair = static_cast<int>(event.endpoint_tag % kTagsPerLink);
+  if (sink != nullptr) sink->on_endpoint_event(pair, event, now_);
+}
+
+// --- PeersObserver -------------------------------------------------------------------------------
+
+void SimRank::on_put_done(uint64_t token, const Status& status) {
+  if (!status.is_ok() || stage_ != Stage::kRun) return;
+  if ((token & kP2pToken) != 0) {
+    p2p_->on_put_done(token);
+  } else if (!is_pairwise()) {
+    executor_->on_put_done(token);
+  }
+}
+
+bool SimRank::a_rail_is_down() const {
+  const auto reports = peers_->rail_reports();
+  return std::any_of(reports.begin(), reports.end(), [](const Peers::RailReport& report) {
+    return report.stats.state == RailState::kDown;
+  });
+}
+
+bool SimRank::on_small_data(int peer, const MessageHeader& header,
+                            std::span<const std::byte> body) {
+  const bool for_executor = stage_ == Stage::kRun && !is_pairwise();
+  if (!for_executor || header.type != MessageType::kData) return false;
+  const Status same = executor_->check(peer, header.sequence, header.fingerprint);
+  if (!same) {
+    set_error(same, true);
+    return true;
+  }
+  if (parts_.defect == Defect::kCreditLost && body.empty() && !credit_was_lost_ &&
+      a_rail_is_down()) {
+    credit_was_lost_ = true;
+    return true;
+  }
+  return executor_->on_small_data(peer, header, body);
+}
+
+void SimRank::send_to_peers(int peer, std::span<const std::byte> bytes) {
+  if (parts_.defect == Defect::kOldEpochAccepted && bytes[0] == kForLink) {
+    const auto frame = wire::decode_frame(bytes.subspan(1));
+    if (frame) old_epochs_[static_cast<size_t>(peer)].on_sent(*frame);
+  }
+  parts_.control->send(
+      {.from = parts_.rank, .to = peer, .bytes = {bytes.begin(), bytes.end()}, .failure = {}});
+}
+
+std::vector<std::byte> SimRank::with_old_epochs(int peer, std::span<const std::byte> bytes) const {
+  std::vector<std::byte> changed(bytes.begin(), bytes.end());
+  auto frame = bytes[0] == kForLink ? wire::decode_frame(bytes.subspan(1))
+                                    : Result<wire::Frame>(wire::PongFrame{});
+  if (bytes[0] != kForLink || !frame) return changed;
+  old_epochs_[static_cast<size_t>(peer)].on_received(*frame);
+  changed = wire::encode(*frame);
+  changed.insert(changed.begin(), kForLink);
+  return changed;
+}
+
+void SimRank::on_control(const ControlMessage& message, TimeNs now) {
+  now_ = now;
+  if (ended()) return;
+  switch (message.kind) {
+    case ControlMessage::Kind::kGoodbye:
+      goodbyes_[static_cast<size_t>(message.from)] = true;
+      break;
+    case ControlMessage::Kind::kFailure:
+      set_error(message.failure, false);
+      break;
+    case ControlMessage::Kind::kForPeers: {
+      const bool changed = parts_.defect == Defect::kOldEpochAccepted;
+      const Status status = peers_->on_control_message(
+          message.from, changed ? with_old_epochs(message.from, message.bytes) : message.bytes,
+          now);
+      if (!status) set_error(status, true);
+    }
+  }
+}
+
+void SimRank::abort() {
+  set_error(Status(Code::kAborted, fmt::format("rank {} aborted", parts_.rank)), true);
+}
+
+// --- Progress ------------------------------------------------------------------------------------
+
+bool SimRank::progress_rails(TimeNs now) {
+  bool did = false;
+  for (size_t i = 0; i < rail_pointers_.size(); ++i) {
+    current_rail_ = static_cast<int>(i);
+    did |= rail_pointers_[i]->progress(now, *this);
+  }
+  return did;
+}
+
+bool SimRank::progress(TimeNs now) {
+  if (ended()) return false;
+  now_ = now;
+  bool did = progress_rails(now);
+  did |= peers_->progress(now);
+  if (std::exchange(announce_, false)) {
+    for (int rank = 0; rank < workload_.ranks; ++rank) {
+      if (rank == parts_.rank) continue;
+      parts_.control->send({.kind = ControlMessage::Kind::kFailure,
+                            .from = parts_.rank,
+                            .to = rank,
+                            .bytes = {},
+                            .failure = error_});
+    }
+    did = true;
+  }
+  if (!error_.is_ok()) return end_with_error(now) || did;
+  return step(now) || did;
+}
+
+bool SimRank::step(TimeNs now) {
+  switch (stage_) {
+    case Stage::kPause:
+      return begin_operation(now);
+    case Stage::kRun: {
+      const Result<bool> moved = step_operation(now);
+      if (!moved) set_error(moved.error(), true);
+      return !moved || *moved;
+    }
+    case Stage::kGoodbye:
+      return step_goodbye(now);
+    case Stage::kClosing:
+      if (!peers_->closed()) return false;
+      stage_ = Stage::kEnded;
+      return true;
+    case Stage::kEnded:
+      return false;
+  }
+  return false;
+}
+
+// As the communicator: a peer in its last operation may still need this rank's acknowledgements.
+bool SimRank::step_goodbye(TimeNs now) {
+  const std::vector<int> linked = peers_->linked();
+  if (close_deadline_ == 0) {
+    close_deadline_ = now + kGoodbyeTimeout;
+    // Rails that end because their peer is through have not failed: the figures are those of now.
+    reports_ = peers_->rail_reports();
+    for (const int peer : linked) {
+      parts_.control->send({.kind = ControlMessage::Kind::kGoodbye,
+                            .from = parts_.rank,
+                            .to = peer,
+                            .bytes = {},
+                            .failure = {}});
+    }
+    return true;
+  }
+  const bool all = std::all_of(linked.begin(), linked.end(),
+                               [this](int peer) { return goodbyes_[static_cast<size_t>(peer)]; });
+  if (!all && now < close_deadline_) return false;
+  peers_->close(Status(Code::kAborted, "finalized"), now);
+  stage_ = Stage::kClosing;
+  return true;
+}
+
+bool SimRank::end_with_error(TimeNs now) {
+  if (stage_ != Stage::kClosing) {
+    const bool running = stage_ == Stage::kRun;
+    stage_ = Stage::kClosing;
+    if (reports_.empty()) reports_ = peers_->rail_reports();
+    peers_->close(error_, now);
+    close_deadline_ = now + kCloseAfterError;
+    if (!running) call_.output = nullptr;
+    return true;
+  }
+  if (!peers_->closed() && now < close_deadline_) return false;
+  if (!peers_->closed()) {
+    parts_.judge->violation(now, "rank {}: links do not close after an error", parts_.rank);
+  }
+  executor_->abandon();
+  (void)p2p_->abandon();
+  if (call_.output != nullptr) parts_.watch->open_buffer(call_.output, false);
+  stage_ = Stage::kEnded;
+  return true;
+}
+
+void SimRank::set_error(const Status& status, bool announce) {
+  if (!error_.is_ok() || ended()) return;
+  error_ = status;
+  announce_ = announce;
+}
+
+TimeNs SimRank::next_deadline(TimeNs now) const {
+  if (ended()) return kNever;
+  TimeNs deadline = peers_->next_deadline();
+  if (stage_ == Stage::kPause) deadline = std::min(deadline, pause_until_);
+  if (close_deadline_ != 0) deadline = std::min(deadline, close_deadline_);
+  return announce_ ? now : deadline;
+}
+
+uint64_t SimRank::bytes_received_from(int peer) const {
+  uint64_t bytes = 0;
+  for (const Peers::RailReport& report : rail_reports()) {
+    if (report.peer == peer) bytes += report.stats.bytes_received;
+  }
+  return bytes;
+}
+
+std::string SimRank::describe() const {
+  static constexpr const char* kStages[] = {"pauses", "runs", "says goodbye", "closes", "ended"};
+  std::string text =
+      fmt::format("rank {} {}, operation {}: {}", parts_.rank, kStages[static_cast<size_t>(stage_)],
+                  next_, executor_->describe());
+  if (!error_.is_ok()) text += fmt::format("; error: {}", error_.message());
+  for (const Peers::RailReport& report : rail_reports()) {
+    text += fmt::format("\n    to rank {} over rail {}: {}, {} failures, {} recoveries {}",
+                        report.peer, report.local_rail, rail_state_name(report.stats.state),
+                        report.stats.failures, report.stats.recoveries, report.stats.last_error);
+  }
+  return text;
+}
+
+}  // namespace railccl::simulate

@@ -1,0 +1,182 @@
+#include "tests/simulate/watch.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "transport/wire.h"
+
+namespace railccl::simulate {
+
+uint64_t endpoint_number(const std::vector<std::byte>& address) {
+  uint64_t number = 0;
+  if (address.size() == sizeof number) std::memcpy(&number, address.data(), sizeof number);
+  return number;
+}
+
+// --- Watch ---------------------------------------------------------------------------------------
+
+void Watch::add_buffer(const std::byte* address, size_t bytes, int rank) {
+  buffers_[address] = {.bytes = bytes, .rank = rank, .open = false};
+}
+
+void Watch::open_buffer(const std::byte* address, bool open) {
+  const auto found = buffers_.find(address);
+  if (found != buffers_.end()) found->second.open = open;
+}
+
+void Watch::on_opened(uint64_t number) { ends_[number] = End{}; }
+void Watch::on_connect(uint64_t number, uint64_t peer) { ends_[number].peer = peer; }
+
+bool Watch::fenced(uint64_t number) const {
+  const auto found = ends_.find(number);
+  return found == ends_.end() || found->second.fenced;
+}
+
+void Watch::on_put(uint64_t number, uint64_t link, const Put& put) {
+  End& end = ends_[number];
+  ++end.outstanding;
+  if (!put.notify) return;
+  const auto header = wire::decode_header(put.notification);
+  if (!header) {
+    judge_.violation(now(), "a put with a note of no kind");
+    return;
+  }
+  uint64_t offset = 0;
+  if (header->kind == wire::NoteKind::kChunk) {
+    offset = wire::decode_chunk(put.notification).offset;
+  } else if (header->kind != wire::NoteKind::kMessage) {
+    return;
+  }
+  const uint64_t item = static_cast<uint64_t>(header->kind) << 32 | header->sequence;
+  uint64_t& carrier = carriers_[{link, item, offset}];
+  if (carrier != 0) {
+    ++posted_again_;
+    const auto old = ends_.find(carrier);
+    if (!fenced(carrier) || (old != ends_.end() && !fenced(old->second.peer))) {
+      judge_.violation(now(),
+                       "{} {} was posted again (offset {}) before the endpoint that had carried it "
+                       "was fenced on both sides",
+                       header->kind == wire::NoteKind::kChunk ? "a chunk of put" : "message",
+                       header->sequence, offset);
+    }
+  }
+  if (carrier == 0 && header->kind == wire::NoteKind::kChunk) bytes_posted_[link] += put.bytes;
+  carrier = number;
+}
+
+uint64_t Watch::bytes_posted(uint64_t link) const {
+  const auto found = bytes_posted_.find(link);
+  return found == bytes_posted_.end() ? 0 : found->second;
+}
+
+void Watch::on_put_done(uint64_t number) {
+  End& end = ends_[number];
+  if (end.outstanding == 0) judge_.violation(now(), "a put completed twice");
+  --end.outstanding;
+}
+
+void Watch::on_fenced(uint64_t number) {
+  End& end = ends_[number];
+  if (end.outstanding != 0) {
+    judge_.violation(now(), "an endpoint was closed with {} puts that had not completed",
+                     end.outstanding);
+  }
+  end.fenced = true;
+}
+
+void Watch::on_landing(const SimLanding& landing) {
+  if (fenced(landing.to)) {
+    judge_.violation(now(), "{} bytes landed over an endpoint after its fence", landing.bytes);
+  }
+  auto next = buffers_.upper_bound(landing.address);
+  if (next == buffers_.begin()) return;
+  const auto& [begin, buffer] = *--next;
+  if (landing.address >= begin + buffer.bytes || buffer.open) return;
+  judge_.violation(now(), "{} bytes landed in a buffer that rank {}'s user has back", landing.bytes,
+                   buffer.rank);
+}
+
+// --- WatchRail -----------------------------------------------------------------------------------
+
+namespace {
+
+constexpr uint64_t kTagsPerLink = 256;
+
+class WatchRail final : public Rail, private EventSink {
+ public:
+  WatchRail(std::unique_ptr<Rail> inner, Watch& watch, uint64_t link_base)
+      : inner_(std::move(inner)), watch_(watch), link_base_(link_base) {}
+
+  const RailInfo& info() const override { return inner_->info(); }
+  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
+    return inner_->register_memory(region);
+  }
+  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override;
+  bool progress(TimeNs now, EventSink& sink) override {
+    sink_ = &sink;
+    return inner_->progress(now, *this);
+  }
+  int wake_fd() const override { return inner_->wake_fd(); }
+
+ private:
+  void on_event(const RailEvent& event) override {
+    const auto found = numbers_.find(event.endpoint_tag);
+    if (found != numbers_.end()) {
+      if (event.kind == RailEvent::Kind::kPutDone) watch_.on_put_done(found->second);
+      if (event.kind == RailEvent::Kind::kClosed) watch_.on_fenced(found->second);
+    }
+    sink_->on_event(event);
+  }
+
+  std::unique_ptr<Rail> inner_;
+  Watch& watch_;
+  uint64_t link_base_;
+  EventSink* sink_ = nullptr;
+  std::unordered_map<uint64_t, uint64_t> numbers_;  // by tag, of its present endpoint
+};
+
+class WatchEndpoint final : public Endpoint {
+ public:
+  WatchEndpoint(std::unique_ptr<Endpoint> inner, Watch& watch, uint64_t link)
+      : inner_(std::move(inner)),
+        watch_(watch),
+        link_(link),
+        number_(endpoint_number(inner_->address())) {
+    watch_.on_opened(number_);
+  }
+  std::vector<std::byte> address() const override { return inner_->address(); }
+  Status connect(const std::vector<std::byte>& peer_address) override {
+    watch_.on_connect(number_, endpoint_number(peer_address));
+    return inner_->connect(peer_address);
+  }
+  Status put(const Put& put) override {
+    RAILCCL_TRY(inner_->put(put));
+    watch_.on_put(number_, link_, put);
+    return Status::ok();
+  }
+  void close() override { inner_->close(); }
+  uint64_t number() const { return number_; }
+
+ private:
+  std::unique_ptr<Endpoint> inner_;
+  Watch& watch_;
+  uint64_t link_;
+  uint64_t number_;
+};
+
+Result<std::unique_ptr<Endpoint>> WatchRail::open_endpoint(uint64_t tag) {
+  RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, inner_->open_endpoint(tag));
+  auto endpoint =
+      std::make_unique<WatchEndpoint>(std::move(inner), watch_, link_base_ + tag / kTagsPerLink);
+  numbers_[tag] = endpoint->number();
+  return endpoint;
+}
+
+}  // namespace
+
+std::unique_ptr<Rail> watch_rail(std::unique_ptr<Rail> inner, Watch& watch, uint64_t link_base) {
+  return std::make_unique<WatchRail>(std::move(inner), watch, link_base);
+}
+
+}  // namespace railccl::simulate

@@ -1,0 +1,60 @@
+// What the ranks of a simulated run do, and on what: ranks, rails, settings of the links, a few
+// collective operations. Made from a seed; pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/base/types.h"
+#include "src/core/plan.h"
+#include "src/core/rail_plan.h"
+#include "transport/link.h"
+#include "transport/sim/sim_network.h"
+
+namespace railccl::simulate {
+
+struct OperationSpec {
+  Collective collective = Collective::kAllReduce;
+  DataType type = DataType::kFloat32;
+  ReduceOp op = ReduceOp::kSum;
+  int root = 0;  // kSendRecv: every rank sends to the one so many ranks further on
+  uint64_t count = 1;
+  bool in_place = false;
+  std::string algorithm;      // of the catalog
+  std::vector<TimeNs> pause;  // by rank, before it calls this
+};
+
+struct Workload {
+  uint64_t seed = 0;
+  int ranks = 2;
+  std::vector<SimRailConfig> rails;  // of every rank; names are filled in per rank
+  std::vector<int> rails_used;       // by rank: the others are not told to its peers
+  CrossRail cross = CrossRail::kAligned;
+  LinkOptions link;
+  uint64_t eager_bytes = 0;
+  uint64_t scratch_bytes = 0;
+  uint64_t credit_bytes = 0;
+  uint64_t piece_bytes = 0;
+  int depth = 1;
+  int channels = 1;
+  TimeNs control_delay = 0;
+  bool keep_registered = false;  // user buffers stay registered between operations
+  std::vector<OperationSpec> operations;
+
+  PlanInputs plan_inputs(int rank) const;
+  // Rails that all ranks have.
+  int common_rails() const;
+  // The call, without buffers.
+  Call call(const OperationSpec& spec) const;
+  Call call(size_t index) const { return call(operations[index]); }
+};
+
+Workload make_workload(uint64_t seed);
+std::string to_string(const Workload& workload);
+
+// The input of `rank` in operation `index`: a function of the seed.
+std::vector<std::byte> input_data(const Workload& workload, size_t index, int rank);
+
+}  // namespace railccl::simulate
