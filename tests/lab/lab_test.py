@@ -72,7 +72,7 @@ class Usage(unittest.TestCase):
         for options, expected in ((["--cut", "0-1@3"], "NODE:RAIL@SECONDS"),
                                   (["--rate", "1000,x"], "whole numbers"),
                                   (["--nodes", "2", "--kill", "9@1"], "ranks 0 to 1"),
-                                  (["--fabric", "qemu"], "netns")):
+                                  (["--fabric", "qemu", "--nodes", "9"], "up to 4 nodes")):
             code, output = run([os.path.join(SOURCE, "tools", "fabric-lab"), "run", *options, "--", "true"])
             self.assertEqual(code, 1)
             self.assertIn(expected, output)

@@ -7,6 +7,7 @@ import sys
 from fabric_lab import events as lab_events
 from fabric_lab.errors import LabError
 from fabric_lab.netns import NetnsFabric
+from fabric_lab.qemu import QemuFabric
 from fabric_lab.ranks import Ranks
 
 _PORT = 29500
@@ -26,6 +27,8 @@ def _parser():
                      help="of each rail, one for all or one per rail; default: not limited")
     run.add_argument("--cut", action="append", default=[], metavar="NODE:RAIL@SECONDS[+SECONDS]",
                      help="take that node's side of a rail down, +SECONDS: and up again")
+    run.add_argument("--cut-by", choices=["link", "port"], default="link",
+                     help="qemu: pull the cable out, or take the port down in the guest")
     run.add_argument("--blackhole", action="append", default=[],
                      metavar="NODE:RAIL[:in|out]@SECONDS[+SECONDS]",
                      help="drop everything silently, without a link event")
@@ -70,23 +73,29 @@ def _check(options):
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise LabError("no command given: fabric-lab run [options] -- COMMAND...")
-    if options.fabric == "qemu":
-        raise LabError("the qemu fabric is not built yet; use --fabric netns")
     return command
+
+
+def _fabric(options):
+    rates = _rates(options.rate, options.rails)
+    if options.fabric == "qemu":
+        return QemuFabric(options.nodes, options.rails, rates, options.loss, options.cut_by)
+    return NetnsFabric(options.nodes, options.rails, rates, options.loss)
 
 
 def _run(options):
     command = _check(options)
     events = _events(options)
-    rates = _rates(options.rate, options.rails)
-    fabric = NetnsFabric(options.nodes, options.rails, rates, options.loss)
+    fabric = _fabric(options)
     ranks = Ranks(fabric, options.nodes, options.ranks_per_node, _PORT)
+    code = 1
     try:
         ranks.start(command)
-        return ranks.run(events)
+        code = ranks.run(events)
+        return code
     finally:
         ranks.stop()
-        fabric.close()
+        fabric.close(failed=code != 0)
 
 
 def _interrupt(number, _frame):

@@ -3,13 +3,11 @@ for the start and the control path, which events do not touch. A namespace lives
 dies with the lab: nothing is left behind."""
 import subprocess
 
-from fabric_lab import process
+from fabric_lab import process, shaping
 from fabric_lab.errors import LabError
 
 _TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "unshare": "util-linux",
           "nft": "nftables"}
-_TBF_BURST = "256kb"
-_TBF_LATENCY = "20ms"
 
 
 class _Namespace:
@@ -91,23 +89,15 @@ class NetnsFabric:
         return {"RAILCCL_RAILS": ",".join(f"rail{rail}" for rail in range(self._rails)),
                 "GLOO_SOCKET_IFNAME": "rail0"}
 
-    def command(self, node, command):
-        """The command, in the node's namespace, with its own host name and /sys."""
+    def start(self, node, command, environment):
+        """A process in the node's namespace, with its own host name and /sys."""
         setup = f'mount -t sysfs sysfs /sys 2>/dev/null; hostname node{node}; exec "$@"'
-        return [*self._nodes[node].enter(), "unshare", "--mount", "--uts", "sh", "-c", setup, "sh",
-                *command]
+        return process.start(
+            [*self._nodes[node].enter(), "unshare", "--mount", "--uts", "sh", "-c", setup, "sh", *command],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def set_rate(self, node, rail, rate):
-        interface = f"rail{rail}"
-        namespace = self._nodes[node]
-        parent = ["root"]
-        if self._loss > 0:
-            namespace.run("tc", "qdisc", "replace", "dev", interface, "root", "handle", "1:", "netem",
-                          "loss", f"{self._loss}%")
-            parent = ["parent", "1:"]
-        if rate > 0:
-            namespace.run("tc", "qdisc", "replace", "dev", interface, *parent, "handle", "10:", "tbf",
-                          "rate", f"{rate}mbit", "burst", _TBF_BURST, "latency", _TBF_LATENCY)
+        shaping.set_rate(self._nodes[node].run, f"rail{rail}", rate, self._loss)
 
     def apply(self, event):
         """Carries out one event (events.py) of a rail."""
@@ -120,20 +110,13 @@ class NetnsFabric:
         elif event.action == "rate":
             self.set_rate(event.node, event.rail, int(event.value))
         elif event.action == "blackhole":
-            self._blackhole(namespace, interface, event.value)
+            shaping.blackhole(namespace.run, interface, event.value)
         elif event.action == "unblackhole":
-            namespace.run("nft", "delete", "table", "netdev", f"lab_{interface}")
+            shaping.unblackhole(namespace.run, interface)
 
-    @staticmethod
-    def _blackhole(namespace, interface, direction):
-        table = f"lab_{interface}"
-        namespace.run("nft", "add", "table", "netdev", table)
-        hooks = {"in": ["ingress"], "out": ["egress"], "both": ["ingress", "egress"]}[direction]
-        for hook in hooks:
-            namespace.run("nft", f"add chain netdev {table} {hook} "
-                          f"{{ type filter hook {hook} device {interface} priority 0; policy drop; }}")
-
-    def close(self):
+    def close(self, failed=False):
+        """`failed`: nothing is kept here that could say more."""
+        del failed
         for namespace in self._namespaces:
             namespace.close()
         self._namespaces = []

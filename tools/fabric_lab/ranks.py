@@ -6,13 +6,11 @@ import sys
 import threading
 import time
 
-from fabric_lab import process
-
 _GRACE_SECONDS = 5
 
 
 class Ranks:
-    """`fabric` gives command(node, command), master_address(), environment() and apply(event)."""
+    """`fabric` gives start(node, command, environment), master_address(), environment() and apply(event)."""
 
     def __init__(self, fabric, nodes, ranks_per_node, port):
         self._fabric = fabric
@@ -42,10 +40,7 @@ class Ranks:
 
     def start(self, command):
         for rank in range(self._world):
-            started = process.start(
-                self._fabric.command(rank // self._ranks_per_node, command),
-                env=self._environment(rank), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT)
+            started = self._fabric.start(rank // self._ranks_per_node, command, self._environment(rank))
             self._processes.append(started)
             reader = threading.Thread(target=self._copy_output, args=(rank, started), daemon=True)
             reader.start()

@@ -4,8 +4,10 @@ root_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly root_dir
 
 build_packages=(g++ cmake ninja-build pkg-config ccache libfmt-dev libexpected-dev libcli11-dev
-  nlohmann-json3-dev libhwloc-dev libsodium-dev libhwy-dev libopenmpi-dev openmpi-bin)
+  nlohmann-json3-dev libhwloc-dev libsodium-dev libhwy-dev libopenmpi-dev openmpi-bin libibverbs-dev)
 lab_packages=(iproute2 nftables util-linux python3)
+qemu_packages=(qemu-system-x86 linux-image-amd64 kmod busybox-static cpio rdma-core ibverbs-providers ibverbs-utils
+  perftest)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format clang-tidy python3-venv
   python3-dev libclang-rt-14-dev)
 
