@@ -82,22 +82,19 @@ Status Communicator::run_here(const Call& call) {
 }
 
 Status Communicator::await_here() {
-  WaitingPolicy policy({.mode = parts_.options.wait_mode,
-                        .ranks = layout_->ranks(),
-                        .cores = local_ != nullptr ? local_->cores() : 1,
-                        .spin_ns = parts_.options.spin_ns});
+  policy_.reset();
   while (running_ != Running::kNothing) {
     bool worked = running_ != Running::kSmall && local_ != nullptr && local_->poll(*this);
     RAILCCL_ASSIGN(const bool moved, step(0));
     worked |= moved;
     if (worked) {
-      policy.reset();
+      policy_.reset();
       continue;
     }
     if (failed_.load(std::memory_order_relaxed)) return error();
     clock_ = fast_now_ns();
     RAILCCL_TRY(check_node(clock_));
-    const WaitingPolicy::Action action = policy.idle(clock_);
+    const WaitingPolicy::Action action = policy_.idle(clock_);
     if (action == WaitingPolicy::Action::kYield) sched_yield();
     if (action != WaitingPolicy::Action::kSleep) continue;
     local_->prepare_sleep(LocalDomain::SleepOn::kFutex);
@@ -105,14 +102,16 @@ Status Communicator::await_here() {
     RAILCCL_ASSIGN(const bool late, step(0));
     if (!late && !notified && !failed_.load()) sleep_here();
     local_->finish_sleep();
-    policy.reset();
+    policy_.reset();
   }
   return Status::ok();
 }
 
 void Communicator::sleep_here() {
   trace_sleep();
+  const TimeNs asleep_at = fast_now_ns();
   local_->sleep(kSleepHere);
+  policy_.slept(fast_now_ns() - asleep_at);
   trace({.kind = TraceKind::kSleepEnd, .source = parts_.trace_source});
 }
 

@@ -15,6 +15,11 @@ namespace {
 constexpr TimeNs kControlInterval = 200 * kMicrosecond;
 constexpr TimeNs kCloseAfterError = kSecond;
 
+int ranks_of_node(const Layout& layout, int rank) {
+  const auto node = static_cast<size_t>(layout.node_of[static_cast<size_t>(rank)]);
+  return static_cast<int>(layout.ranks_of[node].size());
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Communicator>> Communicator::create(CommParts parts) {
@@ -32,6 +37,10 @@ Communicator::Communicator(CommParts parts)
       engine_(*parts_.engine),
       control_(parts_.control.get()),
       local_(parts_.local.get()),
+      policy_({.mode = parts_.options.wait_mode,
+               .ranks = ranks_of_node(*layout_, rank_),
+               .cores = local_ != nullptr ? local_->cores() : 1,
+               .spin_ns = parts_.options.spin_ns}),
       rail_memory_(engine_),
       inboxes_(static_cast<size_t>(layout_->ranks())),
       goodbyes_(static_cast<size_t>(layout_->ranks())) {}
@@ -112,8 +121,10 @@ Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
 }
 
 void Communicator::wait(Operation& operation) {
-  const bool crowded = local_ != nullptr && static_cast<int>(layout_->ranks()) > local_->cores();
-  engine_.wait(operation.completion, crowded ? 0 : parts_.options.spin_ns);
+  const bool sleep_at_once = policy_.crowded() || parts_.options.wait_mode == WaitMode::kSleep;
+  const TimeNs spin_ns =
+      parts_.options.wait_mode == WaitMode::kSpin ? kNever : parts_.options.spin_ns;
+  engine_.wait(operation.completion, sleep_at_once ? 0 : spin_ns);
 }
 
 bool Communicator::progress(TimeNs now) {

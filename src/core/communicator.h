@@ -170,6 +170,7 @@ class Communicator final : private EngineClient,
   Engine& engine_;
   ControlPath* control_;
   LocalDomain* local_;
+  WaitingPolicy policy_;  // of a caller that drives its own operation
   RailMemory rail_memory_;
   std::shared_ptr<const RegisteredBuffer> scratch_memory_;
   std::vector<Inbox> inboxes_;  // by rank

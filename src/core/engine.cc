@@ -33,7 +33,7 @@ Result<std::shared_ptr<Engine>> Engine::create(std::vector<std::unique_ptr<Rail>
 }
 
 Engine::Engine(std::vector<std::unique_ptr<Rail>> rails, const EngineOptions& options)
-    : options_(options), rails_(std::move(rails)) {
+    : options_(options), budget_(options.spin_ns), rails_(std::move(rails)) {
   for (const auto& rail : rails_) rail_pointers_.push_back(rail.get());
 }
 
@@ -151,7 +151,8 @@ void Engine::drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs li
     const bool worked = drive_once();
     if (worked) last_progress = now_;
     if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room(held);
-    if (worked || (now_ - last_progress < spin_ns && has_work())) continue;
+    const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
+    if (worked || (now_ - last_progress < patience && has_work())) continue;
     if (!stop()) sleep(held, limit, own);
     last_progress = system_clock().now_ns();
   }
@@ -200,8 +201,10 @@ void Engine::sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion*
                          (own != nullptr && own->done());
   if (!found_work && !abandoned && deadline > now_) {
     held.unlock();
+    const TimeNs asleep_at = now_;
     sleep_on_descriptors(deadline - now_);
     held.lock();
+    budget_.slept(system_clock().now_ns() - asleep_at);
   }
   thread_sleeps_.store(false);
   sleeper_.store(false);

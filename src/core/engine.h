@@ -21,6 +21,7 @@
 #include "src/base/unique_fd.h"
 #include "src/core/completion.h"
 #include "src/core/rail_host.h"
+#include "src/core/waiting_policy.h"
 #include "transport/link.h"
 #include "transport/rail.h"
 
@@ -79,8 +80,8 @@ class Engine final : public RailHost, private EventSink {
   void run();
   // Under the lock; true when anything happened.
   bool drive_once();
-  // Drives until `stop()` holds; spins for spin_ns without progress, then sleeps for at most
-  // `limit`.
+  // Drives until `stop()` holds; spins for spin_ns or what was learnt, 0 for not at all, without
+  // progress, then sleeps for at most `limit`.
   void drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs limit,
              const std::function<bool()>& stop, Completion* own = nullptr);
   bool has_work() const;
@@ -97,6 +98,7 @@ class Engine final : public RailHost, private EventSink {
   static constexpr unsigned kTagBits = 8;  // pairs of one link
 
   EngineOptions options_;
+  SpinBudget budget_;  // under the driver lock
   std::vector<std::unique_ptr<Rail>> rails_;
   std::vector<Rail*> rail_pointers_;
   std::mutex driver_;

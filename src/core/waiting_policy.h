@@ -5,6 +5,7 @@
 // Pure: the caller says the time, and does what is answered. One thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "src/base/clock.h"
@@ -17,6 +18,27 @@ enum class WaitMode : uint8_t {
   kSleep,     // sleep at once when idle
 };
 
+// How long to spin before a sleep, learnt from the sleeps: one that ends at once cost a wake-up
+// that spinning would have saved. Two ranks that each wait for the other's wake-up would go on so
+// for ever (a wake-up takes 50 us on a virtual machine), so such a sleep makes the next spin
+// longer.
+class SpinBudget {
+ public:
+  explicit SpinBudget(TimeNs least) : least_(least), spin_(least) {}
+  TimeNs spin_ns() const { return spin_; }
+  void slept(TimeNs duration) {
+    spin_ = duration < kSoon ? std::min(std::max(2 * spin_, kFirst), std::max(least_, kMost))
+                             : std::max(spin_ / 2, least_);
+  }
+
+ private:
+  static constexpr TimeNs kSoon = 300 * kMicrosecond;
+  static constexpr TimeNs kFirst = 100 * kMicrosecond;
+  static constexpr TimeNs kMost = 400 * kMicrosecond;
+  TimeNs least_;
+  TimeNs spin_;
+};
+
 class WaitingPolicy {
  public:
   enum class Action : uint8_t { kSpin, kYield, kSleep };
@@ -25,20 +47,23 @@ class WaitingPolicy {
     WaitMode mode = WaitMode::kAdaptive;
     int ranks = 1;  // that run at the same time on `cores` cores (LocalDomain::cores)
     int cores = 1;
-    TimeNs spin_ns = 50 * kMicrosecond;    // kAdaptive, a core per rank
+    TimeNs spin_ns = 50 * kMicrosecond;    // kAdaptive, a core per rank: at least
     TimeNs yield_ns = 200 * kMicrosecond;  // kAdaptive, fewer cores than ranks
   };
 
-  explicit WaitingPolicy(const Options& options) : options_(options) {}
+  explicit WaitingPolicy(const Options& options) : options_(options), budget_(options.spin_ns) {}
 
   // Something happened, or a new wait begins.
   void reset() { idle_since_ = kNever; }
   // Nothing happened in this round.
   Action idle(TimeNs now);
+  // The sleep that kSleep asked for is over.
+  void slept(TimeNs duration) { budget_.slept(duration); }
   bool crowded() const { return options_.ranks > options_.cores; }
 
  private:
   Options options_;
+  SpinBudget budget_;
   TimeNs idle_since_ = kNever;
 };
 

@@ -165,5 +165,19 @@ TEST(WaitingPolicy, SpinsWithACorePerRankYieldsWithoutAndSleepsAfterAWhile) {
   EXPECT_EQ(sleep.idle(0), Action::kSleep);
 }
 
+TEST(SpinBudget, GrowsWithSleepsThatEndAtOnceAndShrinksWithLongOnes) {
+  SpinBudget budget(50 * kMicrosecond);
+  EXPECT_EQ(budget.spin_ns(), 50 * kMicrosecond);
+  for (int i = 0; i < 10; ++i) budget.slept(60 * kMicrosecond);
+  EXPECT_EQ(budget.spin_ns(), 400 * kMicrosecond);
+  budget.slept(10 * kMillisecond);
+  EXPECT_EQ(budget.spin_ns(), 200 * kMicrosecond);
+  for (int i = 0; i < 10; ++i) budget.slept(10 * kMillisecond);
+  EXPECT_EQ(budget.spin_ns(), 50 * kMicrosecond);
+  SpinBudget patient(kSecond);
+  patient.slept(kMicrosecond);
+  EXPECT_EQ(patient.spin_ns(), kSecond);
+}
+
 }  // namespace
 }  // namespace railccl
