@@ -1,7 +1,9 @@
 // Communicator: one operation from call to result (see communicator.h).
 #include <sched.h>
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "src/base/fast_clock.h"
 #include "src/base/trace.h"
@@ -13,7 +15,7 @@ namespace {
 constexpr TimeNs kSleepHere =
     20 * kMillisecond;  // between two looks at the error of a waiting caller
 
-constexpr TimeNs kReasonTimeout = 2 * kSecond;
+constexpr std::chrono::microseconds kReasonPause{200};
 
 constexpr uint64_t kSmallTraced = 16;
 constexpr TimeNs kKeptWaiting = 10 * kMicrosecond;
@@ -77,8 +79,18 @@ Status Communicator::run_here(const Call& call) {
   trace_end(status);
   running_ = Running::kNothing;
   executor_->abandon();
+  await_reason(status);
   set_error(status, true);
   return error();
+}
+
+// That a peer is gone is often seen here first, but the control path can say who and how.
+void Communicator::await_reason(const Status& status) {
+  if (status.code() != Code::kPeerFailed) return;
+  const TimeNs deadline = fast_now_ns() + kReasonTimeout;
+  while (!failed_.load(std::memory_order_acquire) && fast_now_ns() < deadline) {
+    std::this_thread::sleep_for(kReasonPause);
+  }
 }
 
 Status Communicator::await_here() {

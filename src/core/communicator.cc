@@ -147,6 +147,7 @@ TimeNs Communicator::next_deadline() const {
   if (peers_) deadline = std::min(deadline, peers_->next_deadline());
   if (announce_.load()) deadline = 0;
   if (end_deadline_ != 0) deadline = std::min(deadline, end_deadline_);
+  if (reason_deadline_ != 0 && !failed_.load()) deadline = std::min(deadline, reason_deadline_);
   return deadline;
 }
 
@@ -179,17 +180,32 @@ bool Communicator::drive(TimeNs now) {
   bool worked = peers_ ? peers_->progress(now) : false;
   if (failed_.load(std::memory_order_acquire)) return end_with_error(now) || worked;
   if (queued_.load(std::memory_order_acquire) == 0) return worked;
+  if (reason_deadline_ != 0) return await_reason_until(now) || worked;
   if (running_ == Running::kNothing) worked |= start_next(now);
   worked |= start_transfers(now);
   if (local_ != nullptr) worked |= local_->poll(*this);
   for (const Result<bool>& moved : {step(now), step_transfers(now)}) {
     if (!moved) {
-      set_error(moved.error(), true);
+      fail_operation(moved.error());
       return true;
     }
     worked |= *moved;
   }
   return worked;
+}
+
+// That a peer is gone is often seen here first, but the control path can say who and how; nothing
+// moves until it has.
+void Communicator::fail_operation(const Status& status) {
+  if (status.code() != Code::kPeerFailed) return set_error(status, true);
+  unexplained_ = status;
+  reason_deadline_ = clock_ + kReasonTimeout;
+}
+
+bool Communicator::await_reason_until(TimeNs now) {
+  if (now < reason_deadline_) return false;
+  set_error(unexplained_, true);
+  return true;
 }
 
 bool Communicator::start_next(TimeNs now) {

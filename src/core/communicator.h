@@ -52,6 +52,9 @@ struct CommParts {
   TraceSource trace_source = 0;
 };
 
+// Who is gone is known at once where it is noticed; why comes over the control path.
+constexpr TimeNs kReasonTimeout = 2 * kSecond;
+
 class Communicator final : private EngineClient,
                            private ControlSink,
                            private PeersObserver,
@@ -149,6 +152,9 @@ class Communicator final : private EngineClient,
   bool is_in_place(const Call& call) const;
   Status run_here(const Call& call);
   Status await_here();
+  void await_reason(const Status& status);
+  void fail_operation(const Status& status);
+  bool await_reason_until(TimeNs now);
   void sleep_here();
   Status check_node(TimeNs now);
   Status small_mismatch() const;
@@ -207,6 +213,8 @@ class Communicator final : private EngineClient,
   TimeNs control_next_ = 0;
   TimeNs last_progress_ = 0;
   TimeNs node_abort_seen_ = 0;  // 0: not seen
+  Status unexplained_;          // an operation failed because a peer is gone; the reason may come
+  TimeNs reason_deadline_ = 0;  // until then; 0: none
   bool stall_reported_ = false;
   uint64_t gathers_ = kStartGathers;
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet

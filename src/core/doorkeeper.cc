@@ -99,7 +99,13 @@ void Doorkeeper::step(Guests::iterator entry, TimeNs now, Host& host) {
   const Status sent = guest.stream.flush();  // the challenge, if any: fits into an empty socket
   if (!proven) return drop(entry, proven.error().message());
   if (!*proven) {
-    if (!read) return drop(entry, read.error().message());
+    if (!read) {
+      // A rank that ends while it dials does so as well.
+      RAILCCL_INFO(Subsys::kBootstrap,
+                   "bootstrap: {}: a connection ended before it proved itself: {}", name_,
+                   read.error().message());
+      return forget(entry);
+    }
     if (!sent) return drop(entry, sent.message());
     return;
   }
@@ -115,13 +121,17 @@ void Doorkeeper::step(Guests::iterator entry, TimeNs now, Host& host) {
 }
 
 void Doorkeeper::drop(Guests::iterator entry, std::string_view reason) {
-  const int fd = entry->second.stream.fd();
   if (strangers_++ == 0) {
     RAILCCL_WARN(Subsys::kBootstrap,
                  "bootstrap: {} dropped a connection from {}: {}. More of them are dropped without "
                  "a word",
-                 name_, remote_address(fd).text(), reason);
+                 name_, remote_address(entry->second.stream.fd()).text(), reason);
   }
+  forget(entry);
+}
+
+void Doorkeeper::forget(Guests::iterator entry) {
+  const int fd = entry->second.stream.fd();
   poller_.forget(fd);
   by_fd_.erase(fd);
   guests_.erase(entry);

@@ -71,6 +71,7 @@ class Doorkeeper {
   void pause(TimeNs until);
   void step(Guests::iterator guest, TimeNs now, Host& host);
   void drop(Guests::iterator guest, std::string_view reason);
+  void forget(Guests::iterator guest);
 
   GuardedFd listener_;
   Key key_;

@@ -23,6 +23,9 @@ Status transfer_all(Transfer transfer, std::string_view verb, uint32_t pid, uint
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       const int cause = n < 0 ? errno : EFAULT;
+      if (cause == ESRCH) {
+        return error(Code::kPeerFailed, "process {} ended while its memory was in use", pid);
+      }
       return system_error(
           cause,
           fmt::format("{} {} bytes at {:#x} of process {}{}", verb, bytes - moved, address + moved,
