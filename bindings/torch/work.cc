@@ -8,6 +8,7 @@ namespace railccl_torch {
 namespace {
 
 constexpr unsigned kSliceMs = 200;  // of waiting, between two looks at the timeout
+constexpr std::chrono::microseconds kLookEvery{500};
 
 }  // namespace
 
@@ -35,16 +36,20 @@ RailcclWork::~RailcclWork() {
   if (stream_ != nullptr) railcclStreamDestroy(stream_);
 }
 
-bool RailcclWork::isCompleted() { return over_.load() || poll(0); }
+bool RailcclWork::isCompleted() { return look(); }
 
 bool RailcclWork::isSuccess() const { return over_.load() && error_ == nullptr; }
 
 std::exception_ptr RailcclWork::exception() const { return over_.load() ? error_ : nullptr; }
 
-bool RailcclWork::poll(unsigned timeout_ms) {
+bool RailcclWork::look() {
   if (over_.load()) return true;
-  std::unique_lock<std::mutex> lock(stream_mutex_, std::try_to_lock);
-  if (!lock) return over_.load();
+  const std::unique_lock<std::timed_mutex> lock(stream_mutex_, std::try_to_lock);
+  return lock ? poll(0) : over_.load();
+}
+
+// Under the lock.
+bool RailcclWork::poll(unsigned timeout_ms) {
   if (over_.load()) return true;
   const ncclResult_t result =
       timeout_ms == 0 ? railcclStreamQuery(stream_) : railcclStreamWait(stream_, timeout_ms);
@@ -75,12 +80,9 @@ void RailcclWork::end(std::exception_ptr error) {
 bool RailcclWork::wait(std::chrono::milliseconds timeout) {
   const auto limit = timeout == kNoTimeout || timeout.count() < 0 ? timeout_ : timeout;
   const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (!poll(kSliceMs)) {
-    if (over_.load()) break;
-    if (std::chrono::steady_clock::now() < deadline) {
-      std::this_thread::yield();
-      continue;
-    }
+  std::unique_lock<std::timed_mutex> lock(stream_mutex_, deadline);
+  while (!over_.load() && !(lock && poll(kSliceMs))) {
+    if (lock && std::chrono::steady_clock::now() < deadline) continue;
     C10_THROW_ERROR(DistBackendError,
                     "railccl: " + c10d::opTypeToString(opType_) + " on rank " +
                         std::to_string(rank_) + " did not end within " +
@@ -103,28 +105,24 @@ Completer::~Completer() {
 }
 
 void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    works_.push_back(work);
-  }
-  added_.notify_one();
+  const std::lock_guard<std::mutex> guard(mutex_);
+  works_.push_back(work);
+  if (works_.size() == 1) added_.notify_one();
 }
 
+// Whoever waits for a work drives it and must not find it taken; so works are looked at only now and
+// then.
 void Completer::run() {
+  std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
+    added_.wait(lock, [this] { return stop_ || !works_.empty(); });
+    if (added_.wait_for(lock, kLookEvery, [this] { return stop_; })) return;
     std::deque<c10::intrusive_ptr<RailcclWork>> works;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      added_.wait(lock, [this] { return stop_ || !works_.empty(); });
-      if (works_.empty()) return;
-      works.swap(works_);
-    }
-    // The oldest one usually ends first; the others are looked at in between.
-    works.front()->poll(1);
-    std::erase_if(works, [](const auto& work) { return work->poll(0); });
-    const std::lock_guard<std::mutex> guard(mutex_);
+    works.swap(works_);
+    lock.unlock();
+    std::erase_if(works, [](const auto& work) { return work->look(); });
+    lock.lock();
     works_.insert(works_.begin(), works.begin(), works.end());
-    if (stop_) return;
   }
 }
 

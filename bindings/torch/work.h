@@ -37,11 +37,12 @@ class RailcclWork : public c10d::Work {
   bool wait(std::chrono::milliseconds timeout) override;
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override { return future_; }
 
-  // Looks whether it is over, waiting for at most `timeout_ms`; ends it if so.
-  bool poll(unsigned timeout_ms);
+  // Looks whether it is over, and ends it if so; at once false while somebody waits for it.
+  bool look();
   void fail(const std::string& message);
 
  private:
+  bool poll(unsigned timeout_ms);
   void end(std::exception_ptr error);
 
   railcclStream_t stream_ = nullptr;
@@ -50,7 +51,7 @@ class RailcclWork : public c10d::Work {
   std::vector<at::Tensor> keep_;
   std::function<void()> finish_;
   c10::intrusive_ptr<c10::ivalue::Future> future_;
-  mutable std::mutex stream_mutex_;  // one thread at a time asks the stream
+  mutable std::timed_mutex stream_mutex_;  // one thread at a time asks the stream
   std::atomic<bool> over_{false};
   std::exception_ptr error_;
 };

@@ -64,7 +64,7 @@ Status Communicator::run(const Call& call) {
   }
   const auto operation = std::make_shared<Operation>();
   operation->call = call;
-  RAILCCL_TRY(submit(operation));
+  RAILCCL_TRY(enqueue(operation));  // nobody need be woken: this caller drives
   wait(*operation);
   return operation->completion.status();
 }

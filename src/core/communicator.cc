@@ -110,13 +110,18 @@ ExecutorServices Communicator::services() {
 }
 
 Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
+  RAILCCL_TRY(enqueue(operation));
+  engine_.kick();
+  return Status::ok();
+}
+
+Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
   if (failed_.load(std::memory_order_acquire)) return error();
   {
     const std::lock_guard<std::mutex> guard(queue_mutex_);
     (operation->transfers.empty() ? queue_ : transfer_queue_).push_back(operation);
     queued_.fetch_add(1, std::memory_order_release);
   }
-  engine_.kick();
   return Status::ok();
 }
 

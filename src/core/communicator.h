@@ -107,6 +107,7 @@ class Communicator final : private EngineClient,
   std::vector<Peers::RailReport> rail_reports() const;
 
  private:
+  Status enqueue(const std::shared_ptr<Operation>& operation);
   explicit Communicator(CommParts parts);
   Status assemble();
   ExecutorServices services();

@@ -1,5 +1,6 @@
 #include "src/core/engine.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -152,7 +153,11 @@ void Engine::drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs li
     if (worked) last_progress = now_;
     if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room(held);
     const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
-    if (worked || (now_ - last_progress < patience && has_work())) continue;
+    if (worked) continue;
+    if (now_ - last_progress < patience && has_work()) {
+      sched_yield();  // the peer may be waiting for this very core
+      continue;
+    }
     if (!stop()) sleep(held, limit, own);
     last_progress = system_clock().now_ns();
   }

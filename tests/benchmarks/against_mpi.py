@@ -40,7 +40,7 @@ class Mpi:
 
     def times(self, arguments, collective, ranks):
         lines = output_of([*arguments.prefix, f"mpirun.{self.name}", *self.options, "-np", str(ranks), self.program,
-                           collective, str(arguments.first), str(arguments.last), str(arguments.factor),
+                           collective, str(max(arguments.first, 4 * ranks)), str(arguments.last), str(arguments.factor),
                            str(arguments.seconds)]).splitlines()
         words = [line.split() for line in lines if line.startswith(collective)]
         return {int(size): float(time) for _, size, time in words}
@@ -55,7 +55,7 @@ class Ours:
         self.options = options
 
     def times(self, arguments, collective, ranks):
-        sizes = [arguments.first]
+        sizes = [max(arguments.first, 4 * ranks)]
         while sizes[-1] * arguments.factor <= arguments.last:
             sizes.append(sizes[-1] * arguments.factor)
         times = {}

@@ -152,6 +152,10 @@ TEST(WaitingPolicy, SpinsWithACorePerRankYieldsWithoutAndSleepsAfterAWhile) {
   EXPECT_EQ(alone.idle(1100), Action::kSleep);
   alone.reset();
   EXPECT_EQ(alone.idle(1200), Action::kSpin);
+  WaitingPolicy patient({.ranks = 2, .cores = 2, .spin_ns = kMillisecond});
+  EXPECT_EQ(patient.idle(0), Action::kSpin);
+  EXPECT_EQ(patient.idle(100 * kMicrosecond), Action::kYield);
+  EXPECT_EQ(patient.idle(kMillisecond), Action::kSleep);
 
   WaitingPolicy crowded({.ranks = 3, .cores = 2, .yield_ns = 100});
   EXPECT_TRUE(crowded.crowded());
