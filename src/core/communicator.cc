@@ -130,6 +130,9 @@ void Communicator::wait(Operation& operation) {
   const TimeNs spin_ns =
       parts_.options.wait_mode == WaitMode::kSpin ? kNever : parts_.options.spin_ns;
   engine_.wait(operation.completion, sleep_at_once ? 0 : spin_ns);
+  // The last acknowledgements, for which peers may wait, leave with the next round; this caller may
+  // not be back soon.
+  if (peers_) engine_.drive_briefly();
 }
 
 bool Communicator::progress(TimeNs now) {
