@@ -80,8 +80,8 @@ Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   for (LinkPair& pair : pairs_) {
     if (pair.state() != RailState::kProbing) continue;
     const auto index = static_cast<size_t>(pair.index());
-    const Status status = not_opened_[index].is_ok() ? pair.connect(peer.pairs[index].endpoint)
-                                                     : not_opened_[index];
+    const Status status =
+        not_opened_[index].is_ok() ? pair.connect(peer.pairs[index].endpoint) : not_opened_[index];
     if (!status.is_ok()) failover_->fail(pair, status, now);
   }
   return Status::ok();

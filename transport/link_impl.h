@@ -52,6 +52,9 @@ class LinkImpl final : public Link, private FailoverOut {
   void on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now);
   void on_note(LinkPair& pair, const RailEvent& event, TimeNs now);
   Status on_chunk(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event);
+  bool is_damaged(const wire::NoteHeader& header, const wire::ChunkNote& chunk,
+                  const RailEvent& event) const;
+  void on_damaged(LinkPair& pair, std::string_view what);
   Status on_message(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event,
                     TimeNs now);
   Status on_ack(const wire::AckNote& ack, TimeNs now);

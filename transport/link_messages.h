@@ -52,6 +52,8 @@ class LinkMessages {
 
   // --- Receiving.
   Status on_arrived(const wire::NoteHeader& header, const wire::MessageNote& note, size_t bytes);
+  // It is new, and its bytes in the ring are not those that were sent.
+  bool is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note) const;
   // The next message in order, until the following call of on_arrived or next; null: not here yet.
   struct Incoming {
     std::span<const std::byte> bytes;
@@ -92,7 +94,12 @@ class LinkMessages {
   void release();
   uint64_t place(uint64_t bytes) const;
 
+  bool in_ring(const wire::MessageNote& note) const {
+    return note.bytes <= ring_bytes_ && note.position <= ring_bytes_ - note.bytes;
+  }
+
   int peer_;
+  bool check_;
   LinkPairs& pairs_;
   uint32_t ring_bytes_;
   std::vector<std::byte> memory_;  // outbox, then inbox

@@ -56,6 +56,8 @@ class LinkSender {
     uint16_t epoch = 0;
     State state = State::kInFlight;
     bool replay = false;
+    bool checked = false;  // crc is set
+    uint32_t crc = 0;
   };
   struct OutPut {
     LinkPut put;  // without target
@@ -86,6 +88,7 @@ class LinkSender {
   bool post_whole_on_quickest(uint64_t sequence, TimeNs now);
   StripeChoice choose(const OutPut& put, const StripeRequest& request);
   bool post_chunk(uint64_t sequence, uint64_t chunk_index, int pair, TimeNs now);
+  Notification note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header) const;
   void refresh_views(TimeNs now);
   void note_posted(size_t pair, uint64_t bytes);
   Status acknowledge(uint64_t sequence, TimeNs now);

@@ -4,7 +4,7 @@ root_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly root_dir
 
 build_packages=(g++ cmake ninja-build pkg-config ccache libfmt-dev libexpected-dev libcli11-dev
-  nlohmann-json3-dev libhwloc-dev libsodium-dev libhwy-dev libopenmpi-dev openmpi-bin)
+  nlohmann-json3-dev libhwloc-dev libsodium-dev libhwy-dev libisal-dev libopenmpi-dev openmpi-bin)
 lab_packages=(iproute2 nftables util-linux python3)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format clang-tidy python3-venv
   python3-dev libclang-rt-14-dev)
