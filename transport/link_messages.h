@@ -48,6 +48,7 @@ class LinkMessages {
   // The pair (bit) that carried it, if that was in its present epoch.
   uint32_t oldest_carrier() const;
   bool unacknowledged() const { return consumed_out_ != out_.end(); }
+  uint64_t progress_made() const { return consumed_out_; }
   bool blocked() const { return blocked_; }
 
   // --- Receiving.

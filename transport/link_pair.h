@@ -125,6 +125,7 @@ class LinkPair {
   void count_replayed(uint64_t bytes) { stats_.replayed_bytes += bytes; }
   void count_damaged() { stats_.damaged++; }
   void note_failure(const Status& status);
+  uint32_t failures() const { return stats_.failures; }
   LinkRailStats stats(TimeNs now) const;
   // A record of this rail and peer.
   void trace(TraceKind kind, uint64_t a, uint64_t b, TimeNs now) const {

@@ -306,6 +306,7 @@ Status LinkSender::acknowledge(uint64_t sequence, TimeNs now) {
                  options_.peer, sequence, out.posted, out.put.bytes);
   }
   out.acknowledged = true;
+  ++progress_made_;
   moved_at_ = now;
   maybe_finish(sequence);
   return Status::ok();

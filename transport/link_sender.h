@@ -38,6 +38,8 @@ class LinkSender {
   std::vector<uint64_t> abandon();
 
   bool idle() const { return puts_.empty(); }
+  // Changes whenever the peer says that it has got something it had not.
+  uint64_t progress_made() const { return progress_made_; }
   uint64_t queued_bytes() const { return queued_bytes_; }
   // The oldest put is posted and completed, and nothing was acknowledged since `since`.
   bool unacknowledged_since(TimeNs since) const;
@@ -108,6 +110,7 @@ class LinkSender {
   std::vector<StripeRail> views_;
   std::vector<StripeRail> usable_views_;
   TimeNs moved_at_ = 0;  // last completion or acknowledgement
+  uint64_t progress_made_ = 0;
   bool blocked_ = false;
 };
 

@@ -52,6 +52,7 @@ uint64_t LinkSender::on_verdict(const wire::PairEpoch& rail,
       replays_.push_back({.put = sequence, .chunk = static_cast<uint32_t>(i)});
     }
   }
+  progress_made_ += landed_bytes;
   return landed_bytes;
 }
 

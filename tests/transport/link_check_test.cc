@@ -74,6 +74,38 @@ TEST(LinkCheck, OverTheOnlyRailToo) {
   world.close_both();
 }
 
+// Found by tests/simulate (seed 51319): verdicts and offers of the rail's earlier failures, sent
+// again in the stream of messages, kept what the user sent from ever getting through.
+TEST(LinkCheck, AnOnlyRailThatDamagesHalfOfItsDataGetsThrough) {
+  LinkWorldOptions options = quick_world(7, 1);
+  options.link.check = true;
+  LinkWorld world(options);
+  world.connect();
+  world.network().inject(
+      {.kind = SimFault::Kind::kCorrupt, .at = world.now(), .rail = 0, .value = 0.46});
+  LinkSoak soak(world, {.seed = 7, .puts = 10, .messages = 20, .largest_put = 30'000});
+  EXPECT_TRUE(soak.run(20 * kSecond)) << world.describe();
+  soak.check();
+  EXPECT_GT(damaged(world, 1), 10u);
+  world.close_both();
+}
+
+TEST(LinkCheck, ARailThatDamagesEverythingEndsTheLinkInTime) {
+  LinkWorldOptions options = quick_world(8, 1);
+  options.link.check = true;
+  LinkWorld world(options);
+  world.connect();
+  world.network().inject(
+      {.kind = SimFault::Kind::kCorrupt, .at = world.now(), .rail = 0, .value = 1});
+  world.run_for(kMicrosecond);
+  ASSERT_TRUE(world.link(0).send({}, pattern(100, 1), world.now()).is_ok());
+  EXPECT_TRUE(world.run_until([&] { return world.side(0).failed == 1; },
+                              world.now() + 3 * options.link.link_timeout_ns))
+      << world.describe();
+  EXPECT_THAT(std::string(world.side(0).failure.message()),
+              testing::AllOf(HasSubstr("again and again"), HasSubstr("rank0rail0")));
+}
+
 // So that the tests above say something: nobody else notices.
 TEST(LinkCheck, WithoutItDamageIsNotSeen) {
   LinkWorld world(damaging_world(4, 2, "corrupt@0x1000", false));
