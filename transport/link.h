@@ -67,6 +67,7 @@ struct LinkRailStats {
   uint32_t failures = 0;
   uint32_t recoveries = 0;
   uint64_t replayed_bytes = 0;
+  uint32_t damaged = 0;     // chunks and messages that came with a wrong checksum
   TimeNs stall_ns_max = 0;  // longest time without delivery while something was in flight
   bool slow = false;        // demoted: far slower than its siblings
   std::string last_error;
@@ -94,6 +95,9 @@ struct LinkOptions {
   uint64_t chunk_bytes = 0;          // 0: chosen by rate
   uint64_t small_put_bytes = 65536;  // below: one rail
   uint32_t message_ring_bytes = 131072;
+  // Chunks and messages from host memory carry a CRC32C; the receiver of one that is damaged takes
+  // it for a failure of its rail, so that it is sent again over another one.
+  bool check = false;
   TimeNs rail_timeout_ns = 2 * kSecond;        // suspect -> down without a sign of life
   TimeNs link_timeout_ns = 30 * kSecond;       // no rail left
   TimeNs probe_pause_ns = 100 * kMillisecond;  // before a rail that is down is tried again; doubles

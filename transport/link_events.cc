@@ -1,4 +1,5 @@
 // What comes in: the link's side of rail events, notes and frames.
+#include "transport/checksum.h"
 #include "transport/link_impl.h"
 
 namespace railccl {
@@ -111,6 +112,11 @@ void LinkImpl::on_note(LinkPair& pair, const RailEvent& event, TimeNs now) {
 Status LinkImpl::on_chunk(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event) {
   if (header.epoch != pair.epoch()) return Status::ok();
   const wire::ChunkNote chunk = wire::decode_chunk(event.notification);
+  if (is_damaged(header, chunk, event)) {
+    on_damaged(pair,
+               fmt::format("put {}, {} bytes at {}", header.sequence, event.bytes, chunk.offset));
+    return Status::ok();
+  }
   switch (record_.on_chunk(header.sequence, chunk, event.bytes)) {
     case ReplayRecord::Arrival::kDuplicate:
       break;
@@ -132,10 +138,34 @@ Status LinkImpl::on_chunk(LinkPair& pair, const wire::NoteHeader& header, const 
   return Status::ok();
 }
 
+// Of one that is here already nothing is asked: its memory may be in use again.
+bool LinkImpl::is_damaged(const wire::NoteHeader& header, const wire::ChunkNote& chunk,
+                          const RailEvent& event) const {
+  return (header.flags & wire::kCheckedFlag) != 0 && event.data != nullptr &&
+         record_.is_awaited(header.sequence, chunk, event.bytes) &&
+         crc32c({event.data, event.bytes}) != chunk.crc;
+}
+
+// As if it had not come: the fence of its rail finds it missing, and the peer sends it again.
+void LinkImpl::on_damaged(LinkPair& pair, std::string_view what) {
+  pair.count_damaged();
+  failover_->fail(pair,
+                  error(Code::kRailFailed,
+                        "data from rank {} came damaged ({}): its CRC32C is wrong; look at this "
+                        "rail's cable, adapters and memory on both hosts",
+                        options_.peer, what),
+                  now_);
+}
+
 Status LinkImpl::on_message(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event,
                             TimeNs now) {
   if (header.epoch != pair.epoch()) return Status::ok();
-  RAILCCL_TRY(messages_->on_arrived(header, wire::decode_message(event.notification), event.bytes));
+  const wire::MessageNote note = wire::decode_message(event.notification);
+  if (messages_->is_damaged(header, note)) {
+    on_damaged(pair, fmt::format("message {} of {} bytes", header.sequence, note.bytes));
+    return Status::ok();
+  }
+  RAILCCL_TRY(messages_->on_arrived(header, note, event.bytes));
   while (!ended_) {
     const LinkMessages::Incoming* message = messages_->next();
     if (message == nullptr) break;

@@ -10,6 +10,8 @@ namespace railccl {
 namespace {
 
 constexpr size_t kMaxQueuedFrames = 64;
+// Of all rails of a link, with nothing got through in between.
+constexpr uint32_t kHopelessFailures = 8;
 
 }  // namespace
 
@@ -80,8 +82,8 @@ Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   for (LinkPair& pair : pairs_) {
     if (pair.state() != RailState::kProbing) continue;
     const auto index = static_cast<size_t>(pair.index());
-    const Status status = not_opened_[index].is_ok() ? pair.connect(peer.pairs[index].endpoint)
-                                                     : not_opened_[index];
+    const Status status =
+        not_opened_[index].is_ok() ? pair.connect(peer.pairs[index].endpoint) : not_opened_[index];
     if (!status.is_ok()) failover_->fail(pair, status, now);
   }
   return Status::ok();
@@ -155,6 +157,8 @@ void LinkImpl::send_on_control_path_only(const wire::Frame& frame) {
 void LinkImpl::send_frame(const wire::Frame& frame, TimeNs) {
   std::vector<std::byte> bytes = encode(frame);
   sink_.send_on_control_path(options_.peer, bytes);
+  // Over a rail that comes back later it would be stale, and delay what is not.
+  if (best_for_control(pairs_) == nullptr) return;
   // What is dropped here was sent over the control path, and is asked for again in any case.
   if (frames_.size() == kMaxQueuedFrames) frames_.pop_front();
   frames_.push_back(std::move(bytes));
@@ -246,9 +250,42 @@ bool LinkImpl::check_acknowledged(TimeNs now) {
   return true;
 }
 
+// Rails that come back and fail again before anything has got through. True: ended.
+bool LinkImpl::check_progress(TimeNs now) {
+  const uint64_t made = sender_->progress_made() + messages_->progress_made();
+  const bool idle = sender_->idle() && !messages_->unacknowledged();
+  const bool waiting = !idle && made == progress_made_;
+  if (waiting && now - progress_at_ < options_.link_timeout_ns) return false;
+  uint32_t failures = 0;
+  for (const LinkPair& pair : pairs_) failures += pair.failures();
+  if (!waiting) {
+    progress_made_ = made;
+    progress_at_ = now;
+    failures_then_ = failures;
+    return false;
+  }
+  if (failures - failures_then_ < kHopelessFailures) return false;
+  fail(error(Code::kPeerFailed,
+             "the rails of rank {} to rank {} fail again and again, nothing has got through for "
+             "{} ms: {}",
+             options_.self, options_.peer, options_.link_timeout_ns / kMillisecond,
+             describe_rails()),
+       now);
+  return true;
+}
+
+std::string LinkImpl::describe_rails() const {
+  std::string rails;
+  for (const LinkPair& pair : pairs_) {
+    rails += fmt::format("{}{}, {}", rails.empty() ? "" : "; ", pair.describe(),
+                         rail_state_name(pair.state()));
+  }
+  return rails;
+}
+
 // True when the link ended.
 bool LinkImpl::check_rails_left(TimeNs now) {
-  if (ended_ || check_acknowledged(now)) return true;
+  if (ended_ || check_acknowledged(now) || check_progress(now)) return true;
   const bool any = std::any_of(pairs_.begin(), pairs_.end(),
                                [](const LinkPair& pair) { return pair.postable(); });
   if (any && !sender_->blocked() && !messages_->blocked()) {
@@ -257,13 +294,9 @@ bool LinkImpl::check_rails_left(TimeNs now) {
   }
   if (stuck_since_ == kNever) stuck_since_ = now;
   if (now - stuck_since_ < options_.link_timeout_ns) return false;
-  std::string rails;
-  for (const LinkPair& pair : pairs_) {
-    rails += fmt::format("{}{}, {}", rails.empty() ? "" : "; ", pair.describe(),
-                         rail_state_name(pair.state()));
-  }
   fail(error(Code::kPeerFailed, "rank {} has had no usable rail to rank {} for {} ms: {}",
-             options_.self, options_.peer, options_.link_timeout_ns / kMillisecond, rails),
+             options_.self, options_.peer, options_.link_timeout_ns / kMillisecond,
+             describe_rails()),
        now);
   return true;
 }

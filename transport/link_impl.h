@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "transport/link.h"
@@ -52,6 +53,9 @@ class LinkImpl final : public Link, private FailoverOut {
   void on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now);
   void on_note(LinkPair& pair, const RailEvent& event, TimeNs now);
   Status on_chunk(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event);
+  bool is_damaged(const wire::NoteHeader& header, const wire::ChunkNote& chunk,
+                  const RailEvent& event) const;
+  void on_damaged(LinkPair& pair, std::string_view what);
   Status on_message(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event,
                     TimeNs now);
   Status on_ack(const wire::AckNote& ack, TimeNs now);
@@ -67,6 +71,8 @@ class LinkImpl final : public Link, private FailoverOut {
   wire::AckNote acknowledgement() const;
   bool check_rails_left(TimeNs now);
   bool check_acknowledged(TimeNs now);
+  bool check_progress(TimeNs now);
+  std::string describe_rails() const;
   bool progress_to_end(TimeNs now);
   Status usable() const;
   void end(const Status& reason);
@@ -92,6 +98,9 @@ class LinkImpl final : public Link, private FailoverOut {
   bool pong_due_ = false;
   TimeNs now_ = 0;  // last told
   TimeNs stuck_since_ = kNever;
+  uint64_t progress_made_ = 0;  // when something last got through, or nothing was to be sent:
+  TimeNs progress_at_ = 0;
+  uint32_t failures_then_ = 0;
 };
 
 }  // namespace railccl

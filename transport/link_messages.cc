@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/checksum.h"
+
 namespace railccl {
 namespace {
 
@@ -34,6 +36,7 @@ Result<RegisteredBuffer> register_on(std::span<std::byte> memory, std::span<Rail
 
 LinkMessages::LinkMessages(const LinkOptions& options, LinkPairs& pairs)
     : peer_(options.peer),
+      check_(options.check),
       pairs_(pairs),
       ring_bytes_(options.message_ring_bytes / wire::kMessageAlignment * wire::kMessageAlignment),
       memory_(size_t{ring_bytes_} * 2),
@@ -134,7 +137,11 @@ bool LinkMessages::post(uint64_t sequence, TimeNs now) {
   const auto rail = static_cast<size_t>(pair->local_rail());
   wire::NoteHeader header = pair->header(wire::NoteKind::kMessage, sequence);
   header.flags = message.flags;
-  const wire::MessageNote note{.position = static_cast<uint32_t>(position), .bytes = message.bytes};
+  wire::MessageNote note{.position = static_cast<uint32_t>(position), .bytes = message.bytes};
+  if (check_) {
+    header.flags |= wire::kCheckedFlag;
+    note.crc = crc32c(outbox_.subspan(position, message.bytes));
+  }
   const Put put{.token = message_token(sequence),
                 .source = outbox_registered_.on_rail[rail].get(),
                 .source_offset = position,
@@ -217,9 +224,8 @@ uint32_t LinkMessages::oldest_carrier() const {
 Status LinkMessages::on_arrived(const wire::NoteHeader& header, const wire::MessageNote& note,
                                 size_t bytes) {
   const uint64_t sequence = widen(header.sequence, next_in_);
-  const bool in_ring = note.bytes <= ring_bytes_ && note.position <= ring_bytes_ - note.bytes;
   const auto ahead = static_cast<int64_t>(sequence - next_in_);
-  if (!in_ring || note.bytes != bytes || bytes > kMaxMessageBytes ||
+  if (!in_ring(note) || note.bytes != bytes || bytes > kMaxMessageBytes ||
       ahead >= static_cast<int64_t>(wire::kMessageWindow)) {
     return error(Code::kPeerFailed,
                  "rank {} sent message {} with {} bytes at {} while {} is next: it is broken or "
@@ -231,6 +237,13 @@ Status LinkMessages::on_arrived(const wire::NoteHeader& header, const wire::Mess
   if (slot.here) return Status::ok();
   slot = {.here = true, .flags = header.flags, .position = note.position, .bytes = note.bytes};
   return Status::ok();
+}
+
+bool LinkMessages::is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note) const {
+  const uint64_t sequence = widen(header.sequence, next_in_);
+  const bool is_new = sequence >= next_in_ && !in_[sequence % in_.size()].here;
+  if ((header.flags & wire::kCheckedFlag) == 0 || !is_new || !in_ring(note)) return false;
+  return crc32c(inbox_.subspan(note.position, note.bytes)) != note.crc;
 }
 
 const LinkMessages::Incoming* LinkMessages::next() {

@@ -48,10 +48,13 @@ class LinkMessages {
   // The pair (bit) that carried it, if that was in its present epoch.
   uint32_t oldest_carrier() const;
   bool unacknowledged() const { return consumed_out_ != out_.end(); }
+  uint64_t progress_made() const { return consumed_out_; }
   bool blocked() const { return blocked_; }
 
   // --- Receiving.
   Status on_arrived(const wire::NoteHeader& header, const wire::MessageNote& note, size_t bytes);
+  // It is new, and its bytes in the ring are not those that were sent.
+  bool is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note) const;
   // The next message in order, until the following call of on_arrived or next; null: not here yet.
   struct Incoming {
     std::span<const std::byte> bytes;
@@ -92,7 +95,12 @@ class LinkMessages {
   void release();
   uint64_t place(uint64_t bytes) const;
 
+  bool in_ring(const wire::MessageNote& note) const {
+    return note.bytes <= ring_bytes_ && note.position <= ring_bytes_ - note.bytes;
+  }
+
   int peer_;
+  bool check_;
   LinkPairs& pairs_;
   uint32_t ring_bytes_;
   std::vector<std::byte> memory_;  // outbox, then inbox

@@ -123,7 +123,9 @@ class LinkPair {
   void count_received(uint64_t bytes) { stats_.bytes_received += bytes; }
   void count_lost(uint64_t bytes);  // said to be delivered, was not
   void count_replayed(uint64_t bytes) { stats_.replayed_bytes += bytes; }
+  void count_damaged() { stats_.damaged++; }
   void note_failure(const Status& status);
+  uint32_t failures() const { return stats_.failures; }
   LinkRailStats stats(TimeNs now) const;
   // A record of this rail and peer.
   void trace(TraceKind kind, uint64_t a, uint64_t b, TimeNs now) const {

@@ -1,7 +1,9 @@
 #include "transport/link_sender.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <utility>
+
+#include "transport/checksum.h"
 
 namespace railccl {
 namespace {
@@ -205,6 +207,18 @@ bool LinkSender::post_next_chunk(uint64_t sequence, TimeNs now) {
   }
 }
 
+Notification LinkSender::note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header) const {
+  wire::ChunkNote note{.tag = out.put.tag, .offset = chunk.offset, .total = out.put.bytes};
+  if (options_.check && chunk.bytes != 0 && out.put.source->region.kind == MemoryKind::kHost) {
+    const std::byte* bytes = out.put.source->region.address + out.put.source_offset + chunk.offset;
+    // Once: what is replayed must be what was meant at first.
+    if (!std::exchange(chunk.checked, true)) chunk.crc = crc32c({bytes, chunk.bytes});
+    header.flags = wire::kCheckedFlag;
+    note.crc = chunk.crc;
+  }
+  return encode(header, note);
+}
+
 // False: the rail did not take it; its view says so from now on.
 bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_index, TimeNs now) {
   OutPut& out = puts_[sequence];
@@ -212,10 +226,9 @@ bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_in
   const auto index = static_cast<size_t>(pair_index);
   LinkPair& pair = pairs_[index];
   const auto rail = static_cast<size_t>(pair.local_rail());
-  const wire::ChunkNote note{.tag = out.put.tag, .offset = chunk.offset, .total = out.put.bytes};
   Put put{.token = chunk_token(sequence, chunk_index),
           .bytes = chunk.bytes,
-          .notification = encode(pair.header(wire::NoteKind::kChunk, sequence), note)};
+          .notification = note_of(out, chunk, pair.header(wire::NoteKind::kChunk, sequence))};
   if (chunk.bytes != 0) {
     put.source = out.put.source->on_rail[rail].get();
     put.source_offset = out.put.source_offset + chunk.offset;
@@ -293,6 +306,7 @@ Status LinkSender::acknowledge(uint64_t sequence, TimeNs now) {
                  options_.peer, sequence, out.posted, out.put.bytes);
   }
   out.acknowledged = true;
+  ++progress_made_;
   moved_at_ = now;
   maybe_finish(sequence);
   return Status::ok();
@@ -330,55 +344,6 @@ uint32_t LinkSender::oldest_carriers() const {
     if (pairs_[chunk.pair].epoch() == chunk.epoch) carriers |= uint32_t{1} << chunk.pair;
   }
   return carriers;
-}
-
-// What a verdict says about one chunk.
-class LinkSender::Landed {
- public:
-  explicit Landed(const std::vector<wire::VerdictFrame>& frames) {
-    for (const wire::VerdictFrame& frame : frames) {
-      whole_before_ = frame.puts;
-      for (const wire::LandedPut& put : frame.landed) puts_[put.put] = &put;
-    }
-  }
-  bool holds(uint64_t sequence, const wire::Interval& chunk) const {
-    const auto number = static_cast<uint32_t>(sequence);
-    if (static_cast<int32_t>(number - whole_before_) < 0) return true;
-    const auto found = puts_.find(number);
-    if (found == puts_.end()) return false;
-    return std::any_of(found->second->intervals.begin(), found->second->intervals.end(),
-                       [&](const wire::Interval& landed) {
-                         return landed.begin <= chunk.begin && chunk.end <= landed.end;
-                       });
-  }
-
- private:
-  uint32_t whole_before_ = 0;
-  std::unordered_map<uint32_t, const wire::LandedPut*> puts_;
-};
-
-uint64_t LinkSender::on_verdict(const wire::PairEpoch& rail,
-                                const std::vector<wire::VerdictFrame>& frames) {
-  const Landed landed(frames);
-  uint64_t landed_bytes = 0;
-  for (uint64_t sequence = puts_.first(); sequence != puts_.end(); ++sequence) {
-    OutPut& out = puts_[sequence];
-    if (out.acknowledged) continue;
-    for (size_t i = 0; i < out.chunks.size(); ++i) {
-      Chunk& chunk = out.chunks[i];
-      if (chunk.pair != rail.pair || chunk.epoch != rail.epoch) continue;
-      if (landed.holds(sequence, {.begin = chunk.offset, .end = chunk.offset + chunk.bytes})) {
-        chunk.state = Chunk::State::kCompleted;
-        landed_bytes += chunk.bytes;
-        continue;
-      }
-      if (chunk.state == Chunk::State::kCompleted) pairs_[rail.pair].count_lost(chunk.bytes);
-      chunk.state = Chunk::State::kLost;
-      chunk.replay = true;
-      replays_.push_back({.put = sequence, .chunk = static_cast<uint32_t>(i)});
-    }
-  }
-  return landed_bytes;
 }
 
 std::vector<uint64_t> LinkSender::abandon() {

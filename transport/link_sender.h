@@ -38,6 +38,8 @@ class LinkSender {
   std::vector<uint64_t> abandon();
 
   bool idle() const { return puts_.empty(); }
+  // Changes whenever the peer says that it has got something it had not.
+  uint64_t progress_made() const { return progress_made_; }
   uint64_t queued_bytes() const { return queued_bytes_; }
   // The oldest put is posted and completed, and nothing was acknowledged since `since`.
   bool unacknowledged_since(TimeNs since) const;
@@ -56,6 +58,8 @@ class LinkSender {
     uint16_t epoch = 0;
     State state = State::kInFlight;
     bool replay = false;
+    bool checked = false;  // crc is set
+    uint32_t crc = 0;
   };
   struct OutPut {
     LinkPut put;  // without target
@@ -86,6 +90,7 @@ class LinkSender {
   bool post_whole_on_quickest(uint64_t sequence, TimeNs now);
   StripeChoice choose(const OutPut& put, const StripeRequest& request);
   bool post_chunk(uint64_t sequence, uint64_t chunk_index, int pair, TimeNs now);
+  Notification note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header) const;
   void refresh_views(TimeNs now);
   void note_posted(size_t pair, uint64_t bytes);
   Status acknowledge(uint64_t sequence, TimeNs now);
@@ -105,6 +110,7 @@ class LinkSender {
   std::vector<StripeRail> views_;
   std::vector<StripeRail> usable_views_;
   TimeNs moved_at_ = 0;  // last completion or acknowledgement
+  uint64_t progress_made_ = 0;
   bool blocked_ = false;
 };
 

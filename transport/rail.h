@@ -115,6 +115,9 @@ struct RailEvent {
   Status status;
   Notification notification{};
   size_t bytes = 0;
+  // kNotification: where the bytes of its put are, until the owner of that memory uses it again;
+  // null when there are none, or when the transport does not know or the host cannot read it.
+  const std::byte* data = nullptr;
 };
 
 class EventSink {

@@ -74,6 +74,17 @@ ReplayRecord::Arrival ReplayRecord::on_chunk(uint32_t number, const wire::ChunkN
   return Arrival::kWhole;
 }
 
+bool ReplayRecord::is_awaited(uint32_t number, const wire::ChunkNote& chunk, uint64_t bytes) const {
+  const uint64_t sequence = widen(number, puts_.first());
+  if (static_cast<int64_t>(sequence - puts_.first()) < 0) return false;
+  if (!puts_.contains(sequence)) return true;
+  const IncomingPut& put = puts_[sequence];
+  if (put.whole) return false;
+  return std::none_of(put.intervals.begin(), put.intervals.end(), [&](const auto& interval) {
+    return interval.begin <= chunk.offset && chunk.offset + bytes <= interval.end;
+  });
+}
+
 wire::AckNote ReplayRecord::whole_puts() const {
   wire::AckNote ack;
   ack.puts = static_cast<uint32_t>(puts_.first());

@@ -23,6 +23,9 @@ class ReplayRecord {
   };
   Arrival on_chunk(uint32_t put, const wire::ChunkNote& chunk, uint64_t bytes);
 
+  // Whether on_chunk would take it for new, or refuse it: its bytes are still where they landed.
+  bool is_awaited(uint32_t put, const wire::ChunkNote& chunk, uint64_t bytes) const;
+
   // Whole puts, for an acknowledgement; bits beyond puts_above follow when `puts` has moved on.
   wire::AckNote whole_puts() const;
   // Everything of the puts that are not yet covered by `puts` of whole_puts.

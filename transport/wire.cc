@@ -160,10 +160,13 @@ Frame read_body(FrameType type, ByteReader& in) {
 }  // namespace
 
 Notification encode(const NoteHeader& header, const ChunkNote& chunk) {
-  return {chunk.tag, pack(header), chunk.offset, chunk.total};
+  if ((header.flags & kCheckedFlag) == 0)
+    return {chunk.tag, pack(header), chunk.offset, chunk.total};
+  return {chunk.tag, pack(header), chunk.offset | uint64_t{chunk.crc & 0xffff} << 48,
+          chunk.total | uint64_t{chunk.crc >> 16} << 48};
 }
 Notification encode(const NoteHeader& header, const MessageNote& message) {
-  return {join(message.position, message.bytes), pack(header), 0, 0};
+  return {join(message.position, message.bytes), pack(header), message.crc, 0};
 }
 Notification encode(const NoteHeader& header, const AckNote& ack) {
   return {join(ack.puts, ack.messages), pack(header), ack.puts_above[0], ack.puts_above[1]};
@@ -192,10 +195,16 @@ Result<NoteHeader> decode_header(const Notification& note) {
 }
 
 ChunkNote decode_chunk(const Notification& note) {
-  return {.tag = note[0], .offset = note[2], .total = note[3]};
+  if ((note[1] >> 56 & kCheckedFlag) == 0) {
+    return {.tag = note[0], .offset = note[2], .total = note[3]};
+  }
+  return {.tag = note[0],
+          .offset = note[2] & kOffsetMask,
+          .total = note[3] & kOffsetMask,
+          .crc = static_cast<uint32_t>(note[2] >> 48 | note[3] >> 48 << 16)};
 }
 MessageNote decode_message(const Notification& note) {
-  return {.position = low_half(note[0]), .bytes = high_half(note[0])};
+  return {.position = low_half(note[0]), .bytes = high_half(note[0]), .crc = low_half(note[2])};
 }
 AckNote decode_ack(const Notification& note) {
   return {

@@ -30,8 +30,8 @@ constexpr size_t kMessageAlignment = 64;  // in the ring
 //                         | flags  |  kind  |  epoch   |  sequence   |
 // `epoch` is that of the pair that carries the note.
 enum class NoteKind : uint8_t {
-  kChunk = 1,  // sequence: of the put; words tag, -, offset, total
-  kMessage,    // sequence: of the message; words position | bytes << 32, -, 0, 0
+  kChunk = 1,  // sequence: of the put; words tag, -, offset | crc << 48, total | crc >> 16 << 48
+  kMessage,    // sequence: of the message; words position | bytes << 32, -, crc, 0
   kAck,        // words puts | messages << 32, -, puts_above[0], puts_above[1]
   kRailDown,   // words pair | epoch << 32, -, 0, 0
   kFenced,     // words pair | epoch << 32, -, messages, messages_above
@@ -39,6 +39,8 @@ enum class NoteKind : uint8_t {
   kEcho,
 };
 constexpr uint8_t kLinkControlFlag = 1;  // kMessage: a frame for the link, not for its user
+constexpr uint8_t kCheckedFlag = 2;      // kChunk, kMessage: `crc` is that of the bytes
+constexpr uint64_t kOffsetMask = (uint64_t{1} << 48) - 1;  // of a checked chunk
 
 struct NoteHeader {
   NoteKind kind = NoteKind::kChunk;
@@ -51,11 +53,13 @@ struct ChunkNote {
   uint64_t tag = 0;     // the user's, of the put
   uint64_t offset = 0;  // of the chunk in the put; its bytes are those of the endpoint's put
   uint64_t total = 0;   // of the put
+  uint32_t crc = 0;     // CRC32C of its bytes, if the header has kCheckedFlag
 };
 
 struct MessageNote {
   uint32_t position = 0;  // in the receiver's ring
   uint32_t bytes = 0;
+  uint32_t crc = 0;  // as a chunk's
 };
 
 // What a receiver has. Cumulative counts are the low halves of 64-bit sequences.

@@ -71,6 +71,7 @@ LinkOptions link_options(const Settings& settings) {
   link.chunk_bytes = settings.get_bytes(Setting::kChunkBytes);
   link.small_put_bytes = settings.get_bytes(Setting::kSmallPutBytes);
   link.message_ring_bytes = static_cast<uint32_t>(settings.get_bytes(Setting::kMessageRingBytes));
+  link.check = settings.get_bool(Setting::kCheck);
   link.rail_timeout_ns =
       static_cast<TimeNs>(settings.get_int(Setting::kRailTimeoutMs)) * kMillisecond;
   link.link_timeout_ns = static_cast<TimeNs>(settings.get_int(Setting::kLinkTimeoutS)) * kSecond;

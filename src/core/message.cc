@@ -47,7 +47,7 @@ Result<RemoteBuffer> unpack_remote_buffer(std::span<const std::byte> bytes) {
   RemoteBuffer buffer;
   buffer.bytes = head[0];
   buffer.rail_keys.resize(head[1]);
-  std::memcpy(buffer.rail_keys.data(), body.data(), body.size());
+  if (!body.empty()) std::memcpy(buffer.rail_keys.data(), body.data(), body.size());
   return buffer;
 }
 

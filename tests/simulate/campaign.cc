@@ -41,7 +41,8 @@ SeedResult Campaign::run(uint64_t seed) {
   result.faults = make_faults({.seed = seed,
                                .ranks = workload.ranks,
                                .rails = static_cast<int>(workload.rails.size()),
-                               .run_ns = reference_.ended_at});
+                               .run_ns = reference_.ended_at,
+                               .corruption = workload.link.check});
   result.run = run_with(seed, result.faults);
   return result;
 }

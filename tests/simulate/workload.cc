@@ -47,6 +47,7 @@ LinkOptions random_link(Random& random) {
   link.striping = random() % 4 == 0 ? Striping::kEqual : Striping::kMeasured;
   link.rail_timeout_ns = between(random, 1, 5) * kMillisecond;
   link.link_timeout_ns = kSecond;
+  link.check = random() % 4 == 0;
   link.probe_pause_ns = between(random, 50, 500) * kMicrosecond;
   link.probe_pause_max_ns = between(random, 5, 20) * kMillisecond;
   return link;

@@ -14,9 +14,10 @@ using testing::HasSubstr;
 using Kind = FaultPlan::Kind;
 
 TEST(FaultPlans, AreParsed) {
-  const auto plans = parse_fault_plans("fail@100,lose@3,blackhole@500,down@7,busy@20x5,delay@0x3");
+  const auto plans =
+      parse_fault_plans("fail@100,lose@3,blackhole@500,down@7,busy@20x5,delay@0x3,corrupt@9");
   ASSERT_TRUE(plans) << plans.error().message();
-  ASSERT_EQ(plans->size(), 6u);
+  ASSERT_EQ(plans->size(), 7u);
   EXPECT_EQ((*plans)[0].kind, Kind::kFail);
   EXPECT_EQ((*plans)[0].after_puts, 100u);
   EXPECT_EQ((*plans)[4].kind, Kind::kBackPressure);

@@ -18,7 +18,7 @@ std::vector<std::byte> random_bytes(std::mt19937_64& random, size_t count) {
 
 TEST(Wire, NotesComeBack) {
   const NoteHeader header{
-      .kind = NoteKind::kMessage, .flags = 3, .epoch = 0xfedc, .sequence = 0x89abcdef};
+      .kind = NoteKind::kMessage, .flags = 0x81, .epoch = 0xfedc, .sequence = 0x89abcdef};
   const ChunkNote chunk{
       .tag = ~uint64_t{0}, .offset = uint64_t{1} << 50, .total = uint64_t{1} << 51};
   const ChunkNote chunk_back = decode_chunk(encode(header, chunk));
@@ -48,6 +48,24 @@ TEST(Wire, NotesComeBack) {
   EXPECT_EQ(fenced.rail.epoch, 2);
   EXPECT_EQ(fenced.messages.next, 3u);
   EXPECT_EQ(fenced.messages.above, 4u);
+}
+
+TEST(Wire, CheckedNotesCarryTheirChecksum) {
+  constexpr uint64_t kLargest = uint64_t{1} << 40;
+  const NoteHeader header{.kind = NoteKind::kChunk, .flags = kCheckedFlag};
+  for (const uint32_t crc : {0u, 1u, 0x12345678u, ~0u}) {
+    const ChunkNote chunk = decode_chunk(
+        encode(header, ChunkNote{.tag = 9, .offset = kLargest - 1, .total = kLargest, .crc = crc}));
+    EXPECT_EQ(chunk.tag, 9u);
+    EXPECT_EQ(chunk.offset, kLargest - 1);
+    EXPECT_EQ(chunk.total, kLargest);
+    EXPECT_EQ(chunk.crc, crc);
+    const MessageNote message =
+        decode_message(encode(header, MessageNote{.position = ~0u, .bytes = 6, .crc = crc}));
+    EXPECT_EQ(message.position, ~0u);
+    EXPECT_EQ(message.bytes, 6u);
+    EXPECT_EQ(message.crc, crc);
+  }
 }
 
 TEST(Wire, UnknownNotesAreRefused) {

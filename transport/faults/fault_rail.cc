@@ -26,6 +26,7 @@ constexpr std::array kNames = {
     FaultName{"blackhole", FaultPlan::Kind::kBlackhole},
     FaultName{"down", FaultPlan::Kind::kPortDown},
     FaultName{"busy", FaultPlan::Kind::kBackPressure},
+    FaultName{"corrupt", FaultPlan::Kind::kCorrupt},
     FaultName{"delay", FaultPlan::Kind::kDelay},
 };
 
@@ -44,9 +45,10 @@ Result<FaultPlan> parse_fault_plan(std::string_view item) {
   const auto known = std::find_if(kNames.begin(), kNames.end(),
                                   [&](const FaultName& each) { return each.name == name; });
   if (known == kNames.end() || at == std::string_view::npos) {
-    return error(
-        Code::kInvalidArgument,
-        "fault '{}': wanted fail, lose, blackhole, down, busy or delay, then @puts[xcount]", item);
+    return error(Code::kInvalidArgument,
+                 "fault '{}': wanted fail, lose, blackhole, down, busy, corrupt or delay, then "
+                 "@puts[xcount]",
+                 item);
   }
   const std::string_view numbers = item.substr(at + 1);
   const size_t times = numbers.find('x');
@@ -97,6 +99,7 @@ class FaultRail final : public Rail, private EventSink {
   Status meet_plans(FaultEndpoint& endpoint);
   void start(const FaultPlan& plan, FaultEndpoint& endpoint);
   void raise(const RailEvent& event);
+  void corrupt(const RailEvent& event);
   FaultEndpoint* find(uint64_t tag) const;
 
   std::unique_ptr<Rail> inner_;
@@ -108,6 +111,7 @@ class FaultRail final : public Rail, private EventSink {
   uint64_t rounds_ = 0;
   uint64_t delay_ = 0;
   uint64_t refusals_left_ = 0;
+  uint64_t corruptions_left_ = 0;
   bool blackhole_ = false;
   bool lose_next_ = false;
 };
@@ -222,6 +226,9 @@ void FaultEndpoint::pass(RailEvent event) {
         return;
       }
       break;
+    case RailEvent::Kind::kNotification:
+      rail_.corrupt(event);
+      break;
     default:
       break;
   }
@@ -246,6 +253,13 @@ Result<std::unique_ptr<Endpoint>> FaultRail::open_endpoint(uint64_t endpoint_tag
 void FaultRail::raise(const RailEvent& event) {
   held_.push_back({.event = event, .due = rounds_ + delay_});
   wake_.ring();
+}
+
+// The memory was registered for peers to write to, and its owner does not know of the put yet.
+void FaultRail::corrupt(const RailEvent& event) {
+  if (corruptions_left_ == 0 || event.data == nullptr) return;
+  --corruptions_left_;
+  const_cast<std::byte*>(event.data)[event.bytes / 2] ^= std::byte{1};
 }
 
 FaultEndpoint* FaultRail::find(uint64_t tag) const {
@@ -286,6 +300,9 @@ void FaultRail::start(const FaultPlan& plan, FaultEndpoint& endpoint) {
     }
     case FaultPlan::Kind::kBackPressure:
       refusals_left_ += plan.count;
+      break;
+    case FaultPlan::Kind::kCorrupt:
+      corruptions_left_ += plan.count;
       break;
     case FaultPlan::Kind::kDelay:
       delay_ = plan.count;

@@ -26,6 +26,7 @@ struct FaultPlan {
     kBlackhole,       // this put and all later ones are accepted and go nowhere, in silence
     kPortDown,        // the port reports itself down and its endpoints fail
     kBackPressure,    // the next `count` calls of put() are refused with back-pressure
+    kCorrupt,         // the next `count` puts with data that arrive have a wrong byte
     kDelay,           // every event is reported `count` calls of progress later
   };
   Kind kind = Kind::kFail;
@@ -33,7 +34,7 @@ struct FaultPlan {
   uint64_t count = 1;
 };
 
-// "fail@100", "lose@3,blackhole@500,down@7,busy@20x5,delay@0x3".
+// "fail@100", "lose@3,blackhole@500,down@7,busy@20x5,corrupt@9x2,delay@0x3".
 Result<std::vector<FaultPlan>> parse_fault_plans(std::string_view text);
 
 // `inner` belongs to the new rail. Plans happen in order of after_puts; each once, but for kDelay,

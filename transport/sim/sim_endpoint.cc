@@ -227,8 +227,9 @@ void SimEndpoint::land(SimNetwork& network, const FlightRef& flight) {
 
 void SimEndpoint::place(SimNetwork& network, const Flight& flight, SimEndpoint& target) {
   const Put& put = flight.put;
+  std::byte* to = nullptr;
   if (put.bytes != 0 && network.copy_data()) {
-    std::byte* to = target.rail_.target(put.remote_key, put.remote_offset, put.bytes);
+    to = target.rail_.target(put.remote_key, put.remote_offset, put.bytes);
     const std::byte* from =
         flight.completed ? flight.data.data() : put.source->region().address + put.source_offset;
     std::memmove(to, from, put.bytes);
@@ -246,7 +247,8 @@ void SimEndpoint::place(SimNetwork& network, const Flight& flight, SimEndpoint& 
     target.rail_.raise({.kind = RailEvent::Kind::kNotification,
                         .endpoint_tag = target.tag_,
                         .notification = put.notification,
-                        .bytes = put.bytes});
+                        .bytes = put.bytes,
+                        .data = to});
   }
 }
 

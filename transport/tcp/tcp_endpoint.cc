@@ -216,10 +216,12 @@ void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
   lane(LaneId::kSmall).outgoing().owe_acknowledgement(placed_);
   if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this);
   if ((header.flags & kNotifyFlag) == 0) return;
+  const auto place = locate_put(header);
   core_.raise({.kind = RailEvent::Kind::kNotification,
                .endpoint_tag = tag_,
                .notification = header.notification,
-               .bytes = header.bytes});
+               .bytes = header.bytes,
+               .data = place ? *place : nullptr});
 }
 
 Status TcpEndpoint::on_acknowledgement(const AckFrame& ack) {

@@ -132,6 +132,7 @@ TEST_P(RailConformance, Line03NotificationIsSeenAfterItsData) {
     if (event.kind != Kind::kNotification) return;
     const auto [at, bytes] = where[event.notification[0]];
     EXPECT_EQ(event.bytes, bytes);
+    EXPECT_TRUE(event.data == nullptr || event.data == target.bytes.data() + at);
     EXPECT_TRUE(has_pattern(std::span(target.bytes).subspan(at, bytes), event.notification[0]));
   });
   for (uint64_t i = 0; i < kPuts; ++i) {
