@@ -25,7 +25,8 @@ Status start(ncclComm& comm, const CommRequest& request) {
                         .ranks = request.ranks,
                         .options = request.options,
                         .engine = runtime->engine(),
-                        .name = comm.name};
+                        .name = comm.name,
+                        .outputs = runtime->outputs()};
   auto core = start_communicator(begin, comm.give_up);
   if (!core) return core.error();
   comm.core = std::move(*core);

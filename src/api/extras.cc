@@ -14,49 +14,29 @@
 #include "src/base/path_pattern.h"
 #include "src/base/trace_dump.h"
 #include "src/core/explain.h"
+#include "src/core/rail_totals.h"
 #include "src/core/runtime.h"
 
 namespace railccl {
 namespace {
 
-// Over all peers of one local rail.
-struct RailTotals {
-  LinkRailStats sum;
-  RailState worst = RailState::kUp;
-  double rate = 0;
-  double latency_us = 0;
-};
-
-void add(RailTotals& totals, const LinkRailStats& stats) {
-  totals.sum.bytes_sent += stats.bytes_sent;
-  totals.sum.bytes_received += stats.bytes_received;
-  totals.sum.replayed_bytes += stats.replayed_bytes;
-  totals.sum.failures += stats.failures;
-  totals.sum.recoveries += stats.recoveries;
-  totals.sum.stall_ns_max = std::max(totals.sum.stall_ns_max, stats.stall_ns_max);
-  totals.sum.slow = totals.sum.slow || stats.slow;
-  totals.rate = std::max(totals.rate, stats.bytes_per_second);
-  totals.latency_us = std::max(totals.latency_us, stats.latency_us);
-  if (stats.state == RailState::kDown || totals.worst == RailState::kUp) totals.worst = stats.state;
-}
-
-railcclRailStats_t describe(const RailInfo& info, const RailTotals& totals, uint64_t all_sent) {
+railcclRailStats_t describe(const RailInfo& info, const LinkRailStats& totals, uint64_t all_sent) {
   railcclRailStats_t stats{};
   info.name.copy(stats.name, sizeof stats.name - 1);
   transport_name(info.transport).copy(stats.transport, sizeof stats.transport - 1);
-  stats.state = static_cast<railcclRailState_t>(totals.worst);
-  stats.slow = totals.sum.slow;
-  stats.bytes_sent = totals.sum.bytes_sent;
-  stats.bytes_received = totals.sum.bytes_received;
-  stats.replayed_bytes = totals.sum.replayed_bytes;
+  stats.state = static_cast<railcclRailState_t>(totals.state);
+  stats.slow = totals.slow;
+  stats.bytes_sent = totals.bytes_sent;
+  stats.bytes_received = totals.bytes_received;
+  stats.replayed_bytes = totals.replayed_bytes;
   if (all_sent > 0) {
     stats.share = static_cast<double>(stats.bytes_sent) / static_cast<double>(all_sent);
   }
-  stats.bytes_per_second = totals.rate;
+  stats.bytes_per_second = totals.bytes_per_second;
   stats.latency_us = totals.latency_us;
-  stats.stall_ms_max = static_cast<double>(totals.sum.stall_ns_max) / 1e6;
-  stats.failures = totals.sum.failures;
-  stats.recoveries = totals.sum.recoveries;
+  stats.stall_ms_max = static_cast<double>(totals.stall_ns_max) / 1e6;
+  stats.failures = totals.failures;
+  stats.recoveries = totals.recoveries;
   return stats;
 }
 
@@ -68,18 +48,15 @@ Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int*
   if (stats == nullptr && capacity > 0) {
     return error(Code::kInvalidArgument, "argument stats of {} is NULL", kFunction);
   }
-  std::map<int, RailTotals> by_rail;
+  const std::map<int, RailTotals> by_rail = rail_totals(core->rail_reports());
   uint64_t all_sent = 0;
-  for (const Peers::RailReport& report : core->rail_reports()) {
-    add(by_rail[report.local_rail], report.stats);
-    all_sent += report.stats.bytes_sent;
-  }
+  for (const auto& [rail, totals] : by_rail) all_sent += totals.sum.bytes_sent;
   *count = static_cast<int>(by_rail.size());
   int index = 0;
   for (const auto& [rail, totals] : by_rail) {
     if (index == capacity) break;
     const RailInfo& info = core->parts().engine->rails()[static_cast<size_t>(rail)]->info();
-    stats[index++] = describe(info, totals, all_sent);
+    stats[index++] = describe(info, totals.sum, all_sent);
   }
   return Status::ok();
 }

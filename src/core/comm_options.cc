@@ -162,6 +162,7 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
   options.wait_mode = wait_mode(settings.get_choice<PollChoice>(Setting::kPoll));
   options.spin_ns = static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond;
   options.stall_report_ns = static_cast<TimeNs>(settings.get_int(Setting::kStallReportS)) * kSecond;
+  options.predict = settings.get_bool(Setting::kPredict);
   auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
   if (!allowed) return settings.bad_value(Setting::kAlgo, allowed.error().message());
   options.allowed = std::move(*allowed);

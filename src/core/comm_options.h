@@ -43,6 +43,7 @@ struct CommOptions {
   std::vector<std::vector<std::string>> allowed;      // algorithms by Collective; empty: all
   WaitMode wait_mode = WaitMode::kAdaptive;
   TimeNs spin_ns = 50 * kMicrosecond;
+  bool predict = false;  // what the cost model expects stands beside what was measured
   TimeNs stall_report_ns =
       0;  // an operation without progress for so long is described in the log; 0: never
   ChannelBounds environment_channels;  // what the settings say, and so the config cannot change

@@ -10,6 +10,7 @@
 
 #include "src/base/log.h"
 #include "src/compute/cache.h"
+#include "src/core/explain_output.h"
 #include "src/core/p2p.h"
 
 namespace railccl {
@@ -257,7 +258,9 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   parts_.options = start_.options;
   parts_.engine = start_.engine;
   parts_.name = start_.name;
-  parts_.trace_source = add_trace_source(public_hash(start_.ids), start_.rank);
+  parts_.id = public_hash(start_.ids);
+  parts_.trace_source = add_trace_source(parts_.id, start_.rank);
+  parts_.outputs = start_.outputs;
   RAILCCL_TRY(bootstrap());
   RAILCCL_TRY(read_nodes());
   RAILCCL_TRY(agree());
@@ -266,7 +269,9 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
                start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
   parts_.early_messages = sink_.take_early_messages();
   parts_.early_error = sink_.status();
-  return Communicator::create(std::move(parts_));
+  RAILCCL_ASSIGN(auto communicator, Communicator::create(std::move(parts_)));
+  if (start_.outputs.explain != nullptr) start_.outputs.explain->update(*communicator);
+  return communicator;
 }
 
 }  // namespace

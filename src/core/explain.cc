@@ -52,6 +52,39 @@ json nodes_of(const Communicator& communicator) {
   return nodes;
 }
 
+// Empty without RAILCCL_PREDICT.
+json measured_of(const Communicator& communicator) {
+  json measured = json::array();
+  if (communicator.stats() == nullptr) return measured;
+  for (const PredictedTotals& totals : communicator.stats()->predicted()) {
+    const auto mean_us = [&](TimeNs sum) {
+      return static_cast<double>(sum) / static_cast<double>(totals.operations) / 1000;
+    };
+    measured.push_back({{"collective", collective_name(totals.collective)},
+                        {"largest_bytes", totals.largest_bytes},
+                        {"operations", totals.operations},
+                        {"predicted_us", mean_us(totals.predicted_ns)},
+                        {"measured_us", mean_us(totals.took_ns)},
+                        {"measured_over_predicted", totals.ratio()}});
+  }
+  return measured;
+}
+
+std::string text_of_measured(const json& measured) {
+  if (measured.empty()) return {};
+  std::string text =
+      fmt::format("{:>14} {:>12} {:>10} {:>14} {:>14} {:>8}\n", "collective", "bytes up to",
+                  "operations", "predicted us", "measured us", "ratio");
+  for (const json& row : measured) {
+    text +=
+        fmt::format("{:>14} {:>12} {:>10} {:>14.1f} {:>14.1f} {:>8.2f}\n",
+                    row["collective"].get<std::string>(), row["largest_bytes"].get<uint64_t>(),
+                    row["operations"].get<uint64_t>(), row["predicted_us"].get<double>(),
+                    row["measured_us"].get<double>(), row["measured_over_predicted"].get<double>());
+  }
+  return text;
+}
+
 std::string why(const json& chosen, const json& considered) {
   for (const json& other : considered) {
     if (other.contains("left_out") || other["algorithm"] == chosen["algorithm"]) continue;
@@ -106,7 +139,9 @@ Result<json> explain_call(const Communicator& communicator, const Call& call) {
 }
 
 Result<json> explain_all(const Communicator& communicator) {
-  json all = {{"rank", communicator.rank()},
+  json all = {{"communicator", communicator.name()},
+              {"id", fmt::format("{:016x}", communicator.parts().id)},
+              {"rank", communicator.rank()},
               {"ranks", communicator.ranks()},
               {"rails", rails_of(communicator)},
               {"nodes", nodes_of(communicator)},
@@ -114,7 +149,8 @@ Result<json> explain_all(const Communicator& communicator) {
               {"node_memory", communicator.parts().direct
                                   ? "direct: ranks of a node load and store each other's buffers"
                                   : "staged: through shared scratch"},
-              {"choices", json::array()}};
+              {"choices", json::array()},
+              {"predicted_and_measured", measured_of(communicator)}};
   for (const Collective collective : kExplained) {
     for (const uint64_t bytes : kSizes) {
       Call call{.collective = collective, .type = DataType::kFloat32, .count = bytes / 4};
@@ -150,7 +186,7 @@ std::string explanation_as_text(const json& explanation) {
                         choice["chosen"]["algorithm"].get<std::string>(),
                         choice["why"].get<std::string>());
   }
-  return text;
+  return text + text_of_measured(explanation["predicted_and_measured"]);
 }
 
 }  // namespace railccl

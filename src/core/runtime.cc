@@ -29,11 +29,17 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_ASSIGN(runtime->engine_,
                  Engine::create(std::move(rails), {.spin_ns = runtime->comm_options_.spin_ns}));
   RAILCCL_ASSIGN(runtime->trace_output_, TraceOutput::create(runtime->settings_));
-  if (runtime->trace_output_) {
-    const auto held = runtime->engine_->lock();
-    runtime->engine_->add_client(runtime->trace_output_.get());
-  }
+  RAILCCL_ASSIGN(runtime->metrics_output_, MetricsOutput::create(runtime->settings_));
+  RAILCCL_ASSIGN(runtime->explain_output_, ExplainOutput::create(runtime->settings_));
+  runtime->drive(runtime->trace_output_.get());
+  runtime->drive(runtime->metrics_output_.get());
   return runtime;
+}
+
+void Runtime::drive(EngineClient* client) {
+  if (client == nullptr) return;
+  const auto held = engine_->lock();
+  engine_->add_client(client);
 }
 
 }  // namespace railccl
