@@ -14,6 +14,7 @@
 #include "src/base/path_pattern.h"
 #include "src/base/trace_dump.h"
 #include "src/core/explain.h"
+#include "src/core/machine_text.h"
 #include "src/core/rail_totals.h"
 #include "src/core/runtime.h"
 
@@ -115,11 +116,11 @@ nlohmann::json information() {
     info["error"] = runtime.error().message();
     return info;
   }
+  const auto& topology = (*runtime)->comm_options().topology;
+  info["machine"] = machine_as_json(topology->shape());
   for (const Rail* rail : (*runtime)->engine()->rails()) {
-    info["rails"].push_back({{"name", rail->info().name},
-                             {"transport", transport_name(rail->info().transport)},
-                             {"address", rail->info().address},
-                             {"megabits_per_second", rail->info().bytes_per_second / 125000}});
+    info["rails"].push_back(
+        rail_as_json(rail->info(), topology->place_of(rail->info().pci_address)));
   }
   return info;
 }
@@ -129,11 +130,8 @@ std::string information_as_text(const nlohmann::json& info) {
       "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: tcp\nCUDA: no\nrails:\n",
       info["railccl"].get<std::string>(), info["nccl_api"].get<int>(),
       info["compiler"].get<std::string>());
-  for (const auto& rail : info["rails"]) {
-    text += fmt::format("  {} {} {} {} Mbit/s\n", rail["transport"].get<std::string>(),
-                        rail["name"].get<std::string>(), rail["address"].get<std::string>(),
-                        rail["megabits_per_second"].get<uint64_t>());
-  }
+  for (const auto& rail : info["rails"]) text += rail_as_text(rail);
+  if (info.contains("machine")) text += machine_as_text(info["machine"]);
   if (info.contains("error")) text += fmt::format("error: {}\n", info["error"].get<std::string>());
   return text;
 }

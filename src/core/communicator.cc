@@ -182,6 +182,7 @@ bool Communicator::drive(TimeNs now) {
   if (queued_.load(std::memory_order_acquire) == 0) return worked;
   if (running_ == Running::kNothing) worked |= start_next(now);
   worked |= start_transfers(now);
+  if (failed_.load(std::memory_order_acquire)) return true;  // what could not begin is not run
   if (local_ != nullptr) worked |= local_->poll(*this);
   for (const Result<bool>& moved : {step(now), step_transfers(now)}) {
     if (!moved) {

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "src/core/machine_text.h"
+
 namespace railccl {
 namespace {
 
@@ -29,17 +31,18 @@ json describe_candidate(const Candidate& candidate, const Call& call) {
 
 json rails_of(const Communicator& communicator) {
   json rails = json::array();
-  for (const auto& rail : communicator.parts().engine->rails()) {
+  const auto& topology = communicator.parts().options.topology;
+  for (const Rail* rail : communicator.parts().engine->rails()) {
     const RailInfo& info = rail->info();
-    rails.push_back({{"name", info.name},
-                     {"transport", transport_name(info.transport)},
-                     {"address", info.address},
-                     {"megabits_per_second", info.bytes_per_second / 125000},
-                     {"numa_node", info.numa_node},
-                     {"pci", info.pci_address},
-                     {"adapter", info.adapter}});
+    rails.push_back(
+        rail_as_json(info, topology ? topology->place_of(info.pci_address) : PciPlace{}));
   }
   return rails;
+}
+
+json machine_of(const Communicator& communicator) {
+  const auto& topology = communicator.parts().options.topology;
+  return machine_as_json(topology ? topology->shape() : MachineShape{});
 }
 
 json nodes_of(const Communicator& communicator) {
@@ -143,6 +146,7 @@ Result<json> explain_all(const Communicator& communicator) {
               {"id", fmt::format("{:016x}", communicator.parts().id)},
               {"rank", communicator.rank()},
               {"ranks", communicator.ranks()},
+              {"machine", machine_of(communicator)},
               {"rails", rails_of(communicator)},
               {"nodes", nodes_of(communicator)},
               {"gpudirect", "none: host memory"},
@@ -164,13 +168,10 @@ Result<json> explain_all(const Communicator& communicator) {
 
 std::string explanation_as_text(const json& explanation) {
   if (!explanation.contains("choices")) return text_of_call(explanation);
-  std::string text = fmt::format("rank {} of {}\nrails of this rank:\n",
-                                 explanation["rank"].get<int>(), explanation["ranks"].get<int>());
-  for (const json& rail : explanation["rails"]) {
-    text += fmt::format("  {} {} {} {} Mbit/s\n", rail["transport"].get<std::string>(),
-                        rail["name"].get<std::string>(), rail["address"].get<std::string>(),
-                        rail["megabits_per_second"].get<uint64_t>());
-  }
+  std::string text = fmt::format("rank {} of {}\n", explanation["rank"].get<int>(),
+                                 explanation["ranks"].get<int>());
+  text += machine_as_text(explanation["machine"]) + "rails of this rank:\n";
+  for (const json& rail : explanation["rails"]) text += rail_as_text(rail);
   text += fmt::format("GPUDirect: {}\nmemory inside a node: {}\nnodes:\n",
                       explanation["gpudirect"].get<std::string>(),
                       explanation["node_memory"].get<std::string>());

@@ -25,6 +25,8 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   }
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
   RAILCCL_ASSIGN(runtime->comm_options_, make_comm_options(runtime->settings_));
+  RAILCCL_ASSIGN(Topology topology, Topology::create(runtime->settings_));
+  runtime->comm_options_.topology = std::make_shared<const Topology>(std::move(topology));
   RAILCCL_ASSIGN(auto rails, open_rails(runtime->settings_));
   RAILCCL_ASSIGN(runtime->engine_,
                  Engine::create(std::move(rails), {.spin_ns = runtime->comm_options_.spin_ns}));
