@@ -68,20 +68,29 @@ Status dump(ncclComm_t comm, const char* path) {
   if (path == nullptr || *path == 0) {
     return error(Code::kInvalidArgument, "argument path of {} is empty", kFunction);
   }
-  return dump_trace(expand_path(path, core->rank()), 0);
+  return dump_trace(expand_path(path, core->rank()), 0).with_context(kFunction);
 }
 
 Result<Call> call_of(const railcclCall_t& asked, int ranks) {
-  const bool known = asked.collective >= railcclAllReduce && asked.collective <= railcclScatter &&
-                     static_cast<int>(asked.datatype) >= 0 && asked.datatype < ncclNumTypes &&
-                     asked.op >= ncclSum && asked.op <= ncclAvg && asked.root >= 0 &&
-                     asked.root < ranks && asked.count > 0;
-  if (!known) {
-    return error(
-        Code::kInvalidArgument,
-        "argument call of railcclExplain names no collective with a schedule, type, operator, "
-        "root or count that exists");
+  const auto bad = [](std::string_view field, auto value, std::string_view allowed) {
+    return error(Code::kInvalidArgument,
+                 "field {} of the call given to railcclExplain is {}, allowed is {}", field, value,
+                 allowed);
+  };
+  if (asked.collective < railcclAllReduce || asked.collective > railcclScatter) {
+    return bad("collective", static_cast<int>(asked.collective),
+               "one that runs by a schedule: railcclAllReduce to railcclScatter");
   }
+  if (static_cast<int>(asked.datatype) < 0 || asked.datatype >= ncclNumTypes) {
+    return bad("datatype", static_cast<int>(asked.datatype), "a type of ncclDataType_t");
+  }
+  if (asked.op < ncclSum || asked.op > ncclAvg) {
+    return bad("op", static_cast<int>(asked.op), "ncclSum to ncclAvg");
+  }
+  if (asked.root < 0 || asked.root >= ranks) {
+    return bad("root", asked.root, fmt::format("0 to {}", ranks - 1));
+  }
+  if (asked.count == 0) return bad("count", asked.count, "at least 1");
   return Call{.collective = static_cast<Collective>(asked.collective),
               .type = static_cast<DataType>(asked.datatype),
               .op = static_cast<ReduceOp>(asked.op),
@@ -93,6 +102,11 @@ Status explain(ncclComm_t comm, const railcclCall_t* asked, railcclFormat_t form
                size_t capacity, size_t* length) {
   constexpr std::string_view kFunction = "railcclExplain";
   RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  if (format != railcclText && format != railcclJson) {
+    return error(Code::kInvalidArgument,
+                 "argument format of {} is {}, allowed are railcclText and railcclJson", kFunction,
+                 static_cast<int>(format));
+  }
   nlohmann::json explanation;
   if (asked == nullptr) {
     RAILCCL_ASSIGN(explanation, explain_all(*core));
