@@ -1,11 +1,29 @@
 #include "src/core/runtime.h"
 
+#include <fmt/format.h>
+
 #include "src/base/log.h"
 #include "src/base/setting.h"
 #include "src/base/trace.h"
 #include "src/core/wiring.h"
 
 namespace railccl {
+namespace {
+
+// Settings that only a build for GPUs serves.
+void warn_of_unserved(const Settings& settings) {
+  std::string names;
+  for (const Setting key : {Setting::kNetGdrLevel, Setting::kDmabufEnable, Setting::kNthreads}) {
+    if (!settings.is_set(key)) continue;
+    names += fmt::format("{}RAILCCL_{} ({})", names.empty() ? "" : ", ", setting_spec(key).name,
+                         settings.value(key).origin);
+  }
+  if (names.empty()) return;
+  RAILCCL_WARN(Subsys::kEnv, "without effect, since this build works on host memory only: {}",
+               names);
+}
+
+}  // namespace
 
 Result<Runtime*> Runtime::get() {
   // Never destroyed: threads of the caller may outlive static destructors, and the engine's thread
@@ -19,6 +37,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_ASSIGN(Settings settings, load_settings(process_settings_source()));
   RAILCCL_TRY(configure_log(settings));
   configure_trace(settings);
+  warn_of_unserved(settings);
   if (settings.get_choice<DeviceChoice>(Setting::kDevice) == DeviceChoice::kCuda) {
     return settings.bad_value(Setting::kDevice,
                               "auto or host: this version works on host memory only");
