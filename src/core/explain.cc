@@ -138,7 +138,8 @@ Result<json> explain_call(const Communicator& communicator, const Call& call) {
               {"channels", decision.channels},
               {"depth", decision.depth},
               {"considered", considered},
-              {"why", why(chosen, considered)}};
+              {"why", why(chosen, considered)},
+              {"predicted_and_measured", measured_of(communicator)}};
 }
 
 Result<json> explain_all(const Communicator& communicator) {
@@ -160,6 +161,7 @@ Result<json> explain_all(const Communicator& communicator) {
       Call call{.collective = collective, .type = DataType::kFloat32, .count = bytes / 4};
       RAILCCL_ASSIGN(json one, explain_call(communicator, call));
       one["bytes"] = bytes;
+      one.erase("predicted_and_measured");
       all["choices"].push_back(std::move(one));
     }
   }
@@ -167,7 +169,10 @@ Result<json> explain_all(const Communicator& communicator) {
 }
 
 std::string explanation_as_text(const json& explanation) {
-  if (!explanation.contains("choices")) return text_of_call(explanation);
+  if (!explanation.contains("choices")) {
+    return text_of_call(explanation) +
+           text_of_measured(explanation.value("predicted_and_measured", json::array()));
+  }
   std::string text = fmt::format("rank {} of {}\n", explanation["rank"].get<int>(),
                                  explanation["ranks"].get<int>());
   text += machine_as_text(explanation["machine"]) + "rails of this rank:\n";
