@@ -8,6 +8,7 @@
 #include "perftest/common/sizes.h"
 #include "perftest/common/text_call.h"
 #include "perftest/common/types.h"
+#include "perftest/explain_measure.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ struct ExplainOptions {
   std::string op = "sum";
   int root = 0;
   bool json = false;
+  bool measure = false;
   int local_ranks = 0;
   int virtual_nodes = 0;
 };
@@ -47,6 +49,8 @@ void add_options(CLI::App& app, ExplainOptions& options) {
   app.add_option("-o,--op", options.op, "its operator")->capture_default_str();
   app.add_option("-r,--root", options.root, "its root")->capture_default_str();
   app.add_flag("--json", options.json, "as JSON");
+  app.add_flag("--measure", options.measure,
+               "run it (without a call: AllReduce of some sizes): predicted and measured times");
   app.add_option("--local", options.local_ranks, "start so many rank processes on this machine")
       ->check(CLI::Range(1, 4096));
   app.add_option("--virtual-nodes", options.virtual_nodes, "treat them as so many nodes")
@@ -77,6 +81,7 @@ Outcome<railcclCall_t> call_of(const ExplainOptions& options) {
 Outcome<void> explain(const ExplainOptions& options) {
   const auto call = call_of(options);
   if (!call) return tl::unexpected(call.error());
+  if (options.measure) setenv("RAILCCL_PREDICT", "1", 1);  // before the library reads it
   const auto job = perftest::Job::join();
   if (!job) return tl::unexpected(job.error());
   const auto id = job->share_unique_id();
@@ -86,6 +91,10 @@ Outcome<void> explain(const ExplainOptions& options) {
   PERFTEST_TRY(perftest::check("ncclCommInitRank",
                                ncclCommInitRank(&made, processes.count, *id, processes.index)));
   const perftest::Communicator comm(made);
+  if (options.measure) {
+    const auto calls = options.collective.empty() ? perftest::usual_calls() : std::vector{*call};
+    PERFTEST_TRY(perftest::measure_calls(comm.get(), processes.count, calls));
+  }
   if (processes.index != 0) return {};
   const auto text =
       perftest::text_of("railcclExplain", [&](char* buffer, size_t capacity, size_t* length) {

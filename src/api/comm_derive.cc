@@ -127,7 +127,10 @@ Status shrink(ncclComm_t comm, const int* excluded, int count, ncclComm_t* newco
     return error(Code::kInvalidArgument, "argument newcomm of {} is NULL", kFunction);
   }
   if (flags != NCCL_SHRINK_DEFAULT && flags != NCCL_SHRINK_ABORT) {
-    return error(Code::kInvalidArgument, "argument shrinkFlags of {} is {}", kFunction, flags);
+    return error(Code::kInvalidArgument,
+                 "argument shrinkFlags of {} is {}, allowed are NCCL_SHRINK_DEFAULT ({}) and "
+                 "NCCL_SHRINK_ABORT ({})",
+                 kFunction, flags, NCCL_SHRINK_DEFAULT, NCCL_SHRINK_ABORT);
   }
   RAILCCL_ASSIGN(Communicator* const parent, core_of(comm, kFunction));
   RAILCCL_ASSIGN(const std::vector<int> members, survivors(*parent, excluded, count, kFunction));

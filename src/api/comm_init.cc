@@ -25,7 +25,8 @@ Status start(ncclComm& comm, const CommRequest& request) {
                         .ranks = request.ranks,
                         .options = request.options,
                         .engine = runtime->engine(),
-                        .name = comm.name};
+                        .name = comm.name,
+                        .outputs = runtime->outputs()};
   auto core = start_communicator(begin, comm.give_up);
   if (!core) return core.error();
   comm.core = std::move(*core);
@@ -160,7 +161,8 @@ Status init_all(ncclComm_t* comms, int count) {
     return error(Code::kInvalidArgument, "argument comm of ncclCommInitAll is NULL");
   }
   if (count < 1) {
-    return error(Code::kInvalidArgument, "argument ndev of ncclCommInitAll is {}", count);
+    return error(Code::kInvalidArgument,
+                 "argument ndev of ncclCommInitAll is {}, it must be at least 1", count);
   }
   ncclUniqueId id;
   RAILCCL_TRY(get_unique_id(&id));
@@ -242,10 +244,15 @@ RAILCCL_API(ncclResult_t, CommInitRankScalable,
             (ncclComm_t * newcomm, int nranks, int myrank, int nId, ncclUniqueId* commIds,
              ncclConfig_t* config)) {
   constexpr std::string_view kFunction = "ncclCommInitRankScalable";
-  if (nId < 1 || nId > nranks || commIds == nullptr) {
+  if (commIds == nullptr) {
     return railccl::report(railccl::error(railccl::Code::kInvalidArgument,
-                                          "arguments nId and commIds of {}: {} ids for {} ranks",
-                                          kFunction, commIds == nullptr ? 0 : nId, nranks));
+                                          "argument commIds of {} is NULL", kFunction));
+  }
+  if (nId < 1 || nId > nranks) {
+    return railccl::report(railccl::error(railccl::Code::kInvalidArgument,
+                                          "argument nId of {} is {}, with {} ranks it must be 1 to "
+                                          "{}",
+                                          kFunction, nId, nranks, nranks));
   }
   std::vector<railccl::UniqueIdBytes> ids;
   for (int i = 0; i < nId; ++i) ids.push_back(railccl::bytes_of(commIds[i]));

@@ -14,49 +14,30 @@
 #include "src/base/path_pattern.h"
 #include "src/base/trace_dump.h"
 #include "src/core/explain.h"
+#include "src/core/machine_text.h"
+#include "src/core/rail_totals.h"
 #include "src/core/runtime.h"
 
 namespace railccl {
 namespace {
 
-// Over all peers of one local rail.
-struct RailTotals {
-  LinkRailStats sum;
-  RailState worst = RailState::kUp;
-  double rate = 0;
-  double latency_us = 0;
-};
-
-void add(RailTotals& totals, const LinkRailStats& stats) {
-  totals.sum.bytes_sent += stats.bytes_sent;
-  totals.sum.bytes_received += stats.bytes_received;
-  totals.sum.replayed_bytes += stats.replayed_bytes;
-  totals.sum.failures += stats.failures;
-  totals.sum.recoveries += stats.recoveries;
-  totals.sum.stall_ns_max = std::max(totals.sum.stall_ns_max, stats.stall_ns_max);
-  totals.sum.slow = totals.sum.slow || stats.slow;
-  totals.rate = std::max(totals.rate, stats.bytes_per_second);
-  totals.latency_us = std::max(totals.latency_us, stats.latency_us);
-  if (stats.state == RailState::kDown || totals.worst == RailState::kUp) totals.worst = stats.state;
-}
-
-railcclRailStats_t describe(const RailInfo& info, const RailTotals& totals, uint64_t all_sent) {
+railcclRailStats_t describe(const RailInfo& info, const LinkRailStats& totals, uint64_t all_sent) {
   railcclRailStats_t stats{};
   info.name.copy(stats.name, sizeof stats.name - 1);
   transport_name(info.transport).copy(stats.transport, sizeof stats.transport - 1);
-  stats.state = static_cast<railcclRailState_t>(totals.worst);
-  stats.slow = totals.sum.slow;
-  stats.bytes_sent = totals.sum.bytes_sent;
-  stats.bytes_received = totals.sum.bytes_received;
-  stats.replayed_bytes = totals.sum.replayed_bytes;
+  stats.state = static_cast<railcclRailState_t>(totals.state);
+  stats.slow = totals.slow;
+  stats.bytes_sent = totals.bytes_sent;
+  stats.bytes_received = totals.bytes_received;
+  stats.replayed_bytes = totals.replayed_bytes;
   if (all_sent > 0) {
     stats.share = static_cast<double>(stats.bytes_sent) / static_cast<double>(all_sent);
   }
-  stats.bytes_per_second = totals.rate;
+  stats.bytes_per_second = totals.bytes_per_second;
   stats.latency_us = totals.latency_us;
-  stats.stall_ms_max = static_cast<double>(totals.sum.stall_ns_max) / 1e6;
-  stats.failures = totals.sum.failures;
-  stats.recoveries = totals.sum.recoveries;
+  stats.stall_ms_max = static_cast<double>(totals.stall_ns_max) / 1e6;
+  stats.failures = totals.failures;
+  stats.recoveries = totals.recoveries;
   return stats;
 }
 
@@ -68,18 +49,15 @@ Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int*
   if (stats == nullptr && capacity > 0) {
     return error(Code::kInvalidArgument, "argument stats of {} is NULL", kFunction);
   }
-  std::map<int, RailTotals> by_rail;
+  const std::map<int, RailTotals> by_rail = rail_totals(core->rail_reports());
   uint64_t all_sent = 0;
-  for (const Peers::RailReport& report : core->rail_reports()) {
-    add(by_rail[report.local_rail], report.stats);
-    all_sent += report.stats.bytes_sent;
-  }
+  for (const auto& [rail, totals] : by_rail) all_sent += totals.sum.bytes_sent;
   *count = static_cast<int>(by_rail.size());
   int index = 0;
   for (const auto& [rail, totals] : by_rail) {
     if (index == capacity) break;
     const RailInfo& info = core->parts().engine->rails()[static_cast<size_t>(rail)]->info();
-    stats[index++] = describe(info, totals, all_sent);
+    stats[index++] = describe(info, totals.sum, all_sent);
   }
   return Status::ok();
 }
@@ -90,20 +68,29 @@ Status dump(ncclComm_t comm, const char* path) {
   if (path == nullptr || *path == 0) {
     return error(Code::kInvalidArgument, "argument path of {} is empty", kFunction);
   }
-  return dump_trace(expand_path(path, core->rank()), 0);
+  return dump_trace(expand_path(path, core->rank()), 0).with_context(kFunction);
 }
 
 Result<Call> call_of(const railcclCall_t& asked, int ranks) {
-  const bool known = asked.collective >= railcclAllReduce && asked.collective <= railcclScatter &&
-                     static_cast<int>(asked.datatype) >= 0 && asked.datatype < ncclNumTypes &&
-                     asked.op >= ncclSum && asked.op <= ncclAvg && asked.root >= 0 &&
-                     asked.root < ranks && asked.count > 0;
-  if (!known) {
-    return error(
-        Code::kInvalidArgument,
-        "argument call of railcclExplain names no collective with a schedule, type, operator, "
-        "root or count that exists");
+  const auto bad = [](std::string_view field, auto value, std::string_view allowed) {
+    return error(Code::kInvalidArgument,
+                 "field {} of the call given to railcclExplain is {}, allowed is {}", field, value,
+                 allowed);
+  };
+  if (asked.collective < railcclAllReduce || asked.collective > railcclScatter) {
+    return bad("collective", static_cast<int>(asked.collective),
+               "one that runs by a schedule: railcclAllReduce to railcclScatter");
   }
+  if (static_cast<int>(asked.datatype) < 0 || asked.datatype >= ncclNumTypes) {
+    return bad("datatype", static_cast<int>(asked.datatype), "a type of ncclDataType_t");
+  }
+  if (asked.op < ncclSum || asked.op > ncclAvg) {
+    return bad("op", static_cast<int>(asked.op), "ncclSum to ncclAvg");
+  }
+  if (asked.root < 0 || asked.root >= ranks) {
+    return bad("root", asked.root, fmt::format("0 to {}", ranks - 1));
+  }
+  if (asked.count == 0) return bad("count", asked.count, "at least 1");
   return Call{.collective = static_cast<Collective>(asked.collective),
               .type = static_cast<DataType>(asked.datatype),
               .op = static_cast<ReduceOp>(asked.op),
@@ -115,6 +102,11 @@ Status explain(ncclComm_t comm, const railcclCall_t* asked, railcclFormat_t form
                size_t capacity, size_t* length) {
   constexpr std::string_view kFunction = "railcclExplain";
   RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  if (format != railcclText && format != railcclJson) {
+    return error(Code::kInvalidArgument,
+                 "argument format of {} is {}, allowed are railcclText and railcclJson", kFunction,
+                 static_cast<int>(format));
+  }
   nlohmann::json explanation;
   if (asked == nullptr) {
     RAILCCL_ASSIGN(explanation, explain_all(*core));
@@ -138,11 +130,11 @@ nlohmann::json information() {
     info["error"] = runtime.error().message();
     return info;
   }
+  const auto& topology = (*runtime)->comm_options().topology;
+  info["machine"] = machine_as_json(topology->shape());
   for (const Rail* rail : (*runtime)->engine()->rails()) {
-    info["rails"].push_back({{"name", rail->info().name},
-                             {"transport", transport_name(rail->info().transport)},
-                             {"address", rail->info().address},
-                             {"megabits_per_second", rail->info().bytes_per_second / 125000}});
+    info["rails"].push_back(
+        rail_as_json(rail->info(), topology->place_of(rail->info().pci_address)));
   }
   return info;
 }
@@ -152,11 +144,8 @@ std::string information_as_text(const nlohmann::json& info) {
       "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: tcp\nCUDA: no\nrails:\n",
       info["railccl"].get<std::string>(), info["nccl_api"].get<int>(),
       info["compiler"].get<std::string>());
-  for (const auto& rail : info["rails"]) {
-    text += fmt::format("  {} {} {} {} Mbit/s\n", rail["transport"].get<std::string>(),
-                        rail["name"].get<std::string>(), rail["address"].get<std::string>(),
-                        rail["megabits_per_second"].get<uint64_t>());
-  }
+  for (const auto& rail : info["rails"]) text += rail_as_text(rail);
+  if (info.contains("machine")) text += machine_as_text(info["machine"]);
   if (info.contains("error")) text += fmt::format("error: {}\n", info["error"].get<std::string>());
   return text;
 }

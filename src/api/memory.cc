@@ -25,7 +25,9 @@ Status register_range(const ncclComm* comm, void* buffer, size_t size, std::stri
   if (buffer == nullptr) {
     return error(Code::kInvalidArgument, "argument buff of {} is NULL", function);
   }
-  if (size == 0) return error(Code::kInvalidArgument, "argument size of {} is 0", function);
+  if (size == 0)
+    return error(Code::kInvalidArgument, "argument size of {} is 0, it must be at least 1",
+                 function);
   return core->register_memory(static_cast<const std::byte*>(buffer), size);
 }
 
@@ -41,7 +43,10 @@ Status open_window(ncclComm_t comm, void* buffer, size_t size, ncclWindow_t* win
   if (window == nullptr)
     return error(Code::kInvalidArgument, "argument win of {} is NULL", kFunction);
   if (flags != NCCL_WIN_DEFAULT && flags != NCCL_WIN_COLL_SYMMETRIC) {
-    return error(Code::kInvalidArgument, "argument winFlags of {} is {:#x}", kFunction, flags);
+    return error(Code::kInvalidArgument,
+                 "argument winFlags of {} is {:#x}, allowed are NCCL_WIN_DEFAULT ({:#x}) and "
+                 "NCCL_WIN_COLL_SYMMETRIC ({:#x})",
+                 kFunction, flags, NCCL_WIN_DEFAULT, NCCL_WIN_COLL_SYMMETRIC);
   }
   if (reinterpret_cast<uintptr_t>(buffer) % NCCL_WIN_REQUIRED_ALIGNMENT != 0) {
     return error(Code::kInvalidArgument, "argument buff of {} is not aligned to {} bytes",

@@ -34,12 +34,16 @@ Status create(ncclRedOp_t* op, const void* scalar, ncclDataType_t type,
     return error(Code::kInvalidArgument, "argument scalar of {} is NULL", kFunction);
   }
   if (static_cast<int>(type) < 0 || type >= ncclNumTypes) {
-    return error(Code::kInvalidArgument, "argument datatype of {} is {}, not a type", kFunction,
+    return error(Code::kInvalidArgument,
+                 "argument datatype of {} is {}, not a type of ncclDataType_t", kFunction,
                  static_cast<int>(type));
   }
   if (residence != ncclScalarDevice && residence != ncclScalarHostImmediate) {
-    return error(Code::kInvalidArgument, "argument residence of {} is {}", kFunction,
-                 static_cast<int>(residence));
+    return error(Code::kInvalidArgument,
+                 "argument residence of {} is {}, allowed are ncclScalarDevice ({}) and "
+                 "ncclScalarHostImmediate ({})",
+                 kFunction, static_cast<int>(residence), static_cast<int>(ncclScalarDevice),
+                 static_cast<int>(ncclScalarHostImmediate));
   }
   // "Device" memory of a host communicator is host memory; it is read here, as the immediate one
   // is.
@@ -62,8 +66,8 @@ Status destroy(ncclRedOp_t op, ncclComm_t comm) {
   if (index < 0 || static_cast<size_t>(index) >= comm->operators.size() ||
       !comm->operators[static_cast<size_t>(index)].alive) {
     return error(Code::kInvalidArgument,
-                 "argument op of {} is {}, not an operator made on this "
-                 "communicator",
+                 "argument op of {} is {}, not an operator that ncclRedOpCreatePreMulSum made "
+                 "on this communicator",
                  kFunction, static_cast<int>(op));
   }
   comm->operators[static_cast<size_t>(index)].alive = false;

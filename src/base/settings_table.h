@@ -70,7 +70,7 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
     text(Key::kRails, "RAILS", kNone, "", kRails,
          "which rails to use, in order: name,name,...; empty: all that fit"),
     choice(Key::kCrossNic, "CROSS_NIC", kShared, "2", "0|1|2", kRails,
-           "rail k talks to rail k only (0), to any (1), or to others only when it must (2)"),
+           "rail k talks to rail k only (0, 2); 1: rails that one side has more go to any"),
     flag(Key::kTcpFallback, "TCP_FALLBACK", kNone, "1", kRails,
          "use TCP towards a peer that no RDMA rail reaches; 0: that is an error"),
     choice(Key::kStriping, "STRIPING", kNone, "measured", "measured|equal", kRails,

@@ -22,10 +22,11 @@ Status write_all(const UniqueFd& file, std::string_view text, const std::string&
   return Status::ok();
 }
 
-Status write_in_place(const std::string& path, std::string_view text) {
+// `name`: for messages.
+Status write_in_place(const std::string& path, std::string_view text, const std::string& name) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file) return system_error(errno, fmt::format("cannot write {}", path));
-  return write_all(file, text, path);
+  if (!file) return system_error(errno, fmt::format("cannot write {}", name));
+  return write_all(file, text, name);
 }
 
 bool is_special(const std::string& path) {
@@ -36,9 +37,9 @@ bool is_special(const std::string& path) {
 }  // namespace
 
 Status write_file(const std::string& path, std::string_view text) {
-  if (is_special(path)) return write_in_place(path, text);
+  if (is_special(path)) return write_in_place(path, text, path);
   const std::string aside = fmt::format("{}.{}.{}.tmp", path, getpid(), gettid());
-  Status status = write_in_place(aside, text);
+  Status status = write_in_place(aside, text, path);
   if (status && std::rename(aside.c_str(), path.c_str()) != 0) {
     status = system_error(errno, fmt::format("cannot rename {} to {}", aside, path));
   }

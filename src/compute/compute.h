@@ -27,7 +27,7 @@ struct ReduceWork {
   DataType type = DataType::kFloat32;
   ReduceOp op = ReduceOp::kSum;
   uint32_t divide_by = 1;
-  // Non-temporal stores: the data is larger than the cache (src/compute/cache.h) and is not read
+  // Non-temporal stores: the data is larger than the cache (src/core/topology.h) and is not read
   // again soon. Visible to other threads in the usual way once submit has returned.
   bool streaming = false;
 };

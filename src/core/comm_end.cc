@@ -6,6 +6,8 @@
 
 #include "src/base/log.h"
 #include "src/core/communicator.h"
+#include "src/core/explain_output.h"
+#include "src/core/metrics_output.h"
 
 namespace railccl {
 namespace {
@@ -76,6 +78,11 @@ void Communicator::say_goodbye(TimeNs deadline) {
 void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
                                TimeNs control_deadline) {
   if (!registered_) return;
+  if (parts_.outputs.explain != nullptr) parts_.outputs.explain->update(*this);
+  if (parts_.outputs.metrics != nullptr) {
+    const auto held = engine_.lock();
+    parts_.outputs.metrics->remove(this);
+  }
   if (peers_) {
     {
       const auto held = engine_.lock();

@@ -163,8 +163,13 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
   options.wait_mode = wait_mode(settings.get_choice<PollChoice>(Setting::kPoll));
   options.spin_ns = static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond;
   options.stall_report_ns = static_cast<TimeNs>(settings.get_int(Setting::kStallReportS)) * kSecond;
+  options.predict = settings.get_bool(Setting::kPredict);
   auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
-  if (!allowed) return settings.bad_value(Setting::kAlgo, allowed.error().message());
+  if (!allowed) {
+    return settings.bad_value(
+        Setting::kAlgo,
+        fmt::format("[^]name,... or collective:[^]name,...;... ({})", allowed.error().message()));
+  }
   options.allowed = std::move(*allowed);
   const std::string& schedule_file = settings.get_text(Setting::kScheduleFile);
   if (!schedule_file.empty()) {

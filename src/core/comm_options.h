@@ -13,6 +13,7 @@
 #include "src/base/status.h"
 #include "src/core/bootstrap.h"
 #include "src/core/peers.h"
+#include "src/core/topology.h"
 #include "src/core/user_schedule.h"
 #include "src/core/waiting_policy.h"
 
@@ -43,6 +44,8 @@ struct CommOptions {
   std::vector<std::vector<std::string>> allowed;      // algorithms by Collective; empty: all
   WaitMode wait_mode = WaitMode::kAdaptive;
   TimeNs spin_ns = 50 * kMicrosecond;
+  std::shared_ptr<const Topology> topology;  // null: not known
+  bool predict = false;  // what the cost model expects stands beside what was measured
   TimeNs stall_report_ns =
       0;  // an operation without progress for so long is described in the log; 0: never
   ChannelBounds environment_channels;  // what the settings say, and so the config cannot change

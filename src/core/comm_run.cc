@@ -1,6 +1,7 @@
 // Communicator: one operation from call to result (see communicator.h).
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -76,7 +77,7 @@ Status Communicator::run_here(const Call& call) {
   const Status started = start(call, clock_);
   const Status status = started ? await_here() : started;
   if (status) return status;
-  trace_end(status);
+  note_end(status);
   running_ = Running::kNothing;
   executor_->abandon();
   await_reason(status);
@@ -162,15 +163,27 @@ void Communicator::trace_begin() {
                     .b = trace_operation(current_call_.collective, payload())});
 }
 
+// Small collectives end, for the trace, at the driver's last look at the clock: a look of their own
+// would be a noticeable part of them.
+void Communicator::note_end(const Status& status) {
+  if (running_ == Running::kNothing) return;
+  const bool exact = stats_ != nullptr || running_ != Running::kSmall;
+  const TimeNs now = std::max(began_, exact ? fast_now_ns() : clock_);
+  if (trace_enabled()) trace_end(status, now);
+  if (stats_ == nullptr || !status) return;
+  stats_->add(current_call_.collective, payload(), now - began_);
+  if (!stats_->predicts() || running_ != Running::kSchedule) return;
+  stats_->add_predicted(current_call_.collective, payload(), now - began_,
+                        executor_->predicted_ns());
+}
+
 // Short operations leave one record, at their end. The smallest ones take less time than ten such
 // records and would push everything else out of the ring within milliseconds: of those that nobody
-// kept waiting one in kSmallTraced is recorded, at the driver's last look at the clock.
-void Communicator::trace_end(const Status& status) {
-  if (!trace_enabled() || running_ == Running::kNothing) return;
+// kept waiting one in kSmallTraced is recorded.
+void Communicator::trace_end(const Status& status, TimeNs now) {
   const bool whole = !begin_traced_ && status;
   const bool small = running_ == Running::kSmall;
-  if (small && whole && sequence_ % kSmallTraced != 0 && clock_ - began_ < kKeptWaiting) return;
-  const TimeNs now = small ? clock_ : fast_now_ns();
+  if (small && whole && sequence_ % kSmallTraced != 0 && now - began_ < kKeptWaiting) return;
   if (whole) {
     trace_at(began_,
              {.kind = TraceKind::kOperation,
@@ -256,6 +269,12 @@ Status Communicator::start_schedule(const Call& call, TimeNs now) {
   RAILCCL_TRY(executor_->begin(call, arithmetic, sequence_, std::move(plan), now));
   running_ = Running::kSchedule;
   if (trace_enabled() && executor_->traced_in_detail(call)) trace_begin();
+  if (parts_.options.predict) {
+    trace_at(clock_, {.kind = TraceKind::kPredicted,
+                      .source = parts_.trace_source,
+                      .a = sequence_,
+                      .b = executor_->predicted_ns()});
+  }
   return Status::ok();
 }
 

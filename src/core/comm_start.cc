@@ -9,13 +9,14 @@
 #include <set>
 
 #include "src/base/log.h"
-#include "src/compute/cache.h"
+#include "src/core/explain_output.h"
 #include "src/core/p2p.h"
 
 namespace railccl {
 namespace {
 
 constexpr double kUnknownRailSpeed = 1.25e9;  // 10 Gbit/s
+constexpr uint64_t kUnknownCacheBytes = 1 << 20;
 
 // Serves the control path before the engine does. A rank that is through with the start may already
 // say something to one that is not; that is kept.
@@ -82,10 +83,14 @@ NodeInfo Starter::own_info() const {
     const RailInfo& rail_info = rail->info();
     const uint8_t position = index++;
     if (start_.options.only && rail_info.transport != *start_.options.only) continue;
+    const PciPlace place = start_.options.topology
+                               ? start_.options.topology->place_of(rail_info.pci_address)
+                               : PciPlace{};
     info.rails.push_back(
         {.transport = rail_info.transport,
          .index = position,
-         .megabits_per_second = static_cast<uint32_t>(rail_info.bytes_per_second / 125000)});
+         .megabits_per_second = static_cast<uint32_t>(rail_info.bytes_per_second / 125000),
+         .distance = static_cast<uint8_t>(place.distance)});
   }
   return info;
 }
@@ -187,7 +192,9 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
     rate += known > 0 ? known : kUnknownRailSpeed;
   }
   facts.network_bytes_per_second = rate / static_cast<double>(local_ranks().size());
-  facts.streaming_bytes = cache_bytes_per_core();
+  facts.streaming_bytes = start_.options.topology
+                              ? start_.options.topology->shape().cache_bytes_per_core
+                              : kUnknownCacheBytes;
   const std::string_view message = shared.message().substr(0, sizeof facts.error - 1);
   std::copy(message.begin(), message.end(), facts.error);
   return facts;
@@ -257,7 +264,9 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   parts_.options = start_.options;
   parts_.engine = start_.engine;
   parts_.name = start_.name;
-  parts_.trace_source = add_trace_source(public_hash(start_.ids), start_.rank);
+  parts_.id = public_hash(start_.ids);
+  parts_.trace_source = add_trace_source(parts_.id, start_.rank);
+  parts_.outputs = start_.outputs;
   RAILCCL_TRY(bootstrap());
   RAILCCL_TRY(read_nodes());
   RAILCCL_TRY(agree());
@@ -266,7 +275,9 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
                start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
   parts_.early_messages = sink_.take_early_messages();
   parts_.early_error = sink_.status();
-  return Communicator::create(std::move(parts_));
+  RAILCCL_ASSIGN(auto communicator, Communicator::create(std::move(parts_)));
+  if (start_.outputs.explain != nullptr) start_.outputs.explain->update(*communicator);
+  return communicator;
 }
 
 }  // namespace

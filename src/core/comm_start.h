@@ -21,6 +21,7 @@ struct CommStart {
   CommOptions options;
   std::shared_ptr<Engine> engine;
   std::string name;
+  CommOutputs outputs;
 };
 
 // `abort`: set by another thread to give up.

@@ -7,6 +7,8 @@
 
 #include "src/base/fast_clock.h"
 #include "src/base/log.h"
+#include "src/core/metrics_output.h"
+#include "src/core/rail_totals.h"
 #include "src/core/trace_output.h"
 
 namespace railccl {
@@ -18,6 +20,12 @@ constexpr TimeNs kCloseAfterError = kSecond;
 int ranks_of_node(const Layout& layout, int rank) {
   const auto node = static_cast<size_t>(layout.node_of[static_cast<size_t>(rank)]);
   return static_cast<int>(layout.ranks_of[node].size());
+}
+
+uint64_t bytes_of(const Operation& group) {
+  uint64_t bytes = 0;
+  for (const P2pTransfer& transfer : group.transfers) bytes += transfer.bytes();
+  return bytes;
 }
 
 }  // namespace
@@ -69,6 +77,9 @@ Status Communicator::assemble() {
                                                   .machine = parts_.machine,
                                                   .allowed = options.allowed,
                                                   .user_schedule = options.user_schedule});
+  if (options.predict || parts_.outputs.metrics != nullptr) {
+    stats_ = std::make_unique<OperationStats>(options.predict);
+  }
   executor_ = std::make_unique<Executor>(services());
   p2p_ = std::make_unique<P2p>(services());
   if (local_ != nullptr) {
@@ -77,6 +88,7 @@ Status Communicator::assemble() {
   }
   engine_.watch(control_->wake_fd());
   engine_.add_client(this);
+  if (parts_.outputs.metrics != nullptr) parts_.outputs.metrics->add(this);
   registered_ = true;
   now_ = system_clock().now_ns();
   last_progress_ = now_;
@@ -191,6 +203,7 @@ bool Communicator::drive(TimeNs now) {
   if (reason_deadline_ != 0) return await_reason_until(now) || worked;
   if (running_ == Running::kNothing) worked |= start_next(now);
   worked |= start_transfers(now);
+  if (failed_.load(std::memory_order_acquire)) return true;  // what could not begin is not run
   if (local_ != nullptr) worked |= local_->poll(*this);
   for (const Result<bool>& moved : {step(now), step_transfers(now)}) {
     if (!moved) {
@@ -234,6 +247,7 @@ bool Communicator::start_transfers(TimeNs now) {
   while (!transfer_queue_.empty() && transfer_queue_.front()->may_begin()) {
     const std::shared_ptr<Operation> group = transfer_queue_.front();
     transfer_queue_.pop_front();
+    group->began = now;
     const Status status = p2p_->begin(group, now);
     if (!status) set_error(status, true);
     started = true;
@@ -244,7 +258,10 @@ bool Communicator::start_transfers(TimeNs now) {
 Result<bool> Communicator::step_transfers(TimeNs now) {
   if (p2p_->idle()) return false;
   RAILCCL_ASSIGN(const bool worked, p2p_->step(now));
-  for (const auto& group : p2p_->take_finished()) complete(*group, Status::ok());
+  for (const auto& group : p2p_->take_finished()) {
+    if (stats_ != nullptr) stats_->add(Collective::kSendRecv, bytes_of(*group), now - group->began);
+    complete(*group, Status::ok());
+  }
   return worked;
 }
 
@@ -267,7 +284,7 @@ Result<bool> Communicator::step(TimeNs now) {
 }
 
 void Communicator::finish_current(const Status& status) {
-  trace_end(status);
+  note_end(status);
   running_ = Running::kNothing;
   if (current_ == nullptr) return;
   const std::shared_ptr<Operation> ended = std::move(current_);
@@ -341,6 +358,27 @@ Result<Decision> Communicator::explain(const Call& call) const {
 std::vector<Peers::RailReport> Communicator::rail_reports() const {
   const auto held = engine_.lock();
   return peers_ ? peers_->rail_reports() : std::vector<Peers::RailReport>{};
+}
+
+CommMetrics Communicator::metrics() const {
+  CommMetrics metrics{.name = parts_.name,
+                      .id = parts_.id,
+                      .rank = rank_,
+                      .ranks = ranks(),
+                      .failed = failed_.load()};
+  for (size_t i = 0; stats_ && i < kCountedCollectives; ++i) {
+    const OperationTotals totals = stats_->totals(static_cast<Collective>(i));
+    if (totals.operations > 0) metrics.operations.emplace_back(static_cast<Collective>(i), totals);
+  }
+  if (stats_) metrics.predicted = stats_->predicted();
+  if (!peers_) return metrics;
+  for (const auto& [rail, totals] : rail_totals(peers_->rail_reports())) {
+    const RailInfo& info = engine_.rails()[static_cast<size_t>(rail)]->info();
+    metrics.rails.push_back({.name = info.name,
+                             .transport = std::string(transport_name(info.transport)),
+                             .stats = totals.sum});
+  }
+  return metrics;
 }
 
 Status Communicator::register_memory(const std::byte* address, size_t bytes) {

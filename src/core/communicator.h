@@ -21,7 +21,9 @@
 #include "src/core/engine.h"
 #include "src/core/executor.h"
 #include "src/core/local_domain.h"
+#include "src/core/metrics_text.h"
 #include "src/core/operation.h"
+#include "src/core/operation_stats.h"
 #include "src/core/p2p.h"
 #include "src/core/peers.h"
 #include "src/core/plan.h"
@@ -33,6 +35,15 @@ constexpr uint64_t kStartGathers = 2;
 
 // Control messages by sender, in the order in which they came.
 using EarlyMessages = std::vector<std::pair<int, std::vector<std::byte>>>;
+
+class ExplainOutput;
+class MetricsOutput;
+
+// Files of the process that communicators report to; null: not wanted. They outlive them.
+struct CommOutputs {
+  MetricsOutput* metrics = nullptr;
+  ExplainOutput* explain = nullptr;
+};
 
 // What the start (comm_start.h) has found out and made; moved into the communicator.
 struct CommParts {
@@ -49,7 +60,9 @@ struct CommParts {
   EarlyMessages early_messages;  // that came before the communicator was there
   Status early_error;            // the same: a rank that was lost or that announced a failure
   std::string name;
+  uint64_t id = 0;  // public_hash of its unique ids
   TraceSource trace_source = 0;
+  CommOutputs outputs;
 };
 
 // Who is gone is known at once where it is noticed; why comes over the control path.
@@ -105,6 +118,10 @@ class Communicator final : private EngineClient,
   // What would be done for a call otherwise, with reasons.
   Result<Decision> explain(const Call& call) const;
   std::vector<Peers::RailReport> rail_reports() const;
+  // Under the driver lock.
+  CommMetrics metrics() const;
+  // Null: not counted.
+  const OperationStats* stats() const { return stats_.get(); }
 
  private:
   Status enqueue(const std::shared_ptr<Operation>& operation);
@@ -162,7 +179,8 @@ class Communicator final : private EngineClient,
   void watch_for_stall(bool worked, TimeNs now);
   uint64_t payload() const { return current_call_.count * current_call_.element(); }
   void trace_begin();
-  void trace_end(const Status& status);
+  void trace_end(const Status& status, TimeNs now);
+  void note_end(const Status& status);
   void trace_sleep();
   void finish_current(const Status& status);
   bool end_with_error(TimeNs now);
@@ -185,6 +203,7 @@ class Communicator final : private EngineClient,
   std::unique_ptr<PlanCache> plans_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<P2p> p2p_;
+  std::unique_ptr<OperationStats> stats_;  // null: nobody wants it
   std::byte* staged_ = nullptr;  // shared heap, for inputs that are copied or scaled first
   size_t staged_bytes_ = 0;
 

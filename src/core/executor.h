@@ -75,6 +75,10 @@ class Executor {
   Result<bool> step(TimeNs now);
   bool finished() const { return stage_ == Stage::kIdle; }
   uint64_t sequence() const { return sequence_; }
+  // What the cost model expects of the operation that was begun last.
+  TimeNs predicted_ns() const {
+    return static_cast<TimeNs>(plan_->decision.chosen.seconds * static_cast<double>(kSecond));
+  }
   // For messages: "piece 3 of 8, step 5: waits for rank 2".
   std::string describe() const;
 

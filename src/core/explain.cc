@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "src/core/machine_text.h"
+
 namespace railccl {
 namespace {
 
@@ -29,17 +31,18 @@ json describe_candidate(const Candidate& candidate, const Call& call) {
 
 json rails_of(const Communicator& communicator) {
   json rails = json::array();
-  for (const auto& rail : communicator.parts().engine->rails()) {
+  const auto& topology = communicator.parts().options.topology;
+  for (const Rail* rail : communicator.parts().engine->rails()) {
     const RailInfo& info = rail->info();
-    rails.push_back({{"name", info.name},
-                     {"transport", transport_name(info.transport)},
-                     {"address", info.address},
-                     {"megabits_per_second", info.bytes_per_second / 125000},
-                     {"numa_node", info.numa_node},
-                     {"pci", info.pci_address},
-                     {"adapter", info.adapter}});
+    rails.push_back(
+        rail_as_json(info, topology ? topology->place_of(info.pci_address) : PciPlace{}));
   }
   return rails;
+}
+
+json machine_of(const Communicator& communicator) {
+  const auto& topology = communicator.parts().options.topology;
+  return machine_as_json(topology ? topology->shape() : MachineShape{});
 }
 
 json nodes_of(const Communicator& communicator) {
@@ -50,6 +53,39 @@ json nodes_of(const Communicator& communicator) {
     nodes.push_back({{"host", first.host}, {"ranks", ranks}, {"rails", first.rails.size()}});
   }
   return nodes;
+}
+
+// Empty without RAILCCL_PREDICT.
+json measured_of(const Communicator& communicator) {
+  json measured = json::array();
+  if (communicator.stats() == nullptr) return measured;
+  for (const PredictedTotals& totals : communicator.stats()->predicted()) {
+    const auto mean_us = [&](TimeNs sum) {
+      return static_cast<double>(sum) / static_cast<double>(totals.operations) / 1000;
+    };
+    measured.push_back({{"collective", collective_name(totals.collective)},
+                        {"largest_bytes", totals.largest_bytes},
+                        {"operations", totals.operations},
+                        {"predicted_us", mean_us(totals.predicted_ns)},
+                        {"measured_us", mean_us(totals.took_ns)},
+                        {"measured_over_predicted", totals.ratio()}});
+  }
+  return measured;
+}
+
+std::string text_of_measured(const json& measured) {
+  if (measured.empty()) return {};
+  std::string text =
+      fmt::format("{:>14} {:>12} {:>10} {:>14} {:>14} {:>8}\n", "collective", "bytes up to",
+                  "operations", "predicted us", "measured us", "ratio");
+  for (const json& row : measured) {
+    text +=
+        fmt::format("{:>14} {:>12} {:>10} {:>14.1f} {:>14.1f} {:>8.2f}\n",
+                    row["collective"].get<std::string>(), row["largest_bytes"].get<uint64_t>(),
+                    row["operations"].get<uint64_t>(), row["predicted_us"].get<double>(),
+                    row["measured_us"].get<double>(), row["measured_over_predicted"].get<double>());
+  }
+  return text;
 }
 
 std::string why(const json& chosen, const json& considered) {
@@ -102,24 +138,30 @@ Result<json> explain_call(const Communicator& communicator, const Call& call) {
               {"channels", decision.channels},
               {"depth", decision.depth},
               {"considered", considered},
-              {"why", why(chosen, considered)}};
+              {"why", why(chosen, considered)},
+              {"predicted_and_measured", measured_of(communicator)}};
 }
 
 Result<json> explain_all(const Communicator& communicator) {
-  json all = {{"rank", communicator.rank()},
+  json all = {{"communicator", communicator.name()},
+              {"id", fmt::format("{:016x}", communicator.parts().id)},
+              {"rank", communicator.rank()},
               {"ranks", communicator.ranks()},
+              {"machine", machine_of(communicator)},
               {"rails", rails_of(communicator)},
               {"nodes", nodes_of(communicator)},
               {"gpudirect", "none: host memory"},
               {"node_memory", communicator.parts().direct
                                   ? "direct: ranks of a node load and store each other's buffers"
                                   : "staged: through shared scratch"},
-              {"choices", json::array()}};
+              {"choices", json::array()},
+              {"predicted_and_measured", measured_of(communicator)}};
   for (const Collective collective : kExplained) {
     for (const uint64_t bytes : kSizes) {
       Call call{.collective = collective, .type = DataType::kFloat32, .count = bytes / 4};
       RAILCCL_ASSIGN(json one, explain_call(communicator, call));
       one["bytes"] = bytes;
+      one.erase("predicted_and_measured");
       all["choices"].push_back(std::move(one));
     }
   }
@@ -127,14 +169,14 @@ Result<json> explain_all(const Communicator& communicator) {
 }
 
 std::string explanation_as_text(const json& explanation) {
-  if (!explanation.contains("choices")) return text_of_call(explanation);
-  std::string text = fmt::format("rank {} of {}\nrails of this rank:\n",
-                                 explanation["rank"].get<int>(), explanation["ranks"].get<int>());
-  for (const json& rail : explanation["rails"]) {
-    text += fmt::format("  {} {} {} {} Mbit/s\n", rail["transport"].get<std::string>(),
-                        rail["name"].get<std::string>(), rail["address"].get<std::string>(),
-                        rail["megabits_per_second"].get<uint64_t>());
+  if (!explanation.contains("choices")) {
+    return text_of_call(explanation) +
+           text_of_measured(explanation.value("predicted_and_measured", json::array()));
   }
+  std::string text = fmt::format("rank {} of {}\n", explanation["rank"].get<int>(),
+                                 explanation["ranks"].get<int>());
+  text += machine_as_text(explanation["machine"]) + "rails of this rank:\n";
+  for (const json& rail : explanation["rails"]) text += rail_as_text(rail);
   text += fmt::format("GPUDirect: {}\nmemory inside a node: {}\nnodes:\n",
                       explanation["gpudirect"].get<std::string>(),
                       explanation["node_memory"].get<std::string>());
@@ -150,7 +192,7 @@ std::string explanation_as_text(const json& explanation) {
                         choice["chosen"]["algorithm"].get<std::string>(),
                         choice["why"].get<std::string>());
   }
-  return text;
+  return text + text_of_measured(explanation["predicted_and_measured"]);
 }
 
 }  // namespace railccl

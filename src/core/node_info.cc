@@ -18,7 +18,8 @@ constexpr size_t kMaxRails = 32;
 struct PackedRail {
   uint8_t transport;
   uint8_t index;
-  uint16_t pad;
+  uint8_t distance;
+  uint8_t pad;
   uint32_t megabits_per_second;
   uint32_t network;
 };
@@ -68,6 +69,7 @@ std::vector<std::byte> pack(const NodeInfo& info) {
     const RailSummary& rail = info.rails[i];
     append(bytes, PackedRail{.transport = static_cast<uint8_t>(rail.transport),
                              .index = rail.index,
+                             .distance = rail.distance,
                              .pad = 0,
                              .megabits_per_second = rail.megabits_per_second,
                              .network = rail.network});
@@ -103,7 +105,8 @@ Result<NodeInfo> unpack_node_info(std::span<const std::byte> bytes) {
     info.rails.push_back({.transport = static_cast<TransportKind>(rail.transport),
                           .index = rail.index,
                           .megabits_per_second = rail.megabits_per_second,
-                          .network = rail.network});
+                          .network = rail.network,
+                          .distance = rail.distance});
   }
   return info;
 }

@@ -19,6 +19,7 @@ struct RailSummary {
   uint8_t index = 0;                 // position in the owner's list
   uint32_t megabits_per_second = 0;  // 0: unknown
   uint32_t network = 0;              // hash of the subnet, 0: unknown; only a hint
+  uint8_t distance = 0;              // PciDistance from the owner's cores; 0: near or unknown
 };
 
 struct NodeInfo {

@@ -16,6 +16,7 @@ struct Operation {
   // Of the same streams; must be done before this begins.
   std::vector<std::shared_ptr<Operation>> after;
   Completion completion;
+  TimeNs began = 0;  // a point-to-point group; set by the driver
 
   bool may_begin() {
     std::erase_if(after, [](const auto& earlier) { return earlier->completion.done(); });

@@ -19,6 +19,12 @@ std::vector<int> rails_of(const std::vector<RailSummary>& rails, TransportKind t
   return indices;
 }
 
+int distance_of(const std::vector<RailSummary>& rails, int index) {
+  const auto found = std::find_if(rails.begin(), rails.end(),
+                                  [&](const RailSummary& rail) { return rail.index == index; });
+  return found == rails.end() ? 0 : found->distance;
+}
+
 std::string count_rails(const std::vector<RailSummary>& rails) {
   std::string text;
   for (const TransportKind transport : kTransports) {
@@ -45,6 +51,12 @@ std::vector<LinkOptions::Pair> plan_pairs(const std::vector<RailSummary>& self,
       pairs.push_back(
           {.local_rail = mine[i % mine.size()], .peer_rail = theirs[i % theirs.size()]});
     }
+    const auto distance = [&](const LinkOptions::Pair& pair) {
+      return distance_of(self, pair.local_rail) + distance_of(peer, pair.peer_rail);
+    };
+    std::stable_sort(
+        pairs.end() - static_cast<std::ptrdiff_t>(count), pairs.end(),
+        [&](const auto& one, const auto& other) { return distance(one) < distance(other); });
   }
   return pairs;
 }

@@ -16,8 +16,9 @@ enum class CrossRail : uint8_t {
 };
 
 // Pairs as `self` sees them; the peer, asked the other way round, gets the same pairs in the same
-// order. Rails pair by transport, then by position among the rails of that transport. Empty: the
-// two have no rail in common.
+// order. Rails pair by transport, then by position among the rails of that transport; of the pairs
+// of a transport those come first that are nearest to the cores of both sides. Empty: the two have
+// no rail in common.
 std::vector<LinkOptions::Pair> plan_pairs(const std::vector<RailSummary>& self,
                                           const std::vector<RailSummary>& peer, CrossRail cross);
 

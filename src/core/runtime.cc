@@ -1,11 +1,29 @@
 #include "src/core/runtime.h"
 
+#include <fmt/format.h>
+
 #include "src/base/log.h"
 #include "src/base/setting.h"
 #include "src/base/trace.h"
 #include "src/core/wiring.h"
 
 namespace railccl {
+namespace {
+
+// Settings that only a build for GPUs serves.
+void warn_of_unserved(const Settings& settings) {
+  std::string names;
+  for (const Setting key : {Setting::kNetGdrLevel, Setting::kDmabufEnable, Setting::kNthreads}) {
+    if (!settings.is_set(key)) continue;
+    names += fmt::format("{}RAILCCL_{} ({})", names.empty() ? "" : ", ", setting_spec(key).name,
+                         settings.value(key).origin);
+  }
+  if (names.empty()) return;
+  RAILCCL_WARN(Subsys::kEnv, "without effect, since this build works on host memory only: {}",
+               names);
+}
+
+}  // namespace
 
 Result<Runtime*> Runtime::get() {
   // Never destroyed: threads of the caller may outlive static destructors, and the engine's thread
@@ -19,21 +37,30 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_ASSIGN(Settings settings, load_settings(process_settings_source()));
   RAILCCL_TRY(configure_log(settings));
   configure_trace(settings);
+  warn_of_unserved(settings);
   if (settings.get_choice<DeviceChoice>(Setting::kDevice) == DeviceChoice::kCuda) {
     return settings.bad_value(Setting::kDevice,
                               "auto or host: this version works on host memory only");
   }
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
   RAILCCL_ASSIGN(runtime->comm_options_, make_comm_options(runtime->settings_));
+  RAILCCL_ASSIGN(Topology topology, Topology::create(runtime->settings_));
+  runtime->comm_options_.topology = std::make_shared<const Topology>(std::move(topology));
   RAILCCL_ASSIGN(auto rails, open_rails(runtime->settings_));
   RAILCCL_ASSIGN(runtime->engine_,
                  Engine::create(std::move(rails), {.spin_ns = runtime->comm_options_.spin_ns}));
   RAILCCL_ASSIGN(runtime->trace_output_, TraceOutput::create(runtime->settings_));
-  if (runtime->trace_output_) {
-    const auto held = runtime->engine_->lock();
-    runtime->engine_->add_client(runtime->trace_output_.get());
-  }
+  RAILCCL_ASSIGN(runtime->metrics_output_, MetricsOutput::create(runtime->settings_));
+  RAILCCL_ASSIGN(runtime->explain_output_, ExplainOutput::create(runtime->settings_));
+  runtime->drive(runtime->trace_output_.get());
+  runtime->drive(runtime->metrics_output_.get());
   return runtime;
+}
+
+void Runtime::drive(EngineClient* client) {
+  if (client == nullptr) return;
+  const auto held = engine_->lock();
+  engine_->add_client(client);
 }
 
 }  // namespace railccl

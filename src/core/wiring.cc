@@ -79,9 +79,14 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) 
                                              ? "Socket or tcp: this build has tcp rails only"
                                              : "auto or tcp: this build has tcp rails only");
   }
-  RAILCCL_ASSIGN(const TcpDiscovery discovery,
-                 discover_tcp_rails({.interface_spec = settings.get_text(Setting::kSocketIfname),
-                                     .family = socket_family(settings)}));
+  const auto found =
+      discover_tcp_rails({.interface_spec = settings.get_text(Setting::kSocketIfname),
+                          .family = socket_family(settings)});
+  if (!found) {
+    return Error(found.error().with_context(
+        "looking for TCP rails (RAILCCL_SOCKET_IFNAME, RAILCCL_SOCKET_FAMILY)"));
+  }
+  const TcpDiscovery& discovery = *found;
   for (const std::string& warning : discovery.warnings) RAILCCL_WARN(Subsys::kNet, "{}", warning);
   RAILCCL_ASSIGN(const std::vector<TcpRailConfig> picked, pick(settings, discovery.rails));
   std::vector<std::unique_ptr<Rail>> rails;

@@ -2,10 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/api/api_world.h"
 #include "tests/api/child_process.h"
@@ -180,6 +182,103 @@ TEST(SettingsEffect, RanksPerNodeMakesVirtualNodes) {
     });
   });
   EXPECT_THAT(end.output, IsRightAndSays("[0,1] [2,3] [4] "));
+}
+
+// Of one sample line with these parts; -1 when there is none.
+double sample(const std::string& metrics, const std::string& name, const std::string& label) {
+  std::istringstream lines(metrics);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(name + "{") && line.find(label) != std::string::npos) {
+      return std::stod(line.substr(line.rfind(' ')));
+    }
+  }
+  return -1;
+}
+
+// Waits until both ranks' operations are in the file, and prints it.
+void show_metrics(const std::string& path, double operations) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  std::string text;
+  do {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    text = read_file(path);
+  } while ((sample(text, "railccl_operations_total", "rank=\"0\"") != operations ||
+            sample(text, "railccl_operations_total", "rank=\"1\"") != operations) &&
+           std::chrono::steady_clock::now() < deadline);
+  std::cout << text;
+}
+
+// Two ranks on two nodes: each sends half of the data for the reduction and half for the result.
+TEST(SettingsEffect, MetricsCountOperationsAndWhatTheRailsCarried) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("metrics.prom");
+  constexpr size_t kCount = 500'000;
+  const ChildEnd end = run_child({{"RAILCCL_METRICS_FILE", path},
+                                  {"RAILCCL_METRICS_INTERVAL_S", "1"},
+                                  {"RAILCCL_PREDICT", "1"},
+                                  {"RAILCCL_ALGO", "ring"},
+                                  {"RAILCCL_RANKS_PER_NODE", "1"}},
+                                 [&path] {
+                                   run_ranks(2, [&path](RankOf& self) {
+                                     for (int i = 0; i < 3; ++i) check_sum(self, kCount);
+                                     if (self.rank == 0) show_metrics(path, 3);
+                                     check_sum(self, 1);
+                                   });
+                                 });
+  for (const char* rank : {"rank=\"0\"", "rank=\"1\""}) {
+    const double bytes = kCount * sizeof(float);
+    EXPECT_EQ(sample(end.output, "railccl_operations_total", rank), 3) << end.output;
+    EXPECT_EQ(sample(end.output, "railccl_operation_bytes_total", rank), 3 * bytes);
+    EXPECT_GT(sample(end.output, "railccl_operation_seconds_total", rank), 0);
+    EXPECT_EQ(sample(end.output, "railccl_predicted_operations_total", rank), 3);
+    EXPECT_GT(sample(end.output, "railccl_predicted_seconds_total", rank), 0);
+    EXPECT_EQ(sample(end.output, "railccl_rail_failures_total", rank), 0);
+    const double sent = sample(end.output, "railccl_rail_sent_bytes_total", rank);
+    EXPECT_GE(sent, 3 * bytes);
+    EXPECT_LE(sent, 3 * bytes * 1.05);
+  }
+  // What ended communicators came to stays.
+  EXPECT_EQ(sample(read_file(path), "railccl_operations_total", "rank=\"0\""), 4);
+  EXPECT_EQ(sample(read_file(path), "railccl_operations_total", "rank=\"1\""), 4);
+}
+
+TEST(SettingsEffect, ExplainFileHasEachCommunicatorWithReasonsAndMeasurements) {
+  const TemporaryFolder folder;
+  const auto body = [] {
+    run_ranks(2, [](RankOf& self) {
+      for (int i = 0; i < 4; ++i) check_sum(self, 300'000);
+    });
+  };
+  const ChildEnd as_json = run_child(
+      {{"RAILCCL_EXPLAIN_FILE", folder.file("why.json")}, {"RAILCCL_PREDICT", "1"}}, body);
+  const Json all = Json::parse(read_file(folder.file("why.json")));
+  ASSERT_EQ(all["communicators"].size(), 2u) << as_json.output;
+  for (const Json& one : all["communicators"]) {
+    EXPECT_GE(one["choices"].size(), 60u);
+    EXPECT_NE(one["choices"][0]["why"], "");
+    const Json& measured = one["predicted_and_measured"];
+    ASSERT_EQ(measured.size(), 1u);
+    EXPECT_EQ(measured[0]["collective"], "AllReduce");
+    EXPECT_EQ(measured[0]["operations"], 4);
+    EXPECT_EQ(measured[0]["largest_bytes"], 1 << 21);
+    EXPECT_GT(measured[0]["measured_over_predicted"].get<double>(), 0);
+  }
+  run_child({{"RAILCCL_EXPLAIN_FILE", folder.file("why.%r.txt")}}, body);
+  std::string text = read_file(folder.file("why.0.txt"));
+  if (text.empty()) text = read_file(folder.file("why.1.txt"));
+  EXPECT_THAT(text, AllOf(HasSubstr("rank 0 of 2"), HasSubstr("rank 1 of 2"),
+                          HasSubstr("AllReduce"), Not(HasSubstr("ratio"))));
+}
+
+TEST(SettingsEffect, FilesThatCannotBeWrittenAreErrorsAtTheStart) {
+  for (const char* name : {"RAILCCL_METRICS_FILE", "RAILCCL_EXPLAIN_FILE"}) {
+    const ChildEnd end = run_child({{name, "/no/such/folder/file"}}, [] {
+      ncclUniqueId id;
+      if (ncclGetUniqueId(&id) == ncclSuccess) std::cout << "accepted";
+      std::cout << ncclGetLastError(nullptr);
+    });
+    EXPECT_THAT(end.output, AllOf(HasSubstr(name), HasSubstr("/no/such/folder does not")));
+  }
 }
 
 }  // namespace

@@ -179,6 +179,19 @@ class Programs(unittest.TestCase):
         done = run("railccl_explain", "all_reduce", "-b", "1M", "--local", 2)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(run("railccl_explain", "frobnicate").returncode, 1)
+
+    def test_explain_measures_what_it_predicts(self):
+        done = run("railccl_explain", "reduce", "-b", "1M", "--measure", "--json", "--local", 2, "--virtual-nodes", 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        (row,) = json.loads(done.stdout)["predicted_and_measured"]
+        self.assertEqual((row["collective"], row["largest_bytes"], row["operations"]), ("Reduce", 1 << 20, 11))
+        self.assertGreater(row["predicted_us"], 0)
+        self.assertGreater(row["measured_us"], 0)
+        done = run("railccl_explain", "--measure", "--local", 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("ratio", done.stdout)
+
+    def test_info_refuses_unknown_options(self):
         self.assertEqual(run("railccl_info", "--frobnicate").returncode, 1)
 
 
