@@ -1,7 +1,7 @@
 #include "tests/simulate/sim_rank.h"
 
 #include <algorithm>
-#include <cstring>
+#include <map>
 #include <utility>
 
 #include "src/compute/compute.h"
@@ -24,10 +24,18 @@ size_t largest(const Script& script, uint64_t (*bytes)(const Call&, int, int), i
 
 }  // namespace
 
+uint64_t local_scratch_bytes(const Workload& workload) {
+  std::map<int, int> ranks_of;
+  int most = 0;
+  for (const int node : workload.nodes) most = std::max(most, ++ranks_of[node]);
+  return p2p_scratch_bytes(most) + workload.scratch_bytes;
+}
+
 SimRank::SimRank(SimRankParts parts)
     : parts_(std::move(parts)),
       workload_(parts_.script->workload),
-      scratch_(std::make_unique_for_overwrite<std::byte[]>(workload_.scratch_bytes)),
+      scratch_(std::make_unique_for_overwrite<std::byte[]>(
+          parts_.local != nullptr ? 0 : workload_.scratch_bytes)),
       input_(largest(*parts_.script, input_bytes, parts_.rank)),
       output_(largest(*parts_.script, output_bytes, parts_.rank)),
       rail_memory_(*this),
@@ -35,7 +43,7 @@ SimRank::SimRank(SimRankParts parts)
       goodbyes_(static_cast<size_t>(workload_.ranks)),
       old_epochs_(static_cast<size_t>(workload_.ranks)) {
   for (const auto& rail : parts_.rails) rail_pointers_.push_back(rail.get());
-  auto scratch = rail_memory_.acquire(scratch_.get(), workload_.scratch_bytes);
+  auto scratch = rail_memory_.acquire(scratch_view().own, workload_.scratch_bytes);
   if (!scratch) parts_.judge->violation(0, "scratch: {}", scratch.error().message());
   scratch_memory_ = std::move(*scratch);
   if (workload_.keep_registered) {
@@ -57,16 +65,27 @@ SimRank::SimRank(SimRankParts parts)
   next_operation(0);
 }
 
+ScratchView SimRank::scratch_view() const {
+  LocalDomain* local = parts_.local.get();
+  ScratchView view{.own = scratch_.get(), .bytes = workload_.scratch_bytes};
+  if (local == nullptr) return view;
+  view.local = local;
+  view.skip = local_scratch_bytes(workload_) - workload_.scratch_bytes;
+  view.own = view.of(parts_.script->layout->local_index[static_cast<size_t>(parts_.rank)]);
+  return view;
+}
+
 ExecutorServices SimRank::services() {
-  // The parts that a rank alone on its node needs.
   return {.rank = parts_.rank,
           .layout = parts_.script->layout,
+          .local = parts_.local.get(),
           .peers = peers_.get(),
           .inboxes = &inboxes_,
           .compute = &host_compute(),
           .rail_memory = &rail_memory_,
-          .scratch = {.own = scratch_.get(), .bytes = workload_.scratch_bytes},
+          .scratch = scratch_view(),
           .scratch_memory = scratch_memory_.get(),
+          .direct = workload_.direct,
           .eager_bytes = workload_.eager_bytes,
           .streaming_bytes = ~uint64_t{0}};
 }
@@ -98,6 +117,13 @@ void SimRank::on_event(const RailEvent& event) {
   EndpointEventSink* sink = sinks_[event.endpoint_tag / kTagsPerLink];
   const auto pair = static_cast<int>(event.endpoint_tag % kTagsPerLink);
   if (sink != nullptr) sink->on_endpoint_event(pair, event, now_);
+}
+
+void SimRank::on_local_notification(int index, uint64_t tag) {
+  const Layout& layout = *parts_.script->layout;
+  const auto node = static_cast<size_t>(layout.node_of[static_cast<size_t>(parts_.rank)]);
+  const int peer = layout.ranks_of[node][static_cast<size_t>(index)];
+  inboxes_[static_cast<size_t>(peer)].add_notification(tag);
 }
 
 // --- PeersObserver -------------------------------------------------------------------------------
@@ -207,6 +233,7 @@ bool SimRank::progress(TimeNs now) {
     did = true;
   }
   if (!error_.is_ok()) return end_with_error(now) || did;
+  if (parts_.local != nullptr) did |= parts_.local->poll(*this);
   return step(now) || did;
 }
 

@@ -1,6 +1,7 @@
 // One rank of a simulated run: its rails, links (Peers) and Executor are the library's own; around
 // them is what the communicator does, without threads, sockets and clocks: calls the operations of
-// the workload one after another, checks each result, says goodbye, ends. Nodes have one rank each.
+// the workload one after another, checks each result, says goodbye, ends. Ranks of one node have a
+// local domain.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "src/core/executor.h"
+#include "src/core/local_domain.h"
 #include "src/core/p2p.h"
 #include "src/core/peers.h"
 #include "src/core/rail_host.h"
@@ -46,18 +48,25 @@ class ControlNet {
   virtual void send(ControlMessage message) = 0;
 };
 
+// Scratch of a rank in its local domain: what pairs of a node use, then that of schedules.
+uint64_t local_scratch_bytes(const Workload& workload);
+
 struct SimRankParts {
   int rank = 0;
   Script* script = nullptr;  // results are written by the run without faults
   bool record = false;       // this is that run
   std::vector<std::unique_ptr<Rail>> rails;
+  std::unique_ptr<LocalDomain> local;  // null: alone on its node
   Watch* watch = nullptr;
   Judge* judge = nullptr;
   ControlNet* control = nullptr;
   Defect defect = Defect::kNone;
 };
 
-class SimRank final : private PeersObserver, private RailHost, private EventSink {
+class SimRank final : private PeersObserver,
+                      private RailHost,
+                      private EventSink,
+                      private LocalNotificationSink {
  public:
   explicit SimRank(SimRankParts parts);
   ~SimRank() override;
@@ -90,6 +99,8 @@ class SimRank final : private PeersObserver, private RailHost, private EventSink
   void remove_endpoint_sink(uint64_t tag_base) override;
   // EventSink
   void on_event(const RailEvent& event) override;
+  // LocalNotificationSink
+  void on_local_notification(int index, uint64_t tag) override;
   // PeersObserver
   void on_peers_failed(const Status& status) override { set_error(status, true); }
   void on_put_done(uint64_t token, const Status& status) override;
@@ -101,6 +112,7 @@ class SimRank final : private PeersObserver, private RailHost, private EventSink
   bool step(TimeNs now);
   Result<bool> step_operation(TimeNs now);
   ExecutorServices services();
+  ScratchView scratch_view() const;
   bool is_pairwise() const { return call_.collective == Collective::kSendRecv; }
   Status begin_pairwise(TimeNs now);
   bool begin_operation(TimeNs now);
@@ -120,7 +132,7 @@ class SimRank final : private PeersObserver, private RailHost, private EventSink
   int current_rail_ = 0;
   TimeNs now_ = 0;
 
-  std::unique_ptr<std::byte[]> scratch_;
+  std::unique_ptr<std::byte[]> scratch_;  // where there is no local domain
   std::vector<std::byte> input_;
   std::vector<std::byte> output_;
   RailMemory rail_memory_;

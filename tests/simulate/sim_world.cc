@@ -13,8 +13,8 @@ constexpr TimeNs kAfterwards = 2 * kMillisecond;
 std::vector<NodeInfo> make_nodes(const Workload& workload) {
   std::vector<NodeInfo> nodes(static_cast<size_t>(workload.ranks));
   for (size_t rank = 0; rank < nodes.size(); ++rank) {
-    nodes[rank].node_id = rank + 1;
-    nodes[rank].host = fmt::format("host{}", rank);
+    nodes[rank].node_id = static_cast<uint64_t>(workload.nodes[rank]) + 1;
+    nodes[rank].host = fmt::format("host{}", workload.nodes[rank]);
     for (int rail = 0; rail < workload.rails_used[rank]; ++rail) {
       nodes[rank].rails.push_back(
           {.transport = TransportKind::kSim, .index = static_cast<uint8_t>(rail)});
@@ -69,17 +69,56 @@ SimWorld::SimWorld(Script& script, const RunOptions& options)
   control_late_until_.assign(ranks, 0);
   control_.resize(ranks * ranks);
   defect_memory_.resize(ranks);
+  make_local_domains();
   for (int rank = 0; rank < workload_.ranks; ++rank) add_rank(rank);
   for (const Fault& fault : options_.faults) inject(fault);
 }
 
 SimWorld::~SimWorld() { ranks_.clear(); }
 
+// Of the ranks that share a node; they are settled here, before anything else happens.
+void SimWorld::make_local_domains() {
+  local_domains_.resize(static_cast<size_t>(workload_.ranks));
+  for (const std::vector<int>& ranks : script_.layout->ranks_of) {
+    if (ranks.size() > 1) make_local_domain(ranks);
+  }
+}
+
+void SimWorld::make_local_domain(const std::vector<int>& ranks) {
+  LocalDomainOptions options{.ranks = ranks, .scratch_bytes = local_scratch_bytes(workload_)};
+  LocalSegmentName name;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    options.index = static_cast<int>(i);
+    auto domain = i == 0 ? LocalDomain::create(options) : LocalDomain::attach(options, name);
+    if (!domain) {
+      judge_.violation(0, "no local domain: {}", domain.error().message());
+      return;
+    }
+    if (i == 0) name = (*domain)->name();
+    local_domains_[static_cast<size_t>(ranks[i])] = std::move(*domain);
+  }
+  size_t settled = 0;
+  for (int round = 0; round < 1000 && settled < ranks.size(); ++round) {
+    settled = 0;
+    for (const int rank : ranks) {
+      const auto ready = local_domains_[static_cast<size_t>(rank)]->settle();
+      settled += ready && *ready ? 1 : 0;
+    }
+  }
+  if (settled < ranks.size()) judge_.violation(0, "a local domain does not settle");
+}
+
+void SimWorld::wake_node_of(size_t rank) {
+  const auto node = static_cast<size_t>(script_.layout->node_of[rank]);
+  for (const int each : script_.layout->ranks_of[node]) awake_[static_cast<size_t>(each)] = true;
+}
+
 void SimWorld::add_rank(int rank) {
   const auto index = static_cast<size_t>(rank);
   SimRankParts parts{.rank = rank,
                      .script = &script_,
                      .record = options_.record,
+                     .local = std::move(local_domains_[index]),
                      .watch = &watch_,
                      .judge = &judge_,
                      .control = this,
@@ -197,7 +236,7 @@ bool SimWorld::progress_ranks() {
     awake_[rank] = false;
     ++events_;
     if (ranks_[rank]->progress(now())) {
-      awake_[rank] = true;
+      wake_node_of(rank);
       did = true;
       continue;
     }

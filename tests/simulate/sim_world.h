@@ -41,7 +41,10 @@ class SimWorld final : private ControlNet {
   RunResult run();
 
  private:
+  void make_local_domains();
+  void make_local_domain(const std::vector<int>& ranks);
   void add_rank(int rank);
+  void wake_node_of(size_t rank);
   void inject(const Fault& fault);
   void announce_death(int rank);
   void send(ControlMessage message) override;
@@ -65,6 +68,7 @@ class SimWorld final : private ControlNet {
   Watch watch_;
   std::unique_ptr<SimNetwork> network_;
   std::vector<DefectMemory> defect_memory_;
+  std::vector<std::unique_ptr<LocalDomain>> local_domains_;  // by rank, until the rank is made
   std::vector<std::unique_ptr<SimRank>> ranks_;
   std::vector<bool> awake_;  // by rank: something is there for it
   std::vector<TimeNs> due_;  // by rank: when it wants to be called

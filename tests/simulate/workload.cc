@@ -31,6 +31,19 @@ int random_ranks(Random& random) {
   return static_cast<int>(between(random, 17, 64));
 }
 
+// Mostly a rank per node, since rails are what is tested; some nodes have several, in any order.
+std::vector<int> random_nodes(Random& random, int ranks) {
+  std::vector<int> nodes;
+  const bool alone = ranks == 2 || random() % 4 != 0;
+  const uint64_t count =
+      alone ? static_cast<uint64_t>(ranks) : between(random, 2, static_cast<uint64_t>(ranks) - 1);
+  for (int rank = 0; rank < ranks; ++rank) {
+    const auto number = static_cast<uint64_t>(rank);
+    nodes.push_back(static_cast<int>(number < count ? number : random() % count));
+  }
+  return nodes;
+}
+
 size_t random_rails(Random& random, int ranks) {
   if (ranks > 16) return between(random, 1, 2);
   const uint64_t kind = random() % 10;
@@ -154,11 +167,10 @@ void write_element(std::byte* at, DataType type, uint64_t bits) {
 }  // namespace
 
 PlanInputs Workload::plan_inputs(int rank) const {
-  std::vector<int> nodes(static_cast<size_t>(ranks));
-  for (int i = 0; i < ranks; ++i) nodes[static_cast<size_t>(i)] = i;
   PlanInputs inputs;
   inputs.rank = rank;
   inputs.layout = std::make_shared<const Layout>(make_layout(nodes));
+  inputs.direct = direct;
   inputs.scratch_bytes = scratch_bytes;
   inputs.eager_bytes = eager_bytes;
   inputs.depth = depth;
@@ -180,6 +192,8 @@ Workload make_workload(uint64_t seed) {
   Workload workload;
   workload.seed = seed;
   workload.ranks = random_ranks(random);
+  workload.nodes = random_nodes(random, workload.ranks);
+  workload.direct = random() % 2 == 0;
   const size_t rails = random_rails(random, workload.ranks);
   const SimRailConfig first = random_rail(random);
   const bool alike = random() % 2 == 0;
@@ -219,7 +233,8 @@ int Workload::common_rails() const {
 
 std::string to_string(const Workload& workload) {
   std::string text =
-      fmt::format("{} ranks, {} rails, pieces of {} bytes, depth {}, eager {}", workload.ranks,
+      fmt::format("{} ranks on nodes {}, {} rails, pieces of {} bytes, depth {}, eager {}",
+                  workload.ranks, fmt::join(workload.nodes, " "),
                   workload.common_rails() == static_cast<int>(workload.rails.size())
                       ? fmt::format("{}", workload.rails.size())
                       : fmt::format("{}", fmt::join(workload.rails_used, "/")),

@@ -29,6 +29,8 @@ struct OperationSpec {
 struct Workload {
   uint64_t seed = 0;
   int ranks = 2;
+  std::vector<int> nodes;            // by rank; at least two different ones
+  bool direct = false;               // ranks of a node reach each other's buffers
   std::vector<SimRailConfig> rails;  // of every rank; names are filled in per rank
   std::vector<int> rails_used;       // by rank: the others are not told to its peers
   CrossRail cross = CrossRail::kAligned;
