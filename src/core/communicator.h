@@ -123,6 +123,7 @@ class Communicator final : private EngineClient,
  private:
   explicit Communicator(CommParts parts);
   Status assemble();
+  PlanInputs plan_inputs() const;
   ExecutorServices services();
 
   // EngineClient
