@@ -100,6 +100,48 @@ Result<ChannelBounds> channels_of(const Settings& settings) {
   return bounds;
 }
 
+Status read_rail_options(const Settings& settings, CommOptions& options) {
+  options.peers.link = link_options(settings);
+  if (options.peers.link.probe_pause_max_ns < options.peers.link.probe_pause_ns) {
+    return settings.bad_value(
+        Setting::kRailProbeMaxMs,
+        fmt::format("at least RAILCCL_RAIL_PROBE_MS, {}", settings.get_int(Setting::kRailProbeMs)));
+  }
+  const auto cross = settings.get_choice<CrossNicChoice>(Setting::kCrossNic);
+  options.peers.cross =
+      cross == CrossNicChoice::kAllowed ? CrossRail::kAllowed : CrossRail::kAligned;
+  return Status::ok();
+}
+
+Status read_tuning_options(const Settings& settings, CommOptions& options) {
+  options.eager_bytes = settings.get_bytes(Setting::kEagerBytes);
+  if (options.eager_bytes > kMaxEagerBytes) {
+    return settings.bad_value(Setting::kEagerBytes, fmt::format("at most {}", kMaxEagerBytes));
+  }
+  options.scratch_bytes = settings.get_bytes(Setting::kScratchBytes);
+  if (options.scratch_bytes == 0) {
+    options.channel_scratch_bytes = settings.get_bytes(Setting::kBuffsize);
+  }
+  options.piece_bytes = settings.get_bytes(Setting::kPieceBytes);
+  options.depth = static_cast<int>(settings.get_int(Setting::kPipelineDepth));
+  if (options.depth == 0) options.depth = kDefaultDepth;
+  auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
+  if (!allowed) {
+    return settings.bad_value(
+        Setting::kAlgo,
+        fmt::format("[^]name,... or collective:[^]name,...;... ({})", allowed.error().message()));
+  }
+  options.allowed = std::move(*allowed);
+  const std::string& schedule_file = settings.get_text(Setting::kScheduleFile);
+  if (!schedule_file.empty()) {
+    auto schedule = UserSchedule::read(schedule_file);
+    if (!schedule) return Error(schedule.error().with_context("RAILCCL_SCHEDULE_FILE"));
+    options.user_schedule = std::move(*schedule);
+  }
+  RAILCCL_ASSIGN(options.environment_channels, channels_of(settings));
+  return Status::ok();
+}
+
 }  // namespace
 
 Status bound_channels(CommOptions& options, const ChannelBounds& config) {
@@ -135,49 +177,17 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
       static_cast<TimeNs>(settings.get_int(Setting::kSilenceTimeoutS)) * kSecond;
   options.bootstrap.interface_spec = settings.get_text(Setting::kSocketIfname);
   options.bootstrap.family = family(settings.get_choice<FamilyChoice>(Setting::kSocketFamily));
-  options.peers.link = link_options(settings);
-  if (options.peers.link.probe_pause_max_ns < options.peers.link.probe_pause_ns) {
-    return settings.bad_value(
-        Setting::kRailProbeMaxMs,
-        fmt::format("at least RAILCCL_RAIL_PROBE_MS, {}", settings.get_int(Setting::kRailProbeMs)));
-  }
-  const auto cross = settings.get_choice<CrossNicChoice>(Setting::kCrossNic);
-  options.peers.cross =
-      cross == CrossNicChoice::kAllowed ? CrossRail::kAllowed : CrossRail::kAligned;
+  RAILCCL_TRY(read_rail_options(settings, options));
   options.host_id = settings.get_text(Setting::kHostId);
   options.ranks_per_node = static_cast<int>(settings.get_int(Setting::kRanksPerNode));
   options.share_memory = !settings.get_bool(Setting::kShmDisable);
   options.attach_memory =
       !settings.get_bool(Setting::kCmaDisable) && !settings.get_bool(Setting::kP2pDisable);
-  options.eager_bytes = settings.get_bytes(Setting::kEagerBytes);
-  if (options.eager_bytes > kMaxEagerBytes) {
-    return settings.bad_value(Setting::kEagerBytes, fmt::format("at most {}", kMaxEagerBytes));
-  }
-  options.scratch_bytes = settings.get_bytes(Setting::kScratchBytes);
-  if (options.scratch_bytes == 0) {
-    options.channel_scratch_bytes = settings.get_bytes(Setting::kBuffsize);
-  }
-  options.piece_bytes = settings.get_bytes(Setting::kPieceBytes);
-  options.depth = static_cast<int>(settings.get_int(Setting::kPipelineDepth));
-  if (options.depth == 0) options.depth = kDefaultDepth;
+  RAILCCL_TRY(read_tuning_options(settings, options));
   options.wait_mode = wait_mode(settings.get_choice<PollChoice>(Setting::kPoll));
   options.spin_ns = static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond;
   options.stall_report_ns = static_cast<TimeNs>(settings.get_int(Setting::kStallReportS)) * kSecond;
   options.predict = settings.get_bool(Setting::kPredict);
-  auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
-  if (!allowed) {
-    return settings.bad_value(
-        Setting::kAlgo,
-        fmt::format("[^]name,... or collective:[^]name,...;... ({})", allowed.error().message()));
-  }
-  options.allowed = std::move(*allowed);
-  const std::string& schedule_file = settings.get_text(Setting::kScheduleFile);
-  if (!schedule_file.empty()) {
-    auto schedule = UserSchedule::read(schedule_file);
-    if (!schedule) return Error(schedule.error().with_context("RAILCCL_SCHEDULE_FILE"));
-    options.user_schedule = std::move(*schedule);
-  }
-  RAILCCL_ASSIGN(options.environment_channels, channels_of(settings));
   RAILCCL_TRY(bound_channels(options, {}));
   return options;
 }

@@ -53,6 +53,22 @@ Communicator::Communicator(CommParts parts)
       inboxes_(static_cast<size_t>(layout_->ranks())),
       goodbyes_(static_cast<size_t>(layout_->ranks())) {}
 
+PlanInputs Communicator::plan_inputs() const {
+  const CommOptions& options = parts_.options;
+  return {.rank = rank_,
+          .layout = layout_,
+          .direct = parts_.direct,
+          .scratch_bytes = options.scratch_bytes,
+          .eager_bytes = options.eager_bytes,
+          .depth = options.depth,
+          .piece_bytes = options.piece_bytes,
+          .min_channels = options.min_channels,
+          .max_channels = options.max_channels,
+          .machine = parts_.machine,
+          .allowed = options.allowed,
+          .user_schedule = options.user_schedule};
+}
+
 // Under the engine's lock.
 Status Communicator::assemble() {
   const CommOptions& options = parts_.options;
@@ -65,18 +81,7 @@ Status Communicator::assemble() {
     peers_ = std::make_unique<Peers>(peers, engine_, parts_.nodes, scratch_memory_.get(), inboxes_,
                                      static_cast<PeersObserver&>(*this));
   }
-  plans_ = std::make_unique<PlanCache>(PlanInputs{.rank = rank_,
-                                                  .layout = layout_,
-                                                  .direct = parts_.direct,
-                                                  .scratch_bytes = options.scratch_bytes,
-                                                  .eager_bytes = options.eager_bytes,
-                                                  .depth = options.depth,
-                                                  .piece_bytes = options.piece_bytes,
-                                                  .min_channels = options.min_channels,
-                                                  .max_channels = options.max_channels,
-                                                  .machine = parts_.machine,
-                                                  .allowed = options.allowed,
-                                                  .user_schedule = options.user_schedule});
+  plans_ = std::make_unique<PlanCache>(plan_inputs());
   if (options.predict || parts_.outputs.metrics != nullptr) {
     stats_ = std::make_unique<OperationStats>(options.predict);
   }

@@ -127,6 +127,7 @@ class Communicator final : private EngineClient,
   Status enqueue(const std::shared_ptr<Operation>& operation);
   explicit Communicator(CommParts parts);
   Status assemble();
+  PlanInputs plan_inputs() const;
   ExecutorServices services();
 
   // EngineClient
