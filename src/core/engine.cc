@@ -188,7 +188,7 @@ void Engine::sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion*
     } else {
       std::this_thread::sleep_for(kSharedPause);
     }
-    held.lock();
+    relock(held);
     return;
   }
   thread_sleeps_.store(is_engine_thread);
@@ -208,7 +208,7 @@ void Engine::sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion*
     held.unlock();
     const TimeNs asleep_at = now_;
     sleep_on_descriptors(deadline - now_);
-    held.lock();
+    relock(held);
     budget_.slept(system_clock().now_ns() - asleep_at);
   }
   thread_sleeps_.store(false);
@@ -231,7 +231,14 @@ void Engine::sleep_on_descriptors(TimeNs timeout) {
 void Engine::make_room(std::unique_lock<std::mutex>& held) {
   held.unlock();
   while (lock_wanted_.load() > 0) std::this_thread::yield();
+  relock(held);
+}
+
+// Counted, so that a driver who finds something to do in every round lets this one in.
+void Engine::relock(std::unique_lock<std::mutex>& held) {
+  lock_wanted_.fetch_add(1);
   held.lock();
+  lock_wanted_.fetch_sub(1);
 }
 
 void Engine::arm() {

@@ -90,6 +90,7 @@ class Engine final : public RailHost, private EventSink {
   void sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion* own);
   void sleep_on_descriptors(TimeNs timeout);
   void make_room(std::unique_lock<std::mutex>& held);
+  void relock(std::unique_lock<std::mutex>& held);
   void arm();
   void disarm();
   void wake_thread();
