@@ -1,12 +1,11 @@
 #include "transport/tcp/rail_core.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace railccl::tcp {
 
-bool RailCore::has_work() const {
-  return !to_flush_.empty() || !to_acknowledge_.empty() || !to_report_.empty();
-}
+bool RailCore::has_work() const { return !to_flush_.empty() || !to_report_.empty(); }
 
 void RailCore::wake_for_work() {
   const bool woken_before = has_work();
@@ -19,10 +18,17 @@ void RailCore::want_flush(RailMember& member) {
   to_flush_.push_back(&member);
 }
 
-void RailCore::want_acknowledge(RailMember& member) {
-  if (std::exchange(member.wants_acknowledge_, true)) return;
-  wake_for_work();
-  to_acknowledge_.push_back(&member);
+void RailCore::want_acknowledge(RailMember& member, TimeNs within) {
+  const TimeNs at = now_ + within;
+  if (std::exchange(member.wants_acknowledge_, true)) {
+    member.acknowledge_at_ = std::min(member.acknowledge_at_, at);
+    return;
+  }
+  member.acknowledge_at_ = at;
+  holds_new_ = true;
+  if (std::ranges::find(to_acknowledge_, &member) == to_acknowledge_.end()) {
+    to_acknowledge_.push_back(&member);
+  }
 }
 
 void RailCore::want_report(RailMember& member) {
@@ -33,7 +39,8 @@ void RailCore::want_report(RailMember& member) {
 
 void RailCore::end_progress() {
   sink_ = nullptr;
-  if (has_work()) poller_.wake();
+  // For an owner that stops here; whoever calls again takes it back.
+  if (has_work() || std::exchange(holds_new_, false)) poller_.wake();
 }
 
 void RailCore::forget(RailMember& member) {
@@ -57,11 +64,13 @@ bool RailCore::flush_members() {
 }
 
 bool RailCore::acknowledge_members() {
-  for (RailMember* member : to_acknowledge_) {
+  std::erase_if(to_acknowledge_, [this](RailMember* member) {
+    const bool due = member->wants_acknowledge_ && now_ >= member->acknowledge_at_;
+    if (!due) return !member->wants_acknowledge_;
     member->wants_acknowledge_ = false;
     want_flush(*member);
-  }
-  to_acknowledge_.clear();
+    return true;
+  });
   return flush_members();
 }
 

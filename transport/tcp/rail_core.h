@@ -30,6 +30,7 @@ class RailMember {
   friend class RailCore;
   bool wants_flush_ = false;
   bool wants_acknowledge_ = false;
+  TimeNs acknowledge_at_ = 0;
   bool wants_report_ = false;
 };
 
@@ -48,21 +49,28 @@ class RailCore {
   std::span<std::byte> staging() { return staging_; }
 
   // Events may be raised between these two.
-  void begin_progress(EventSink& sink) { sink_ = &sink; }
+  void begin_progress(EventSink& sink, TimeNs now) {
+    sink_ = &sink;
+    now_ = now;
+  }
   void end_progress();
   void raise(const RailEvent& event) { sink_->on_event(event); }
 
   // The member has puts to send; owes acknowledgements; has changed and has events to report.
   // Outside of progress this makes the rail's descriptor readable.
   void want_flush(RailMember& member);
-  void want_acknowledge(RailMember& member);
+  void want_acknowledge(RailMember& member, TimeNs within);
   void want_report(RailMember& member);
+  // What the member owed went out with something else.
+  void acknowledged(RailMember& member) { member.wants_acknowledge_ = false; }
   // The member is being destroyed.
   void forget(RailMember& member);
-  // Serve the members that want it; true when there were any. Acknowledgements alone wait for the
-  // next progress, where they mostly share a system call with the answer to what they acknowledge.
+  // Serve the members that want it; true when there were any. Acknowledgements wait until they are
+  // due, or share a system call with the answer to what they acknowledge.
   bool flush_members();
   bool acknowledge_members();
+  // Acknowledgements are not due yet: progress must be called again before the owner sleeps.
+  bool holds_acknowledgements() const { return !to_acknowledge_.empty(); }
   bool report_members();
 
   // Tells the operator, the first time that this kind of thing happens.
@@ -80,6 +88,8 @@ class RailCore {
   MemoryTable memory_;
   std::vector<std::byte> staging_;
   EventSink* sink_ = nullptr;  // during progress
+  TimeNs now_ = 0;
+  bool holds_new_ = false;  // acknowledgements since the last wake-up
   std::vector<RailMember*> to_flush_;
   std::vector<RailMember*> flushing_;
   std::vector<RailMember*> to_acknowledge_;

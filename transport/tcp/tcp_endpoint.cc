@@ -11,6 +11,8 @@ namespace {
 // Per lane and call of progress: long enough to amortize a system call, short enough to be fair.
 constexpr size_t kReceiveBudget = 512 * 1024;
 constexpr size_t kSendBudget = 512 * 1024;
+// A small put is mostly answered by one, which carries its acknowledgement along.
+constexpr TimeNs kAcknowledgeWithin = 30 * kMicrosecond;
 
 SendLane::Limits limits(const TcpRailOptions& options) {
   return {options.max_queued_bytes, options.max_outstanding_puts};
@@ -188,6 +190,7 @@ bool TcpEndpoint::flush(LaneId id) {
   if (state_ != State::kConnected || to.is_blocked()) return false;
   Result<bool> more = to.flush(kSendBudget);
   if (!more) fail(more.error());
+  if (id == LaneId::kSmall && !to.outgoing().owes_acknowledgement()) core_.acknowledged(*this);
   return more && *more;
 }
 
@@ -214,7 +217,8 @@ Result<std::byte*> TcpEndpoint::locate_put(const PutHeader& header) {
 void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
   ++placed_.placed[lane_index(id)];
   lane(LaneId::kSmall).outgoing().owe_acknowledgement(placed_);
-  if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this);
+  const TimeNs within = id == LaneId::kSmall ? kAcknowledgeWithin : 0;
+  if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this, within);
   if ((header.flags & kNotifyFlag) == 0) return;
   const auto place = locate_put(header);
   core_.raise({.kind = RailEvent::Kind::kNotification,

@@ -54,14 +54,14 @@ Result<std::unique_ptr<Endpoint>> TcpRail::open_endpoint(uint64_t endpoint_tag) 
 }
 
 bool TcpRail::progress(TimeNs now, EventSink& sink) {
-  core_.begin_progress(sink);
-  bool did = core_.acknowledge_members();  // with what was put since the last call
+  core_.begin_progress(sink, now);
+  bool did = core_.acknowledge_members();  // and sends what was put since the last call
   did = serve_ready() || did;
   if (!connecting_.empty() || acceptor_->needs_tick() || ticking_) serve_timers(now);
   did = core_.report_members() || did;
   did = core_.flush_members() || did;  // what was put in reaction to events
   core_.end_progress();
-  return did;
+  return did || core_.holds_acknowledgements();
 }
 
 bool TcpRail::serve_ready() {
