@@ -20,6 +20,11 @@ find_path(TL_EXPECTED_INCLUDE tl/expected.hpp)
 if(NOT TL_EXPECTED_INCLUDE)
   message(FATAL_ERROR "RailCCL needs tl::expected: install the Debian package libexpected-dev.")
 endif()
+# Headers only: the library itself is loaded at run time, where there is one.
+find_path(RAILCCL_IBVERBS_INCLUDE infiniband/verbs.h)
+if(NOT RAILCCL_IBVERBS_INCLUDE)
+  message(FATAL_ERROR "RailCCL needs infiniband/verbs.h: install the Debian package libibverbs-dev.")
+endif()
 foreach(pair "hwloc;hwloc;libhwloc-dev" "sodium;libsodium;libsodium-dev" "hwy;libhwy;libhwy-dev"
              "isal;libisal;libisal-dev")
   list(GET pair 0 name)

@@ -1,0 +1,311 @@
+#include "transport/verbs/queue_pair.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "transport/verbs/verbs_registration.h"
+
+namespace railccl::verbs {
+namespace {
+
+constexpr uint32_t kControlRequests = 8;  // in the send queue, beside those of puts
+constexpr uint32_t kMinReceiveSlots = 32;
+constexpr uint32_t kWantedInlineBytes = 128;
+constexpr uint8_t kReceiverNotReadyTimer = 12;   // 0.64 ms
+constexpr uint8_t kReceiverNotReadyRetries = 7;  // for ever: a slow peer is not a broken rail
+constexpr uint8_t kHopLimit = 255;
+
+uint32_t send_requests(const VerbsRailOptions& options) {
+  return std::bit_ceil(2 * static_cast<uint32_t>(options.max_outstanding_puts) + kControlRequests);
+}
+
+bool same_subnet_prefix(const GidBytes& one, const GidBytes& other) {
+  return std::equal(one.begin(), one.begin() + 8, other.begin());
+}
+
+ibv_ah_attr path(const Local& local, const Remote& remote, const VerbsRailOptions& options,
+                 uint8_t port) {
+  ibv_ah_attr path{};
+  path.port_num = port;
+  path.sl = static_cast<uint8_t>(options.service_level);
+  path.dlid = remote.lid;
+  path.is_global = local.ethernet || !same_subnet_prefix(local.gid.gid, remote.gid) ? 1 : 0;
+  if (path.is_global != 0) {
+    std::memcpy(path.grh.dgid.raw, remote.gid.data(), remote.gid.size());
+    path.grh.sgid_index = static_cast<uint8_t>(local.gid.index);
+    path.grh.hop_limit = kHopLimit;
+    path.grh.traffic_class = static_cast<uint8_t>(options.traffic_class);
+  }
+  return path;
+}
+
+}  // namespace
+
+uint64_t encode(const WorkId& id) {
+  return uint64_t{id.endpoint} << 40 | uint64_t{id.queue_pair} << 33 |
+         uint64_t{id.receive ? 1U : 0U} << 32 | id.sequence;
+}
+
+WorkId decode_work_id(uint64_t wr_id) {
+  return {.endpoint = static_cast<uint32_t>(wr_id >> 40),
+          .queue_pair = static_cast<uint8_t>(wr_id >> 33 & 0x7f),
+          .receive = (wr_id >> 32 & 1) != 0,
+          .sequence = static_cast<uint32_t>(wr_id)};
+}
+
+QueuePair::QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint32_t endpoint,
+                     uint8_t index)
+    : device_(device),
+      options_(options),
+      endpoint_(endpoint),
+      index_(index),
+      receive_slots_(
+          std::max(kMinReceiveSlots, 2 * static_cast<uint32_t>(options.max_outstanding_puts))),
+      sends_(send_requests(options)),
+      messages_(receive_slots_ + sends_.capacity()) {}
+
+QueuePair::~QueuePair() {
+  handle_.reset();
+  if (completions_ != nullptr) {
+    device_.release(*completions_, receive_slots_ + sends_.capacity());
+  }
+}
+
+Result<std::unique_ptr<QueuePair>> QueuePair::create(VerbsDevice& device,
+                                                     const VerbsRailOptions& options,
+                                                     uint32_t endpoint, uint8_t index) {
+  std::unique_ptr<QueuePair> pair(new QueuePair(device, options, endpoint, index));
+  const MemoryRegion region{.address = reinterpret_cast<std::byte*>(pair->messages_.data()),
+                            .bytes = pair->messages_.size() * sizeof(Message)};
+  RAILCCL_ASSIGN(pair->memory_, device.register_memory(region, IBV_ACCESS_LOCAL_WRITE));
+  pair->memory_first_ = first_address(region);
+  RAILCCL_ASSIGN(pair->completions_,
+                 device.reserve(pair->receive_slots_ + pair->sends_.capacity()));
+  RAILCCL_TRY(pair->create_handle());
+  return pair;
+}
+
+Status QueuePair::create_handle() {
+  ibv_qp_init_attr wanted{};
+  wanted.send_cq = wanted.recv_cq = completions_->handle.get();
+  wanted.qp_context = reinterpret_cast<void*>(static_cast<uintptr_t>(endpoint_));
+  wanted.qp_type = IBV_QPT_RC;
+  for (const uint32_t inline_bytes : {kWantedInlineBytes, 0U}) {
+    wanted.cap = {.max_send_wr = sends_.capacity(),
+                  .max_recv_wr = receive_slots_,
+                  .max_send_sge = 1,
+                  .max_recv_sge = 1,
+                  .max_inline_data = inline_bytes};
+    handle_ = own(device_.api().create_qp(device_.pd(), &wanted), device_.api().destroy_qp);
+    if (handle_) break;
+  }
+  if (!handle_) {
+    return system_error(errno, fmt::format("ibv_create_qp with {} send and {} receive requests",
+                                           sends_.capacity(), receive_slots_));
+  }
+  inline_bytes_ = wanted.cap.max_inline_data;
+  return Status::ok();
+}
+
+// --- States --------------------------------------------------------------------------------------
+
+Status QueuePair::modify(ibv_qp_attr& attributes, int mask, std::string_view what) {
+  const int problem = device_.api().modify_qp(handle_.get(), &attributes, mask);
+  return problem == 0 ? Status::ok() : Status(system_error(problem, what));
+}
+
+Status QueuePair::connect(const Local& local, const Remote& remote) {
+  RAILCCL_TRY(initialize());
+  credits_.start(remote.receive_slots);
+  returned_ = returned_told_ = 0;
+  for (uint32_t slot = 0; slot < receive_slots_; ++slot) RAILCCL_TRY(post_receive(slot));
+  RAILCCL_TRY(ready_to_receive(local, remote));
+  return ready_to_send(local);
+}
+
+Status QueuePair::initialize() {
+  ibv_qp_attr reset{};
+  reset.qp_state = IBV_QPS_RESET;
+  RAILCCL_TRY(modify(reset, IBV_QP_STATE, "resetting a queue pair"));
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_INIT;
+  attributes.pkey_index = static_cast<uint16_t>(options_.partition_index);
+  attributes.port_num = device_.port();
+  attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
+  return modify(attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS,
+                fmt::format("initializing a queue pair with partition key index {}",
+                            options_.partition_index));
+}
+
+Status QueuePair::ready_to_receive(const Local& local, const Remote& remote) {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_RTR;
+  attributes.path_mtu = std::min(local.mtu, remote.mtu);
+  attributes.dest_qp_num = remote.number;
+  attributes.rq_psn = remote.first_packet;
+  attributes.max_dest_rd_atomic = 1;
+  attributes.min_rnr_timer = kReceiverNotReadyTimer;
+  attributes.ah_attr = path(local, remote, options_, device_.port());
+  return modify(
+      attributes,
+      IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+          IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
+      fmt::format("from GID {} (index {}) to the peer's GID {}, LID {}: no way there",
+                  gid_text(local.gid.gid), local.gid.index, gid_text(remote.gid), remote.lid));
+}
+
+Status QueuePair::ready_to_send(const Local& local) {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_RTS;
+  attributes.timeout = static_cast<uint8_t>(options_.ack_timeout);
+  attributes.retry_cnt = static_cast<uint8_t>(options_.retry_count);
+  attributes.rnr_retry = kReceiverNotReadyRetries;
+  attributes.sq_psn = local.first_packet;
+  attributes.max_rd_atomic = 1;
+  return modify(attributes,
+                IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                    IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
+                "starting a queue pair");
+}
+
+void QueuePair::stop() {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_ERR;
+  // A refusal shows as work that does not drain; the endpoint then destroys the queue pair.
+  (void)modify(attributes, IBV_QP_STATE, "stopping a queue pair").is_ok();
+}
+
+// --- Sending -------------------------------------------------------------------------------------
+
+uint64_t QueuePair::work_id(bool receive, uint32_t sequence) const {
+  return encode(WorkId{
+      .endpoint = endpoint_, .queue_pair = index_, .receive = receive, .sequence = sequence});
+}
+
+Status QueuePair::post(ibv_send_wr& request, const Work& work) {
+  request.wr_id = work_id(false, sends_.next());
+  ibv_send_wr* bad = nullptr;
+  if (const int problem = ibv_post_send(handle_.get(), &request, &bad); problem != 0) {
+    return system_error(problem, "ibv_post_send");
+  }
+  sends_.push(work);
+  return Status::ok();
+}
+
+Status QueuePair::post_data(const Put& put, bool last) {
+  ibv_sge piece{};
+  ibv_send_wr request{};
+  request.opcode = IBV_WR_RDMA_WRITE;
+  if (last) request.send_flags = IBV_SEND_SIGNALED;
+  if (put.bytes != 0) {
+    const auto& source = static_cast<const VerbsRegistration&>(*put.source);
+    const bool copied = put.bytes <= inline_bytes_ && source.region().kind == MemoryKind::kHost;
+    piece.addr = copied ? reinterpret_cast<uintptr_t>(source.region().address) + put.source_offset
+                        : first_address(source.region()) + put.source_offset;
+    piece.length = static_cast<uint32_t>(put.bytes);
+    piece.lkey = source.local_key();
+    if (copied) request.send_flags |= IBV_SEND_INLINE;
+    request.sg_list = &piece;
+    request.num_sge = 1;
+    const RemoteKey key = decode_remote_key(put.remote_key);
+    request.wr.rdma.rkey = key.rkey;
+    request.wr.rdma.remote_addr = key.first_address + put.remote_offset;
+  }
+  return post(request, {.kind = last ? WorkKind::kPut : WorkKind::kData, .token = put.token});
+}
+
+Status QueuePair::post_message(const Message& message, const Work& work) {
+  const uint32_t slot = receive_slots_ + sends_.next() % sends_.capacity();
+  messages_[slot] = message;
+  messages_[slot].returned = returned_;
+  const bool copied = sizeof(Message) <= inline_bytes_;
+  ibv_sge piece{};
+  piece.addr = copied ? reinterpret_cast<uintptr_t>(&messages_[slot])
+                      : memory_first_ + slot * sizeof(Message);
+  piece.length = sizeof(Message);
+  piece.lkey = memory_->lkey;
+  ibv_send_wr request{};
+  request.opcode = IBV_WR_SEND;
+  request.send_flags = IBV_SEND_SIGNALED;
+  if (copied) request.send_flags |= IBV_SEND_INLINE;
+  request.sg_list = &piece;
+  request.num_sge = 1;
+  RAILCCL_TRY(post(request, work));
+  credits_.use();
+  returned_told_ = returned_;
+  return Status::ok();
+}
+
+Status QueuePair::put(const Put& put) {
+  if (puts_in_flight_ >= options_.max_outstanding_puts ||
+      sends_.free() < 2 + kControlRequests / 2 || (put.notify && !credits_.for_put())) {
+    return error(Code::kBackPressure, "{} puts are in flight", puts_in_flight_);
+  }
+  if (put.bytes != 0 || !put.notify) RAILCCL_TRY(post_data(put, !put.notify));
+  if (put.notify) {
+    const Message message{.kind = MessageKind::kNotification,
+                          .bytes = put.bytes,
+                          .key = put.remote_key,
+                          .offset = put.remote_offset,
+                          .words = put.notification};
+    const Status posted = post_message(message, {.kind = WorkKind::kPut, .token = put.token});
+    if (!posted.is_ok()) {
+      // The put is not accepted: its bytes, if they still go out, complete nothing.
+      if (put.bytes != 0) sends_.back().kind = WorkKind::kForgotten;
+      return posted;
+    }
+  }
+  ++puts_in_flight_;
+  return Status::ok();
+}
+
+Result<bool> QueuePair::send(MessageKind kind, const Notification& words) {
+  if (sends_.free() == 0 || credits_.available() == 0) return false;
+  RAILCCL_TRY(
+      post_message({.kind = kind, .words = words},
+                   {.kind = WorkKind::kControl, .farewell = kind == MessageKind::kFarewell}));
+  return true;
+}
+
+Status QueuePair::return_credits() {
+  if (returned_ - returned_told_ < receive_slots_ / 2) return Status::ok();
+  const auto sent = send(MessageKind::kCredits, {});
+  return sent ? Status::ok() : sent.error();
+}
+
+// --- Receiving -----------------------------------------------------------------------------------
+
+Status QueuePair::post_receive(uint32_t slot) {
+  ibv_sge piece{};
+  piece.addr = memory_first_ + slot * sizeof(Message);
+  piece.length = sizeof(Message);
+  piece.lkey = memory_->lkey;
+  ibv_recv_wr request{};
+  request.wr_id = work_id(true, slot);
+  request.sg_list = &piece;
+  request.num_sge = 1;
+  ibv_recv_wr* bad = nullptr;
+  if (const int problem = ibv_post_recv(handle_.get(), &request, &bad); problem != 0) {
+    return system_error(problem, "ibv_post_recv");
+  }
+  ++receives_posted_;
+  return Status::ok();
+}
+
+Result<Message> QueuePair::take(uint32_t slot, bool repost) {
+  --receives_posted_;
+  const Message message = messages_[slot];
+  if (!credits_.on_returned(message.returned)) {
+    return error(Code::kPeerFailed,
+                 "the peer says that it gave back receive slots it never had: it is broken");
+  }
+  if (repost) {
+    RAILCCL_TRY(post_receive(slot));
+    ++returned_;
+  }
+  return message;
+}
+
+}  // namespace railccl::verbs

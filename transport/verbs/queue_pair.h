@@ -1,0 +1,121 @@
+// One RC queue pair of an endpoint: its states, its work requests, its messages.
+//
+// How a put travels: its bytes as an RDMA write (not signalled), then its notification as a send of
+// one Message (signalled) on the same queue pair, which the peer's NIC executes in order: the
+// receive completion of the send comes after the bytes are visible. Each message takes one of the
+// peer's receive slots; every message says how many slots its sender has given back since the start
+// (Credits), and one that says only this goes out when half of them are owed. A put that finds no
+// credit or no room in the send queue gets back-pressure; the NIC's own "receiver not ready" is
+// never the rule.
+//
+// The endpoint's thread. No events: results are returned to the endpoint.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "transport/verbs/verbs_device.h"
+#include "transport/verbs/verbs_transport.h"
+#include "transport/verbs/wire.h"
+#include "transport/verbs/work_accounting.h"
+
+namespace railccl::verbs {
+
+// What a queue pair needs of the other side to connect.
+struct Remote {
+  uint32_t number = 0;
+  uint32_t first_packet = 0;
+  uint32_t receive_slots = 0;
+  GidBytes gid{};
+  uint16_t lid = 0;
+  ibv_mtu mtu = IBV_MTU_1024;
+};
+
+// Where this port stands.
+struct Local {
+  GidEntry gid;
+  bool ethernet = true;
+  uint16_t lid = 0;
+  ibv_mtu mtu = IBV_MTU_1024;
+  uint32_t first_packet = 0;
+};
+
+// Which work request a completion is about:  endpoint 24 | queue pair 7 | receive 1 | sequence 32
+struct WorkId {
+  uint32_t endpoint = 0;
+  uint8_t queue_pair = 0;
+  bool receive = false;
+  uint32_t sequence = 0;  // of the send window, or the receive slot
+};
+uint64_t encode(const WorkId& id);
+WorkId decode_work_id(uint64_t wr_id);
+
+class QueuePair {
+ public:
+  static Result<std::unique_ptr<QueuePair>> create(VerbsDevice& device,
+                                                   const VerbsRailOptions& options,
+                                                   uint32_t endpoint, uint8_t index);
+  ~QueuePair();
+  QueuePair(const QueuePair&) = delete;
+  QueuePair& operator=(const QueuePair&) = delete;
+
+  uint32_t number() const { return handle_->qp_num; }
+  uint32_t receive_slots() const { return receive_slots_; }
+
+  // Any state but while work is posted: posts all receives and connects; sends may follow.
+  Status connect(const Local& local, const Remote& remote);
+  // Nothing more is sent or received; what is posted completes with an error, until drained().
+  void stop();
+  bool drained() const { return sends_.in_flight() == 0 && receives_posted_ == 0; }
+  // The NIC lets go at once, whatever it still had to do. The last call.
+  void destroy() { handle_.reset(); }
+
+  // kBackPressure: nothing was posted.
+  Status put(const Put& put);
+  // False: no room or no credit now.
+  Result<bool> send(MessageKind kind, const Notification& words);
+  // Returns credits when many are owed and there is room.
+  Status return_credits();
+
+  // The send window, for completions: see VerbsEndpoint.
+  SendWindow& sends() { return sends_; }
+  uint32_t puts_in_flight() const { return puts_in_flight_; }
+  void count_put_done() { --puts_in_flight_; }
+  // A message has come into a slot; the slot is given back to the NIC when `repost`.
+  Result<Message> take(uint32_t slot, bool repost);
+  // A receive was returned without a message.
+  void count_receive_lost() { --receives_posted_; }
+
+ private:
+  QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint32_t endpoint, uint8_t index);
+  Status create_handle();
+  Status initialize();
+  Status ready_to_receive(const Local& local, const Remote& remote);
+  Status ready_to_send(const Local& local);
+  Status modify(ibv_qp_attr& attributes, int mask, std::string_view what);
+  Status post_receive(uint32_t slot);
+  Status post_message(const Message& message, const Work& work);
+  Status post_data(const Put& put, bool last);
+  Status post(ibv_send_wr& request, const Work& work);
+  uint64_t work_id(bool receive, uint32_t sequence) const;
+
+  VerbsDevice& device_;
+  const VerbsRailOptions& options_;
+  const uint32_t endpoint_;
+  const uint8_t index_;
+  const uint32_t receive_slots_;
+  SendWindow sends_;
+  Credits credits_;
+  uint32_t puts_in_flight_ = 0;
+  uint32_t receives_posted_ = 0;
+  uint32_t returned_ = 0;       // receive slots given back since the start
+  uint32_t returned_told_ = 0;  // of those, what the peer was told
+  uint32_t inline_bytes_ = 0;
+  std::vector<Message> messages_;  // receive slots, then one per work request of the send window
+  MemoryHandle memory_;
+  uint64_t memory_first_ = 0;  // the address that the NIC has for messages_[0]
+  CompletionQueue* completions_ = nullptr;
+  QueuePairHandle handle_;
+};
+
+}  // namespace railccl::verbs

@@ -1,0 +1,76 @@
+// One RDMA port as a rail: its device, its endpoints, and the descriptor that says when to look.
+// The rail's thread.
+//
+// Sleeping: wake_fd is an epoll descriptor over the completion channel, the device's events and a
+// timer (endpoints with deadlines). The completion queues are asked for an event whenever a call of
+// progress finds them empty, and are looked at once more after that.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/unique_fd.h"
+#include "transport/rail.h"
+#include "transport/verbs/verbs_device.h"
+#include "transport/verbs/verbs_endpoint.h"
+#include "transport/verbs/verbs_registration.h"
+#include "transport/verbs/verbs_transport.h"
+
+namespace railccl::verbs {
+
+class VerbsRail final : public Rail, public EndpointHost {
+ public:
+  static Result<std::unique_ptr<Rail>> open(const VerbsRailConfig& config,
+                                            const VerbsRailOptions& options, const VerbsApi& api);
+  ~VerbsRail() override = default;
+
+  // Rail:
+  const RailInfo& info() const override { return config_.info; }
+  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override;
+  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
+  bool progress(TimeNs now, EventSink& sink) override;
+  int wake_fd() const override { return epoll_.get(); }
+
+  // EndpointHost:
+  const VerbsApi& api() const override { return device_->api(); }
+  bool port_up() const override { return port_up_; }
+  TimeNs now() const override { return now_; }
+  Result<Local> local() override;
+  void raise(const RailEvent& event) override { sink_->on_event(event); }
+  const std::byte* find_data(uint64_t key, uint64_t offset, uint64_t bytes) const override;
+  void want_ticks() override { set_ticking(true); }
+  void on_destroyed(VerbsEndpoint& endpoint) override;
+
+ private:
+  VerbsRail(const VerbsRailConfig& config, const VerbsRailOptions& options)
+      : config_(config), options_(options) {}
+  Status watch(int fd);
+  bool poll_completions();
+  bool serve_descriptors();
+  void take_channel_events();
+  bool take_device_events();
+  void on_device_event(const ibv_async_event& event);
+  void set_port(bool up, const char* why);
+  Status arm();
+  void serve_ticks();
+  void set_ticking(bool wanted);
+
+  VerbsRailConfig config_;
+  VerbsRailOptions options_;
+  UniqueFd epoll_;
+  UniqueFd timer_;
+  std::unique_ptr<VerbsDevice> device_;
+  RegisteredRegions registered_;
+  std::unordered_map<uint32_t, VerbsEndpoint*> endpoints_;  // by id
+  uint32_t next_id_ = 1;
+  EventSink* sink_ = nullptr;
+  TimeNs now_ = 0;
+  bool port_up_ = true;
+  Status device_lost_;  // not ok: nothing can be opened any more
+  bool armed_ = false;
+  bool ticking_ = false;
+  uint32_t busy_rounds_ = 0;
+};
+
+}  // namespace railccl::verbs

@@ -1,0 +1,48 @@
+// Memory registered on a verbs rail, and its key: the NIC's key and the address of the first byte,
+// which is its place in its page.
+//
+//   key:  1 | first address 31 | rkey 32
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+
+#include "transport/rail.h"
+#include "transport/verbs/verbs_device.h"
+
+namespace railccl::verbs {
+
+struct RemoteKey {
+  uint32_t rkey = 0;
+  uint64_t first_address = 0;
+};
+
+constexpr uint64_t encode(const RemoteKey& key) {
+  return uint64_t{1} << 63 | key.first_address << 32 | key.rkey;
+}
+constexpr RemoteKey decode_remote_key(uint64_t key) {
+  return {.rkey = static_cast<uint32_t>(key), .first_address = key >> 32 & 0x7fffffff};
+}
+
+// What a rail has registered, by key: where the bytes of a peer's put are. The rail's thread.
+using RegisteredRegions = std::unordered_map<uint64_t, MemoryRegion>;
+
+class VerbsRegistration final : public Registration {
+ public:
+  // `registered` is the rail's, which outlives its registrations.
+  VerbsRegistration(const MemoryRegion& region, MemoryHandle memory, RegisteredRegions& registered)
+      : Registration(region, encode(RemoteKey{memory->rkey, verbs::first_address(region)})),
+        memory_(std::move(memory)),
+        registered_(registered) {
+    registered_.emplace(key(), region);
+  }
+  ~VerbsRegistration() override { registered_.erase(key()); }
+  uint32_t local_key() const { return memory_->lkey; }
+
+ private:
+  MemoryHandle memory_;
+  RegisteredRegions& registered_;
+};
+
+}  // namespace railccl::verbs
