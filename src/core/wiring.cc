@@ -5,15 +5,23 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 #include "src/base/log.h"
 #include "src/base/setting.h"
 #include "src/core/net_name.h"
 #include "transport/tcp/tcp_transport.h"
+#include "transport/verbs/verbs_transport.h"
 
 namespace railccl {
 namespace {
+
+// A rail that discovery has found and that can be opened.
+struct Candidate {
+  RailInfo info;
+  std::function<Result<std::unique_ptr<Rail>>()> open;
+};
 
 int socket_family(const Settings& settings) {
   switch (settings.get_choice<FamilyChoice>(Setting::kSocketFamily)) {
@@ -39,18 +47,16 @@ std::vector<std::string> split_names(const std::string& text) {
 }
 
 // RAILCCL_RAILS picks and orders what discovery has found.
-Result<std::vector<TcpRailConfig>> pick(const Settings& settings,
-                                        const std::vector<TcpRailConfig>& found) {
+Result<std::vector<Candidate>> pick(const Settings& settings, const std::vector<Candidate>& found) {
   const std::vector<std::string> wanted = split_names(settings.get_text(Setting::kRails));
   if (wanted.empty()) return found;
-  std::vector<TcpRailConfig> picked;
+  std::vector<Candidate> picked;
   for (const std::string& name : wanted) {
-    const auto match = std::find_if(found.begin(), found.end(), [&](const TcpRailConfig& rail) {
-      return rail.info.name == name;
-    });
+    const auto match = std::find_if(found.begin(), found.end(),
+                                    [&](const Candidate& rail) { return rail.info.name == name; });
     if (match == found.end()) {
       std::vector<std::string> names;
-      for (const TcpRailConfig& rail : found) names.push_back(rail.info.name);
+      for (const Candidate& rail : found) names.push_back(rail.info.name);
       return settings.bad_value(
           Setting::kRails,
           fmt::format("names of rails of this host, which has: {}", fmt::join(names, ", ")));
@@ -60,7 +66,7 @@ Result<std::vector<TcpRailConfig>> pick(const Settings& settings,
   return picked;
 }
 
-TcpRailOptions rail_options(const Settings& settings) {
+TcpRailOptions tcp_options(const Settings& settings) {
   TcpRailOptions options;
   options.send_buffer_bytes = static_cast<int>(settings.get_bytes(Setting::kSocketSndbuf));
   options.receive_buffer_bytes = static_cast<int>(settings.get_bytes(Setting::kSocketRcvbuf));
@@ -69,16 +75,38 @@ TcpRailOptions rail_options(const Settings& settings) {
   return options;
 }
 
-}  // namespace
+verbs::GidWish gid_wish(const Settings& settings) {
+  return {
+      .index = static_cast<int>(settings.get_int(Setting::kIbGidIndex)),
+      .ipv6 = settings.get_choice<IbFamilyChoice>(Setting::kIbAddrFamily) == IbFamilyChoice::kInet6,
+      .range = settings.get_text(Setting::kIbAddrRange),
+      .roce_version = static_cast<int>(settings.get_int(Setting::kIbRoceVersionNum))};
+}
 
-Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) {
-  RAILCCL_ASSIGN(const TransportWish wish, wished_transport(settings));
-  const TransportChoice transport = wish.choice;
-  if (transport == TransportChoice::kVerbs || transport == TransportChoice::kUcx) {
-    return settings.bad_value(wish.from, wish.from == Setting::kNet
-                                             ? "Socket or tcp: this build has tcp rails only"
-                                             : "auto or tcp: this build has tcp rails only");
+RelaxedOrdering relaxed_ordering(const Settings& settings) {
+  switch (settings.get_choice<RelaxedOrderingChoice>(Setting::kIbPciRelaxedOrdering)) {
+    case RelaxedOrderingChoice::kOff:
+      return RelaxedOrdering::kOff;
+    case RelaxedOrderingChoice::kOn:
+      return RelaxedOrdering::kOn;
+    case RelaxedOrderingChoice::kAuto:
+      return RelaxedOrdering::kWhereOffered;
   }
+  return RelaxedOrdering::kWhereOffered;
+}
+
+VerbsRailOptions verbs_options(const Settings& settings) {
+  return {.gid = gid_wish(settings),
+          .ack_timeout = static_cast<int>(settings.get_int(Setting::kIbTimeout)),
+          .retry_count = static_cast<int>(settings.get_int(Setting::kIbRetryCnt)),
+          .queue_pairs = static_cast<int>(settings.get_int(Setting::kIbQpsPerConnection)),
+          .traffic_class = static_cast<int>(settings.get_int(Setting::kIbTc)),
+          .service_level = static_cast<int>(settings.get_int(Setting::kIbSl)),
+          .partition_index = static_cast<int>(settings.get_int(Setting::kIbPkey)),
+          .relaxed_ordering = relaxed_ordering(settings)};
+}
+
+Result<std::vector<Candidate>> find_tcp(const Settings& settings) {
   const auto found =
       discover_tcp_rails({.interface_spec = settings.get_text(Setting::kSocketIfname),
                           .family = socket_family(settings)});
@@ -86,12 +114,73 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) 
     return Error(found.error().with_context(
         "looking for TCP rails (RAILCCL_SOCKET_IFNAME, RAILCCL_SOCKET_FAMILY)"));
   }
-  const TcpDiscovery& discovery = *found;
-  for (const std::string& warning : discovery.warnings) RAILCCL_WARN(Subsys::kNet, "{}", warning);
-  RAILCCL_ASSIGN(const std::vector<TcpRailConfig> picked, pick(settings, discovery.rails));
+  for (const std::string& warning : found->warnings) RAILCCL_WARN(Subsys::kNet, "{}", warning);
+  std::vector<Candidate> candidates;
+  for (const TcpRailConfig& config : found->rails) {
+    candidates.push_back({config.info, [config, options = tcp_options(settings)] {
+                            return open_tcp_rail(config, options);
+                          }});
+  }
+  return candidates;
+}
+
+// `wanted`: by name, so that to find none is an error; otherwise nothing is found where there is
+// nothing. Text that is wrong is an error either way.
+Result<std::vector<Candidate>> find_verbs(const Settings& settings, bool wanted) {
+  const auto found = discover_verbs_rails(
+      {.hca_spec = settings.get_text(Setting::kIbHca), .gid = gid_wish(settings)});
+  if (!found) {
+    if (wanted || found.error().code() == Code::kInvalidArgument) {
+      return Error(found.error().with_context("looking for verbs rails (RAILCCL_IB_HCA)"));
+    }
+    RAILCCL_INFO(Subsys::kNet, "no verbs rails: {}", found.error().message());
+    return std::vector<Candidate>{};
+  }
+  if (found->rails.empty() && wanted) {
+    return error(Code::kInvalidUsage, "there is no verbs rail on this host: {}",
+                 fmt::join(found->warnings, "; "));
+  }
+  for (const std::string& warning : found->warnings) {
+    RAILCCL_INFO(Subsys::kNet, "verbs: {}", warning);
+  }
+  std::vector<Candidate> candidates;
+  for (const VerbsRailConfig& config : found->rails) {
+    candidates.push_back({config.info, [config, options = verbs_options(settings)] {
+                            return open_verbs_rail(config, options);
+                          }});
+  }
+  return candidates;
+}
+
+// Verbs rails where there are any, else TCP, unless one was asked for.
+Result<std::vector<Candidate>> find_rails(const Settings& settings, const TransportWish& wish) {
+  const bool disabled = settings.get_bool(Setting::kIbDisable);
+  if (wish.choice == TransportChoice::kVerbs && disabled) {
+    return settings.bad_value(Setting::kIbDisable, "0, since verbs rails are asked for");
+  }
+  if (wish.choice == TransportChoice::kVerbs) return find_verbs(settings, true);
+  if (wish.choice == TransportChoice::kAuto && !disabled) {
+    RAILCCL_ASSIGN(auto candidates, find_verbs(settings, false));
+    if (!candidates.empty()) return candidates;
+  }
+  return find_tcp(settings);
+}
+
+}  // namespace
+
+Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) {
+  RAILCCL_ASSIGN(const TransportWish wish, wished_transport(settings));
+  if (wish.choice == TransportChoice::kUcx) {
+    return settings.bad_value(wish.from,
+                              wish.from == Setting::kNet
+                                  ? "IB, verbs, Socket or tcp: this build has no ucx rails"
+                                  : "auto, verbs or tcp: this build has no ucx rails");
+  }
+  RAILCCL_ASSIGN(const std::vector<Candidate> found, find_rails(settings, wish));
+  RAILCCL_ASSIGN(const std::vector<Candidate> picked, pick(settings, found));
   std::vector<std::unique_ptr<Rail>> rails;
-  for (const TcpRailConfig& config : picked) {
-    RAILCCL_ASSIGN(auto rail, open_tcp_rail(config, rail_options(settings)));
+  for (const Candidate& candidate : picked) {
+    RAILCCL_ASSIGN(auto rail, candidate.open());
     const RailInfo& info = rail->info();
     RAILCCL_INFO(Subsys::kNet, "rail {}: {} {}, {} Mbit/s, address {}", rails.size(),
                  transport_name(info.transport), info.name, info.bytes_per_second / 125000,

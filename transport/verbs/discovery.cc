@@ -58,6 +58,9 @@ void list_ports(const VerbsApi& api, ibv_device* device, std::vector<FoundPort>&
 Result<std::vector<FoundPort>> list_ports(const VerbsApi& api, std::vector<std::string>& warnings) {
   int count = 0;
   ibv_device** list = api.get_device_list(&count);
+  if (list == nullptr && errno == ENOSYS) {
+    return error(Code::kSystemError, "this kernel offers no RDMA devices: ib_uverbs is not loaded");
+  }
   if (list == nullptr) return system_error(errno, "ibv_get_device_list");
   std::vector<FoundPort> ports;
   for (int i = 0; i < count; ++i) list_ports(api, list[i], ports, warnings);
