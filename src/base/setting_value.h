@@ -30,6 +30,9 @@ std::string format_bytes(uint64_t bytes);
 // Without white space at both ends.
 std::string_view trimmed(std::string_view text);
 
+// The parts between separators, without the empty ones; into `text`.
+std::vector<std::string_view> split_words(std::string_view text, char separator);
+
 // Equal but for the case of letters.
 bool same_word(std::string_view left, std::string_view right);
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "algorithms/schedule.h"
+#include "src/base/setting_value.h"
 #include "src/base/types.h"
 
 namespace railccl {
@@ -20,24 +21,13 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  size_t begin = 0;
-  while (begin <= text.size()) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    if (end > begin) parts.push_back(lower(text.substr(begin, end - begin)));
-    begin = end + 1;
-  }
-  return parts;
-}
-
-std::set<std::string> known_names() {
-  std::set<std::string> names;
+std::set<std::string_view> known_names() {
+  std::set<std::string_view> names;
   for (const Algorithm& algorithm : catalog()) names.emplace(algorithm.name);
   return names;
 }
 
-Result<Collective> collective_of(const std::string& word) {
+Result<Collective> collective_of(std::string_view word) {
   for (int i = 0; i < kCollectives; ++i) {
     const auto collective = static_cast<Collective>(i);
     if (lower(collective_name(collective)) == word) return collective;
@@ -49,9 +39,9 @@ Result<Collective> collective_of(const std::string& word) {
 // none of them.
 Result<std::vector<std::string>> allowed_of(Collective collective, std::string_view list) {
   const bool inverted = !list.empty() && list[0] == '^';
-  const std::vector<std::string> words = split(list.substr(inverted ? 1 : 0), ',');
-  const std::set<std::string> known = known_names();
-  for (const std::string& word : words) {
+  const auto words = split_words(list.substr(inverted ? 1 : 0), ',');
+  const std::set<std::string_view> known = known_names();
+  for (const std::string_view word : words) {
     if (known.count(word) == 0) {
       return error(Code::kInvalidUsage, "\"{}\" is not an algorithm; known are {}", word,
                    fmt::join(known, ", "));
@@ -70,9 +60,10 @@ Result<std::vector<std::string>> allowed_of(Collective collective, std::string_v
 
 Result<std::vector<std::vector<std::string>>> parse_algorithm_choice(std::string_view text) {
   std::vector<std::vector<std::string>> allowed(kCollectives);
-  for (const std::string& part : split(text, ';')) {
+  const std::string lowered = lower(text);
+  for (const std::string_view part : split_words(lowered, ';')) {
     const size_t colon = part.find(':');
-    if (colon == std::string::npos) {
+    if (colon == std::string_view::npos) {
       for (int i = 0; i < kCollectives; ++i) {
         RAILCCL_ASSIGN(allowed[static_cast<size_t>(i)],
                        allowed_of(static_cast<Collective>(i), part));
@@ -81,7 +72,7 @@ Result<std::vector<std::vector<std::string>>> parse_algorithm_choice(std::string
     }
     RAILCCL_ASSIGN(const Collective collective, collective_of(part.substr(0, colon)));
     auto& names = allowed[static_cast<size_t>(collective)];
-    RAILCCL_ASSIGN(names, allowed_of(collective, std::string_view(part).substr(colon + 1)));
+    RAILCCL_ASSIGN(names, allowed_of(collective, part.substr(colon + 1)));
     if (names.empty()) {
       return error(Code::kInvalidUsage, "no algorithm is left for {}", collective_name(collective));
     }

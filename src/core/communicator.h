@@ -124,7 +124,6 @@ class Communicator final : private EngineClient,
   const OperationStats* stats() const { return stats_.get(); }
 
  private:
-  Status enqueue(const std::shared_ptr<Operation>& operation);
   explicit Communicator(CommParts parts);
   Status assemble();
   PlanInputs plan_inputs() const;
@@ -169,6 +168,7 @@ class Communicator final : private EngineClient,
   Result<std::byte*> stage(uint64_t bytes);
   Result<Arithmetic> prepare(const Call& call);
   bool is_in_place(const Call& call) const;
+  Status enqueue(const std::shared_ptr<Operation>& operation);
   Status run_here(const Call& call);
   Status await_here();
   void await_reason(const Status& status);

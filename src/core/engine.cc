@@ -46,9 +46,8 @@ Engine::~Engine() {
 }
 
 std::unique_lock<std::mutex> Engine::lock() {
-  lock_wanted_.fetch_add(1);
-  std::unique_lock<std::mutex> held(driver_);
-  lock_wanted_.fetch_sub(1);
+  std::unique_lock<std::mutex> held(driver_, std::defer_lock);
+  relock(held);
   return held;
 }
 
@@ -152,8 +151,8 @@ void Engine::drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs li
     const bool worked = drive_once();
     if (worked) last_progress = now_;
     if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room(held);
-    const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
     if (worked) continue;
+    const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
     if (now_ - last_progress < patience && has_work()) {
       sched_yield();  // the peer may be waiting for this very core
       continue;

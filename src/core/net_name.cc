@@ -1,10 +1,9 @@
 #include "src/core/net_name.h"
 
-#include <algorithm>
 #include <array>
-#include <cctype>
-#include <string>
 #include <utility>
+
+#include "src/base/setting_value.h"
 
 namespace railccl {
 
@@ -15,11 +14,8 @@ std::optional<TransportKind> transport_of_net(std::string_view name) {
        {"socket", TransportKind::kTcp},
        {"tcp", TransportKind::kTcp},
        {"ucx", TransportKind::kUcx}}};
-  std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   for (const auto& [known, transport] : kNames) {
-    if (known == lower) return transport;
+    if (same_word(known, name)) return transport;
   }
   return std::nullopt;
 }

@@ -10,6 +10,7 @@
 
 #include "src/base/log.h"
 #include "src/base/setting.h"
+#include "src/base/setting_value.h"
 #include "src/core/net_name.h"
 #include "transport/tcp/tcp_transport.h"
 #include "transport/verbs/verbs_transport.h"
@@ -35,23 +36,12 @@ int socket_family(const Settings& settings) {
   return AF_UNSPEC;
 }
 
-std::vector<std::string> split_names(const std::string& text) {
-  std::vector<std::string> names;
-  size_t begin = 0;
-  while (begin <= text.size()) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    if (end > begin) names.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return names;
-}
-
 // RAILCCL_RAILS picks and orders what discovery has found.
 Result<std::vector<Candidate>> pick(const Settings& settings, const std::vector<Candidate>& found) {
-  const std::vector<std::string> wanted = split_names(settings.get_text(Setting::kRails));
+  const auto wanted = split_words(settings.get_text(Setting::kRails), ',');
   if (wanted.empty()) return found;
   std::vector<Candidate> picked;
-  for (const std::string& name : wanted) {
+  for (const std::string_view name : wanted) {
     const auto match = std::find_if(found.begin(), found.end(),
                                     [&](const Candidate& rail) { return rail.info.name == name; });
     if (match == found.end()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/address_blob.h"
 #include "transport/tcp/socket.h"
 
 namespace railccl::tcp {
@@ -19,21 +20,7 @@ SendLane::Limits limits(const TcpRailOptions& options) {
 }
 
 Result<AddressBlob> parse_address(const std::vector<std::byte>& bytes) {
-  AddressBlob blob;
-  if (bytes.size() != sizeof blob) {
-    return error(Code::kInvalidArgument, "the peer's address has {} bytes, a TCP rail's has {}",
-                 bytes.size(), sizeof blob);
-  }
-  std::memcpy(&blob, bytes.data(), sizeof blob);
-  if (blob.magic != kAddressMagic) {
-    return error(Code::kInvalidArgument, "the peer's address is not a TCP rail's");
-  }
-  if (blob.version != kWireVersion) {
-    return error(Code::kMismatch,
-                 "the peer's TCP rail speaks version {}, this one {}; use the same RailCCL on all "
-                 "ranks",
-                 blob.version, kWireVersion);
-  }
+  RAILCCL_ASSIGN(const AddressBlob blob, read_address_blob<AddressBlob>(bytes, "TCP"));
   if ((blob.ip_version != 4 && blob.ip_version != 6) || blob.port == 0 || blob.endpoint_id == 0) {
     return error(Code::kInvalidArgument, "the peer's address is damaged");
   }

@@ -5,26 +5,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/address_blob.h"
+
 namespace railccl::verbs {
 namespace {
 
 Result<AddressBlob> parse_address(const std::vector<std::byte>& bytes) {
-  AddressBlob blob;
-  if (bytes.size() != sizeof blob) {
-    return error(Code::kInvalidArgument, "the peer's address has {} bytes, a verbs rail's has {}",
-                 bytes.size(), sizeof blob);
-  }
-  std::memcpy(&blob, bytes.data(), sizeof blob);
-  if (blob.magic != kAddressMagic) {
-    return error(Code::kInvalidArgument, "the peer's address is not a verbs rail's");
-  }
-  if (blob.version != kWireVersion) {
-    return error(
-        Code::kMismatch,
-        "the peer's verbs rail speaks version {}, this one {}; use the same RailCCL on all "
-        "ranks",
-        blob.version, kWireVersion);
-  }
+  RAILCCL_ASSIGN(const AddressBlob blob, read_address_blob<AddressBlob>(bytes, "verbs"));
   if (blob.queue_pairs == 0 || blob.queue_pairs > kMaxQueuePairs || blob.nonce == 0 ||
       blob.receive_slots <= kReservedCredits || blob.mtu < IBV_MTU_256 || blob.mtu > IBV_MTU_4096) {
     return error(Code::kInvalidArgument, "the peer's address is damaged");
