@@ -1,5 +1,4 @@
 # Install rules: libraries with libnccl.so.2, headers, programs, the CMake package and the pkg-config file.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS railccl_shared EXPORT RailCCLTargets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
@@ -15,5 +14,6 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/RailCCLConfigVersion.cma
 install(FILES "${PROJECT_BINARY_DIR}/RailCCLConfig.cmake"
               "${PROJECT_BINARY_DIR}/RailCCLConfigVersion.cmake"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}/cmake/RailCCL")
+file(RELATIVE_PATH RAILCCL_PREFIX_FROM_PKGCONFIG "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file(cmake/railccl.pc.in railccl.pc @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/railccl.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
