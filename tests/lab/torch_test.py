@@ -2,6 +2,7 @@
 against gloo, in the lab and with torchrun."""
 import os
 import re
+import shutil
 import unittest
 
 from support import lab, main, namespaces_possible, run, SOURCE
@@ -34,6 +35,15 @@ class Torch(unittest.TestCase):
         code, output = self.torchrun(3, COLLECTIVES)
         self.assertEqual(code, 0, output)
         self.assertEqual(output.count("all collectives right"), 3, output)
+
+    @unittest.skipIf(shutil.which("mpirun") is None, "mpirun is not installed (openmpi-bin)")
+    def test_mpirun_starts_the_training(self):
+        code, output = run(["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2", "-x", "MASTER_ADDR=127.0.0.1",
+                            "-x", "MASTER_PORT=29613", "-x", "OMP_NUM_THREADS=1", PYTHON, EXAMPLE, "--backend", "railccl",
+                            "--epochs", "2"], timeout=240, environment={"RAILCCL_SOCKET_IFNAME": "lo"})
+        self.assertEqual(code, 0, output)
+        self.assertIn("backend railccl ranks 2", output)
+        self.assertEqual(len(losses(output)), 2, output)
 
     def train(self, backend, *arguments):
         code, output = lab(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2"],
