@@ -11,64 +11,36 @@
 namespace railccl::perftest {
 namespace {
 
-bool is_set(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0';
-}
-
 // Without any of these this process is all there is; whether they are complete is the library's to
 // say.
 bool a_launcher_started_this() {
   constexpr const char* kVariables[] = {
       "RANK",     "WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
       "PMI_RANK", "PMI_SIZE",   "SLURM_PROCID"};
-  return std::ranges::any_of(kVariables, is_set);
+  return std::ranges::any_of(kVariables, environment_has);
 }
-
-// mpirun's variables alone say no address: then MPI itself carries the id.
-bool mpi_started_this() {
-  return is_set("OMPI_COMM_WORLD_SIZE") && !is_set("MASTER_ADDR") && !is_set("RAILCCL_COMM_ID") &&
-         !is_set("NCCL_COMM_ID");
-}
-
-}  // namespace
 
 #ifdef RAILCCL_HAVE_MPI
-
-class Job::Mpi {
- public:
-  ~Mpi() { MPI_Finalize(); }
-};
-
-Outcome<Communicator> Job::join_with_mpi(MpiHandle& mpi) {
-  if (MPI_Init(nullptr, nullptr) != MPI_SUCCESS) {
-    return failure(Exit::kUsage, "MPI_Init failed");
-  }
-  mpi.reset(new Mpi());
+Outcome<Communicator> join_with_mpi() {
   ncclComm_t comm = nullptr;
   PERFTEST_TRY(check("railcclCommInitMPI", railcclCommInitMPI(MPI_COMM_WORLD, &comm)));
   return Communicator(comm);
 }
-
 #else
-
-class Job::Mpi {};
-
-Outcome<Communicator> Job::join_with_mpi(MpiHandle&) {
-  return failure(Exit::kUsage,
-                 "started by mpirun, but built without MPI: install libopenmpi-dev and build "
-                 "again, or set MASTER_ADDR and MASTER_PORT (mpirun -x), or use --local");
-}
-
+// Never called: MpiProcess::start() has failed.
+Outcome<Communicator> join_with_mpi() { return failure(Exit::kUsage, "built without MPI"); }
 #endif
 
-void Job::EndMpi::operator()(Mpi* mpi) const { delete mpi; }
+}  // namespace
 
 Outcome<Job> Job::join() {
   Job job;
   if (!a_launcher_started_this()) return job;
   if (mpi_started_this()) {
-    auto control = join_with_mpi(job.mpi_);
+    auto mpi = MpiProcess::start();
+    if (!mpi) return tl::unexpected(mpi.error());
+    job.mpi_.emplace(std::move(*mpi));
+    auto control = join_with_mpi();
     if (!control) return tl::unexpected(control.error());
     job.control_ = std::move(*control);
   } else {

@@ -2,10 +2,11 @@
 // or MPI where the programs were built with it and its variables are set. The main thread only.
 #pragma once
 
-#include <memory>
+#include <optional>
 
 #include "perftest/common/crew.h"
 #include "perftest/common/library.h"
+#include "perftest/common/mpi_process.h"
 
 namespace railccl::perftest {
 
@@ -23,16 +24,10 @@ class Job {
   void abandon() { control_.abandon(); }
 
  private:
-  class Mpi;  // initialized for as long as it lives
-  struct EndMpi {
-    void operator()(Mpi* mpi) const;
-  };
-  using MpiHandle = std::unique_ptr<Mpi, EndMpi>;
   Job() = default;
-  static Outcome<Communicator> join_with_mpi(MpiHandle& mpi);
 
-  MpiHandle mpi_;         // before control_: ends after it
-  Communicator control_;  // of one process: none
+  std::optional<MpiProcess> mpi_;  // before control_: ends after it
+  Communicator control_;           // of one process: none
   int index_ = 0;
   int count_ = 1;
 };

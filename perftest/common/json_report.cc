@@ -1,11 +1,7 @@
 #include "perftest/common/json_report.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "perftest/common/table.h"
@@ -16,8 +12,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kJsonFileVersion = 3;
-constexpr int kMostFileNames = 10000;
-constexpr std::string_view kSecret = "RAILCCL_JOB_SECRET=";
 
 // nccl-tests writes truth as text.
 const char* truth(bool value) { return value ? "true" : "false"; }
@@ -25,16 +19,6 @@ const char* truth(bool value) { return value ? "true" : "false"; }
 Json number(double value) {
   if (std::isnan(value)) return "nan";
   return value;
-}
-
-Json environment_json() {
-  Json list = Json::array();
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    const std::string_view text(*entry);
-    list.push_back(text.starts_with(kSecret) ? std::string(kSecret) + "(hidden)"
-                                             : std::string(text));
-  }
-  return list;
 }
 
 Json device_json(const RankDevice& device) {
@@ -171,16 +155,9 @@ Json rails_json(std::span<const RankRails> ranks) {
 Outcome<JsonReport> JsonReport::create(const std::string& path,
                                        std::span<const std::string> arguments,
                                        int library_version) {
-  JsonReport report;
-  report.path_ = path;
-  for (int attempt = 0;; ++attempt) {
-    report.file_.reset(std::fopen(report.path_.c_str(), "wxe"));
-    if (report.file_) break;
-    if (errno != EEXIST || attempt == kMostFileNames) {
-      return failure(Exit::kUsage, "-J: cannot make {}: {}", report.path_, std::strerror(errno));
-    }
-    report.path_ = fmt::format("{}.{}", path, attempt);
-  }
+  auto file = JsonFile::create(path);
+  if (!file) return tl::unexpected(file.error());
+  JsonReport report(std::move(*file));
   report.document_ = {{"version", kJsonFileVersion},
                       {"start_time", time_of_day()},
                       {"args", arguments},
@@ -220,16 +197,9 @@ void JsonReport::set_summary(const Summary& summary) {
 }
 
 Outcome<void> JsonReport::close() {
-  if (!file_) return {};
+  if (!file_.is_open()) return {};
   document_["end_time"] = time_of_day();
-  // Bytes that are not UTF-8 (in the environment) are replaced, not fatal.
-  const std::string text = document_.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-  std::FILE* file = file_.release();
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (std::fclose(file) != 0 || !written) {
-    return failure(Exit::kUsage, "-J: cannot write {}: {}", path_, std::strerror(errno));
-  }
-  return {};
+  return file_.write(document_);
 }
 
 }  // namespace railccl::perftest

@@ -3,13 +3,12 @@
 // failure, with what there is.
 #pragma once
 
-#include <cstdio>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "perftest/common/json_file.h"
 #include "perftest/common/options.h"
 #include "perftest/common/outcome.h"
 #include "perftest/common/result.h"
@@ -30,7 +29,7 @@ class JsonReport {
   JsonReport& operator=(JsonReport&&) = default;
   ~JsonReport();
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
   void set_config(const Options& options, std::span<const RankDevice> devices);
   void add_result(const SizeResult& result, const Options& options);
   void set_rails(std::span<const RankRails> ranks);
@@ -39,13 +38,9 @@ class JsonReport {
   Outcome<void> close();
 
  private:
-  struct CloseFile {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  JsonReport() = default;
+  explicit JsonReport(JsonFile file) : file_(std::move(file)) {}
 
-  std::unique_ptr<std::FILE, CloseFile> file_;
-  std::string path_;
+  JsonFile file_;
   nlohmann::ordered_json document_;
 };
 

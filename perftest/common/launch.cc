@@ -108,8 +108,8 @@ Outcome<int> launch(const LaunchPlan& plan) {
   auto job = LocalJob::create(plan.grace_ms);
   if (!job) return tl::unexpected(job.error());
   for (int rank = 0; rank < plan.ranks; ++rank) {
-    PERFTEST_TRY(
-        job->start(plan.command, rank_environment(plan, {*port, *secret}, rank), rank == 0));
+    PERFTEST_TRY(job->start(plan.command, rank_environment(plan, {*port, *secret}, rank),
+                            rank == 0 || plan.all_show_output));
   }
   return job->wait();
 }

@@ -1,7 +1,7 @@
 // --local N: starts N rank processes of this program on this machine with the environment that
-// torchrun would set, shows rank 0's output and everyone's errors, and leaves no process behind:
-// not when a rank dies, not on Ctrl-C, not when this process is killed. The main thread of a
-// process without other threads only.
+// torchrun would set, shows rank 0's (or everyone's) output and everyone's errors, and leaves no
+// process behind: not when a rank dies, not on Ctrl-C, not when this process is killed. The main
+// thread of a process without other threads only.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct LaunchPlan {
   int nodes =
       0;  // --virtual-nodes: ranks in so many blocks, each a node of its own; 0: one machine
   std::vector<std::string> command;  // path of the program, then its arguments
-  int grace_ms = 10'000;  // for the other ranks to end by themselves after one has failed
+  int grace_ms = 10'000;         // for the other ranks to end by themselves after one has failed
+  bool all_show_output = false;  // else rank 0 alone
 };
 
 // This program again with the arguments that are not about starting: the command of each rank.

@@ -1,7 +1,8 @@
 #include "perftest/common/options.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
+
+#include "perftest/common/json_file.h"
 
 namespace railccl::perftest {
 namespace {
@@ -112,31 +113,6 @@ void add_start_options(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-V,--device_cta_count", raw.device_ctas, "only with -D");
 }
 
-Outcome<void> read_sizes(const RawOptions& raw, SizeRange& sizes) {
-  const auto read = [](const char* option, const std::string& text,
-                       uint64_t& value) -> Outcome<void> {
-    const auto size = parse_size(text);
-    if (!size) {
-      return failure(Exit::kUsage, "{} '{}' is not a size: give bytes, or a number with K, M or G",
-                     option, text);
-    }
-    value = *size;
-    return {};
-  };
-  PERFTEST_TRY(read("-b", raw.min_bytes, sizes.min_bytes));
-  PERFTEST_TRY(read("-e", raw.max_bytes, sizes.max_bytes));
-  PERFTEST_TRY(read("-i", raw.step_bytes, sizes.step_bytes));
-  if (sizes.min_bytes > sizes.max_bytes) {
-    return failure(Exit::kUsage, "-b {} is larger than -e {}", raw.min_bytes, raw.max_bytes);
-  }
-  const bool grows = sizes.step_factor > 1 ? sizes.min_bytes > 0 : sizes.step_bytes > 0;
-  if (!grows && sizes.min_bytes < sizes.max_bytes) {
-    return failure(Exit::kUsage, "{} never gets from -b {} to -e {}",
-                   sizes.step_factor > 1 ? "a factor (-f)" : "-i 0", raw.min_bytes, raw.max_bytes);
-  }
-  return {};
-}
-
 Outcome<void> read_names(const RawOptions& raw, Options& options) {
   if (raw.op == "all") {
     options.operators.clear();
@@ -176,15 +152,8 @@ Outcome<void> refuse_what_needs_a_gpu(const RawOptions& raw) {
   return {};
 }
 
-bool ends_with_json(std::string name) {
-  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name.size() > 5 && name.ends_with(".json");
-}
-
 Outcome<void> check_combinations(const Options& options) {
-  if (!options.json_file.empty() && !ends_with_json(options.json_file)) {
-    return failure(Exit::kUsage, "-J '{}': the name must end in .json", options.json_file);
-  }
+  PERFTEST_TRY(check_json_name(options.json_file));
   if (options.per_iteration_skip > 0 && !options.per_iteration) {
     return failure(Exit::kUsage, "-K needs -I 1");
   }
@@ -227,7 +196,10 @@ Outcome<ParsedCommandLine> parse_command_line(const std::string& program,
   } catch (const CLI::ParseError& error) {
     return failure(Exit::kUsage, "{}", error.what());
   }
-  PERFTEST_TRY(read_sizes(raw, options.sizes));
+  const auto sizes =
+      read_size_range({raw.min_bytes, raw.max_bytes, raw.step_bytes, options.sizes.step_factor});
+  if (!sizes) return tl::unexpected(sizes.error());
+  options.sizes = *sizes;
   PERFTEST_TRY(read_names(raw, options));
   PERFTEST_TRY(refuse_what_needs_a_gpu(raw));
   options.average = static_cast<Average>(raw.average);

@@ -27,6 +27,13 @@ double unit_factor(std::string_view unit) {
   }
 }
 
+Outcome<uint64_t> read_size(const char* option, const std::string& text) {
+  const auto size = parse_size(text);
+  if (size) return *size;
+  return failure(Exit::kUsage, "{} '{}' is not a size: give bytes, or a number with K, M or G",
+                 option, text);
+}
+
 }  // namespace
 
 std::optional<uint64_t> parse_size(std::string_view text) {
@@ -38,6 +45,26 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   const double bytes = number * factor;
   if (factor == 0 || bytes >= std::ldexp(1.0, 63)) return std::nullopt;
   return static_cast<uint64_t>(bytes);
+}
+
+Outcome<SizeRange> read_size_range(const SizeTexts& texts) {
+  const auto min = read_size("-b", texts.min_bytes);
+  if (!min) return tl::unexpected(min.error());
+  const auto max = read_size("-e", texts.max_bytes);
+  if (!max) return tl::unexpected(max.error());
+  const auto step = read_size("-i", texts.step_bytes);
+  if (!step) return tl::unexpected(step.error());
+  if (*min > *max) {
+    return failure(Exit::kUsage, "-b {} is larger than -e {}", texts.min_bytes, texts.max_bytes);
+  }
+  const bool by_factor = texts.step_factor > 1;
+  const bool grows = by_factor ? *min > 0 : *step > 0;
+  if (!grows && *min < *max) {
+    return failure(Exit::kUsage, "{} never gets from -b {} to -e {}",
+                   by_factor ? "a factor (-f)" : "-i 0", texts.min_bytes, texts.max_bytes);
+  }
+  return SizeRange{
+      .min_bytes = *min, .max_bytes = *max, .step_bytes = *step, .step_factor = texts.step_factor};
 }
 
 std::vector<uint64_t> size_sequence(const SizeRange& range) {

@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
+
+#include "perftest/common/outcome.h"
 
 namespace railccl::perftest {
 
@@ -18,6 +21,16 @@ struct SizeRange {
   uint64_t step_bytes = 1 << 20;
   uint64_t step_factor = 1;  // > 1: multiplies, and step_bytes is not used
 };
+
+// -b, -e, -i and -f as given.
+struct SizeTexts {
+  std::string min_bytes;
+  std::string max_bytes;
+  std::string step_bytes = "1M";
+  uint64_t step_factor = 1;
+};
+// Or what is wrong (Exit::kUsage), by option.
+Outcome<SizeRange> read_size_range(const SizeTexts& texts);
 
 // min, min + step (or min * factor), ... up to max; a range that does not grow (step 0, or 0 bytes
 // times a factor) has min alone.

@@ -10,8 +10,7 @@
 #include "src/api/group.h"
 #include "src/api/last_error.h"
 #include "src/base/setting.h"
-#include "src/base/settings_source.h"
-#include "src/core/launch_env.h"
+#include "src/core/launch_meeting.h"
 #include "src/core/runtime.h"
 
 namespace railccl {
@@ -175,13 +174,8 @@ Status init_all(ncclComm_t* comms, int count) {
   return end_group();
 }
 
-// Every rank derives the same id from what its launcher says; rank 0 serves it.
 Result<std::vector<UniqueIdBytes>> meet(const LaunchEnv& launch, const BootstrapOptions& options) {
-  RAILCCL_ASSIGN(
-      const UniqueIdBytes id,
-      derive_unique_id(launch.root_host, {.first = launch.root_port, .count = launch.root_ports},
-                       launch.secret));
-  if (launch.rank == 0) RAILCCL_TRY(serve_unique_id(id, options));
+  RAILCCL_ASSIGN(const UniqueIdBytes id, launch_unique_id(launch, options));
   return std::vector<UniqueIdBytes>{id};
 }
 
@@ -189,13 +183,8 @@ Status init_from_environment(ncclComm_t* comm) {
   static std::atomic<int> instances{0};
   constexpr std::string_view kFunction = "railcclCommInitFromEnv";
   RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
-  const auto lookup = [](std::string_view name) {
-    return process_settings_source().variable(name);
-  };
-  const LaunchOptions options{.comm_id = runtime->settings().get_text(Setting::kCommId),
-                              .job_secret = runtime->settings().get_text(Setting::kJobSecret),
-                              .instance = instances.fetch_add(1)};
-  RAILCCL_ASSIGN(const LaunchEnv launch, read_launch_env(lookup, options));
+  RAILCCL_ASSIGN(const LaunchEnv launch,
+                 read_own_launch_env(runtime->settings(), instances.fetch_add(1)));
   BootstrapOptions bootstrap = runtime->comm_options().bootstrap;
   bootstrap.ranks = launch.ranks;
   return create_comm(comm, {.function = std::string(kFunction),

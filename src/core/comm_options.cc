@@ -169,6 +169,11 @@ Status bound_channels(CommOptions& options, const ChannelBounds& config) {
   return Status::ok();
 }
 
+TimeNs caller_spin_ns(const CommOptions& options, bool crowded) {
+  if (crowded || options.wait_mode == WaitMode::kSleep) return 0;
+  return options.wait_mode == WaitMode::kSpin ? kNever : options.spin_ns;
+}
+
 Result<CommOptions> make_comm_options(const Settings& settings) {
   CommOptions options;
   options.bootstrap.rank_timeout_ns =

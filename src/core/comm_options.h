@@ -54,6 +54,10 @@ struct CommOptions {
 
 Result<CommOptions> make_comm_options(const Settings& settings);
 
+// For Engine::wait: how long a caller polls before it sleeps. `crowded`: more ranks of this node
+// than cores.
+TimeNs caller_spin_ns(const CommOptions& options, bool crowded);
+
 // Channels as the settings and, where they say nothing, the config (minCTAs, maxCTAs) want them.
 Status bound_channels(CommOptions& options, const ChannelBounds& config);
 

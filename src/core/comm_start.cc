@@ -10,6 +10,7 @@
 
 #include "src/base/log.h"
 #include "src/core/explain_output.h"
+#include "src/core/own_node.h"
 #include "src/core/p2p.h"
 
 namespace railccl {
@@ -46,7 +47,6 @@ class Starter {
  private:
   using Blobs = std::vector<std::vector<std::byte>>;
 
-  NodeInfo own_info() const;
   Status bootstrap();
   Status read_nodes();
   Status check_configuration() const;
@@ -71,36 +71,12 @@ class Starter {
   StartSink sink_;
 };
 
-NodeInfo Starter::own_info() const {
-  NodeInfo info{.node_id = this_node_id(start_.options.host_id),
-                .pid = static_cast<uint32_t>(getpid()),
-                .configuration = start_.options.configuration,
-                .can_share = start_.options.share_memory,
-                .host = this_host_name(),
-                .rails = {}};
-  uint8_t index = 0;
-  for (Rail* rail : start_.engine->rails()) {
-    const RailInfo& rail_info = rail->info();
-    const uint8_t position = index++;
-    if (start_.options.only && rail_info.transport != *start_.options.only) continue;
-    const PciPlace place = start_.options.topology
-                               ? start_.options.topology->place_of(rail_info.pci_address)
-                               : PciPlace{};
-    info.rails.push_back(
-        {.transport = rail_info.transport,
-         .index = position,
-         .megabits_per_second = static_cast<uint32_t>(rail_info.bytes_per_second / 125000),
-         .distance = static_cast<uint8_t>(place.distance)});
-  }
-  return info;
-}
-
 Status Starter::bootstrap() {
   BootstrapOptions options = start_.options.bootstrap;
   options.rank = start_.rank;
   options.ranks = start_.ranks;
   options.host_label = this_host_name();
-  const std::vector<std::byte> info = pack(own_info());
+  const std::vector<std::byte> info = pack(own_node_info(start_.options, start_.engine->rails()));
   RAILCCL_ASSIGN(parts_.control, connect_bootstrap(start_.ids, options, info, abort_));
   return Status::ok();
 }

@@ -143,10 +143,7 @@ Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
 }
 
 void Communicator::wait(Operation& operation) {
-  const bool sleep_at_once = policy_.crowded() || parts_.options.wait_mode == WaitMode::kSleep;
-  const TimeNs spin_ns =
-      parts_.options.wait_mode == WaitMode::kSpin ? kNever : parts_.options.spin_ns;
-  engine_.wait(operation.completion, sleep_at_once ? 0 : spin_ns);
+  engine_.wait(operation.completion, caller_spin_ns(parts_.options, policy_.crowded()));
   // The last acknowledgements, for which peers may wait, leave with the next round; this caller may
   // not be back soon.
   if (peers_) engine_.drive_briefly();

@@ -35,7 +35,9 @@ LIBRARY_ROOMS = ["src/base", "transport", "algorithms", "src/compute", "cuda", "
 # Files (by pattern) that may include more rooms.
 EXCEPTIONS = [
     (r"src/core/wiring\.cc", ["cuda"]),
-    (r"(perftest|tools)/(.*/)?(rail_perf|railccl_sim)[^/]*(/.*)?", ["src/base", "transport"]),
+    (r"(perftest|tools)/(.*/)?railccl_sim[^/]*(/.*)?", ["src/base", "transport"]),
+    # core: the same engine, bootstrap and rail plan as collectives have.
+    (r"perftest/rail_perf/.*", ["src/base", "transport", "src/core"]),
 ]
 # Backends of transport, each a folder that only itself and wiring.cc name.
 BACKENDS = ["tcp", "verbs", "ucx", "sim"]

@@ -60,8 +60,9 @@ class Includes(Tree):
                                ("src/api/a.cc", "src/core/core.h"),
                                ("src/api/a.cc", "railccl/nccl.h"),
                                ("perftest/all_reduce.cc", "railccl/nccl.h"),
-                               ("perftest/rail_perf.cc", "transport/rail.h"),
-                               ("perftest/rail_perf/main.cc", "transport/tcp/tcp_rail.h"),
+                               ("perftest/rail_perf/a.cc", "transport/rail.h"),
+                               ("perftest/rail_perf/a.cc", "src/core/core.h"),
+                               ("tools/railccl_sim/main.cc", "transport/tcp/tcp_rail.h"),
                                ("tests/core/a_test.cc", "transport/tcp/tcp_rail.h"),
                                ("transport/tcp/tcp_rail.cc", "transport/tcp/tcp_rail.h"),
                                ("transport/link.cc", "vector")]:
@@ -80,7 +81,7 @@ class Includes(Tree):
                                ("transport/link.cc", "transport/tcp/tcp_rail.h"),
                                ("src/api/a.cc", "transport/rail.h"),
                                ("perftest/all_reduce.cc", "transport/rail.h"),
-                               ("perftest/rail_perf.cc", "src/core/core.h"),
+                               ("perftest/railccl_sim.cc", "src/core/core.h"),
                                ("bindings/torch/a.cc", "src/base/a.h"),
                                ("src/core/a.cc", "tests/core/fixture.h")]:
             self.expect_include(source, target, allowed=False)
