@@ -67,7 +67,7 @@ Status Conductor::run() {
     if (!result.error.empty()) show(fmt::format("# NOT MEASURED: {}\n", result.error));
     show(incidents(report_, result));
   }
-  RAILCCL_TRY(ask(order(Task::kEnd, 0, 0)));
+  RAILCCL_TRY(tell(order(Task::kEnd, 0, 0)));
   session_.close_links();
   return Status::ok();
 }
@@ -115,7 +115,7 @@ Status Conductor::prepare() {
                                          : fmt::format("{} rails together", link.size()),
                              .pairs = link});
   }
-  RAILCCL_TRY(ask(prepare));
+  RAILCCL_TRY(tell(prepare));
   return session_.offer_links();
 }
 
@@ -206,7 +206,7 @@ Status Conductor::check(uint32_t link, uint64_t bytes) {
 }
 
 Status Conductor::check_there(const Order& order, CheckResult& check) {
-  RAILCCL_TRY(ask(order));
+  RAILCCL_TRY(tell(order));
   fill(session_.send_area(), content_of(order));
   Stream unused;
   RAILCCL_TRY(stream(order.link, order.bytes, {.iterations = order.window}, unused));
@@ -239,7 +239,7 @@ Status Conductor::check_here(const Order& order, CheckResult& check) {
 Result<BandwidthResult> Conductor::bandwidth(uint32_t link, uint64_t bytes) {
   BandwidthResult result{.bytes = bytes, .one_way = {}, .both_ways = {}, .rail_bytes = {}};
   Order both = order(Task::kReceive, link, bytes);
-  RAILCCL_TRY(ask(both));
+  RAILCCL_TRY(tell(both));
   Stream warm;
   if (options_.warmup > 0) RAILCCL_TRY(stream(link, bytes, warmup(), warm));
   if (options_.measure.bandwidth) {
@@ -250,7 +250,8 @@ Result<BandwidthResult> Conductor::bandwidth(uint32_t link, uint64_t bytes) {
   if (options_.warmup > 0) {
     both.iterations = warmup().iterations;
     both.time_ns = warmup().time_ns;
-    RAILCCL_TRY(both_ways(both));
+    const auto warm_ways = both_ways(both);
+    if (!warm_ways) return Error(warm_ways.error());
   }
   both.iterations = length().iterations;
   both.time_ns = length().time_ns;
@@ -290,7 +291,7 @@ Result<std::array<Stream, 2>> Conductor::both_ways(const Order& order) {
 }
 
 Result<LatencyResult> Conductor::latency(uint32_t link, uint64_t bytes) {
-  RAILCCL_TRY(ask(order(Task::kReturn, link, bytes)));
+  RAILCCL_TRY(tell(order(Task::kReturn, link, bytes)));
   const Slots slots = session_.slots(link, bytes, 1);
   if (options_.warmup > 0) {
     Pinger pinger(slots, warmup(), round_trips_);
@@ -304,7 +305,7 @@ Result<LatencyResult> Conductor::latency(uint32_t link, uint64_t bytes) {
 
 Result<RateResult> Conductor::rate(uint32_t link, uint64_t bytes) {
   RateResult result{.bytes = bytes, .window = window_of(options_, bytes), .puts = {}};
-  RAILCCL_TRY(ask(order(Task::kReceive, link, bytes)));
+  RAILCCL_TRY(tell(order(Task::kReceive, link, bytes)));
   Stream warm;
   if (options_.warmup > 0) RAILCCL_TRY(stream(link, bytes, warmup(), warm));
   RAILCCL_TRY(stream(link, bytes, length(), result.puts));
@@ -327,6 +328,11 @@ Status Conductor::stream(uint32_t link, uint64_t bytes, const Length& length, St
 Result<Answer> Conductor::ask(const Order& order) {
   RAILCCL_TRY(session_.send(encode(order)));
   return await_answer(order.task);
+}
+
+Status Conductor::tell(const Order& order) {
+  const Result<Answer> answer = ask(order);
+  return answer ? Status::ok() : answer.error();
 }
 
 Result<Answer> Conductor::await_answer(Task task) {

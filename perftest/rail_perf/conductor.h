@@ -42,6 +42,7 @@ class Conductor {
 
   // One order, and its report; the error of the other node is an error.
   Result<Answer> ask(const Order& order);
+  Status tell(const Order& order);
   Result<Answer> await_answer(Task task);
   Status stream(uint32_t link, uint64_t bytes, const Length& length, Stream& result);
   Length length() const;

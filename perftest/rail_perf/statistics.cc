@@ -44,11 +44,9 @@ class LowerHull {
 
  private:
   static bool is_below(const Point& left, const Point& middle, const Point& right) {
-    const auto across = [](uint64_t ns, uint64_t puts) {
-      return static_cast<__int128>(ns) * static_cast<__int128>(puts);
-    };
-    return across(right.ns - left.ns, middle.puts - left.puts) <
-           across(middle.ns - left.ns, right.puts - left.puts);
+    // Of kMostKept puts, in hours: below 2^64.
+    return (right.ns - left.ns) * (middle.puts - left.puts) <
+           (middle.ns - left.ns) * (right.puts - left.puts);
   }
   std::vector<Point> points_;
 };

@@ -74,7 +74,7 @@ TEST(RailPerfOptions, WrongOnesAreNamed) {
   EXPECT_THAT(refused({"-b", "x"}), HasSubstr("-b 'x' is not a size"));
   EXPECT_THAT(refused({"-b", "0"}), HasSubstr("-b"));
   EXPECT_THAT(refused({"-b", "2M", "-e", "1M"}), HasSubstr("larger than"));
-  EXPECT_THAT(refused({"-n", "5", "-D", "1"}), HasSubstr("-n"));
+  EXPECT_THAT(refused({"-n", "5", "-D", "1"}), HasSubstr("--iters excludes --duration"));
   EXPECT_THAT(refused({"-n", "0"}), HasSubstr("--iters"));
   EXPECT_THAT(refused({"-x", "eth0,,eth1"}), HasSubstr("-x"));
   EXPECT_THAT(refused({"--pair", "1"}), HasSubstr("--pair"));
