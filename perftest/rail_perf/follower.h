@@ -13,6 +13,9 @@ class Follower {
   // `pairs` as this node sees them, in the order of both.
   Follower(Session& session, std::vector<LinkOptions::Pair> pairs)
       : session_(session), pairs_(std::move(pairs)) {}
+  ~Follower() { session_.end_activity(); }
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
 
   // Until the first node says that it is over, or the session fails.
   Status run();
