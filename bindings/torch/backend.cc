@@ -228,9 +228,9 @@ RailcclBackend::WorkPtr RailcclBackend::allgather(std::vector<Tensors>& outputs,
   at::Tensor& input = only(inputs, "all_gather");
   TORCH_CHECK(outputs.size() == 1 && static_cast<int>(outputs[0].size()) == size_,
               "railccl: all_gather takes one output per rank");
-  const bool unequal = std::any_of(
-      outputs[0].begin(), outputs[0].end(),
-      [&](const at::Tensor& output) { return output.numel() != input.numel(); });
+  const bool unequal =
+      std::any_of(outputs[0].begin(), outputs[0].end(),
+                  [&](const at::Tensor& output) { return output.numel() != input.numel(); });
   if (unequal) return allgather_unequal(outputs[0], input, options);
   const at::Tensor flat = flat_like(outputs[0], "all_gather");
   const at::Tensor source = input.contiguous();
@@ -400,7 +400,8 @@ RailcclBackend::WorkPtr RailcclBackend::exchange(c10d::OpType type, Parts output
                         const auto [in, in_bytes] = inputs[static_cast<size_t>(peer)];
                         const auto [out, out_bytes] = outputs[static_cast<size_t>(peer)];
                         check(ncclSend(in, in_bytes, ncclUint8, peer, comm_, stream), "all_to_all");
-                        check(ncclRecv(out, out_bytes, ncclUint8, peer, comm_, stream), "all_to_all");
+                        check(ncclRecv(out, out_bytes, ncclUint8, peer, comm_, stream),
+                              "all_to_all");
                       }
                       check(ncclGroupEnd(), "all_to_all");
                     },
@@ -476,11 +477,10 @@ RailcclBackend::WorkPtr RailcclBackend::alltoall(Tensors& outputs, Tensors& inpu
 RailcclBackend::WorkPtr RailcclBackend::send(Tensors& tensors, int peer, int /*tag*/) {
   const at::Tensor source = only(tensors, "send").contiguous();
   const Buffer in = bytes_of(source, "the tensor of send");
-  return start({.type = c10d::OpType::SEND,
-                .keep = {source},
-                .begin = [=, this](railcclStream_t stream) {
-                  check(ncclSend(in.data, in.count, in.type, peer, comm_, stream), "send");
-                }});
+  return start(
+      {.type = c10d::OpType::SEND, .keep = {source}, .begin = [=, this](railcclStream_t stream) {
+         check(ncclSend(in.data, in.count, in.type, peer, comm_, stream), "send");
+       }});
 }
 
 RailcclBackend::WorkPtr RailcclBackend::recv(Tensors& tensors, int peer, int /*tag*/) {

@@ -1,5 +1,5 @@
-// The process group: one RailCCL communicator, made from the store, and c10d's collectives on it. Operations begin in
-// the order of the calls; each has a Work of its own.
+// The process group: one RailCCL communicator, made from the store, and c10d's collectives on it.
+// Operations begin in the order of the calls; each has a Work of its own.
 #pragma once
 
 #include <railccl/railccl.h>
@@ -59,7 +59,8 @@ class RailcclBackend : public c10d::Backend {
   WorkPtr alltoall_base(at::Tensor& output, at::Tensor& input, std::vector<int64_t>& output_splits,
                         std::vector<int64_t>& input_splits,
                         const c10d::AllToAllOptions& options) override;
-  WorkPtr alltoall(Tensors& outputs, Tensors& inputs, const c10d::AllToAllOptions& options) override;
+  WorkPtr alltoall(Tensors& outputs, Tensors& inputs,
+                   const c10d::AllToAllOptions& options) override;
   WorkPtr send(Tensors& tensors, int peer, int tag) override;
   WorkPtr recv(Tensors& tensors, int peer, int tag) override;
   WorkPtr barrier(const c10d::BarrierOptions& options) override;

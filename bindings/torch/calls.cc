@@ -7,22 +7,35 @@ namespace {
 
 std::optional<ncclDataType_t> type_of(at::ScalarType type) {
   switch (type) {
-    case at::kChar: return ncclInt8;
+    case at::kChar:
+      return ncclInt8;
     case at::kByte:
-    case at::kBool: return ncclUint8;
-    case at::kInt: return ncclInt32;
-    case at::kLong: return ncclInt64;
-    case at::kHalf: return ncclFloat16;
+    case at::kBool:
+      return ncclUint8;
+    case at::kInt:
+      return ncclInt32;
+    case at::kLong:
+      return ncclInt64;
+    case at::kHalf:
+      return ncclFloat16;
     case at::kFloat:
-    case at::kComplexFloat: return ncclFloat32;
+    case at::kComplexFloat:
+      return ncclFloat32;
     case at::kDouble:
-    case at::kComplexDouble: return ncclFloat64;
-    case at::kBFloat16: return ncclBfloat16;
-    case at::kFloat8_e4m3fn: return ncclFloat8e4m3;
-    case at::kFloat8_e5m2: return ncclFloat8e5m2;
-    case at::kUInt32: return ncclUint32;
-    case at::kUInt64: return ncclUint64;
-    default: return std::nullopt;
+    case at::kComplexDouble:
+      return ncclFloat64;
+    case at::kBFloat16:
+      return ncclBfloat16;
+    case at::kFloat8_e4m3fn:
+      return ncclFloat8e4m3;
+    case at::kFloat8_e5m2:
+      return ncclFloat8e5m2;
+    case at::kUInt32:
+      return ncclUint32;
+    case at::kUInt64:
+      return ncclUint64;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -34,22 +47,29 @@ void check_tensor(const at::Tensor& tensor, const char* what) {
 
 template <typename T>
 ncclRedOp_t make_premul(const c10d::ReduceOp& op, ncclDataType_t type, ncclComm_t comm) {
-  const auto* supplement = reinterpret_cast<const c10d::NCCLPreMulSumSupplement*>(op.supplement_.get());
+  const auto* supplement =
+      reinterpret_cast<const c10d::NCCLPreMulSumSupplement*>(op.supplement_.get());
   TORCH_CHECK(supplement != nullptr, "railccl: PREMUL_SUM without a factor");
   T scalar = supplement->tensor_factor.defined() ? supplement->tensor_factor.item<T>()
                                                  : static_cast<T>(supplement->double_factor);
   ncclRedOp_t made;
-  check(ncclRedOpCreatePreMulSum(&made, &scalar, type, ncclScalarHostImmediate, comm), "PREMUL_SUM");
+  check(ncclRedOpCreatePreMulSum(&made, &scalar, type, ncclScalarHostImmediate, comm),
+        "PREMUL_SUM");
   return made;
 }
 
 ncclRedOp_t make_premul(const c10d::ReduceOp& op, const at::Tensor& sample, ncclComm_t comm) {
   switch (sample.scalar_type()) {
-    case at::kFloat: return make_premul<float>(op, ncclFloat32, comm);
-    case at::kDouble: return make_premul<double>(op, ncclFloat64, comm);
-    case at::kHalf: return make_premul<at::Half>(op, ncclFloat16, comm);
-    case at::kBFloat16: return make_premul<at::BFloat16>(op, ncclBfloat16, comm);
-    default: TORCH_CHECK(false, "railccl: PREMUL_SUM takes half, bfloat16, float and double tensors");
+    case at::kFloat:
+      return make_premul<float>(op, ncclFloat32, comm);
+    case at::kDouble:
+      return make_premul<double>(op, ncclFloat64, comm);
+    case at::kHalf:
+      return make_premul<at::Half>(op, ncclFloat16, comm);
+    case at::kBFloat16:
+      return make_premul<at::BFloat16>(op, ncclBfloat16, comm);
+    default:
+      TORCH_CHECK(false, "railccl: PREMUL_SUM takes half, bfloat16, float and double tensors");
   }
 }
 
@@ -58,9 +78,10 @@ ncclRedOp_t make_premul(const c10d::ReduceOp& op, const at::Tensor& sample, nccl
 Buffer buffer_of(const at::Tensor& tensor, const char* what) {
   check_tensor(tensor, what);
   const auto type = type_of(tensor.scalar_type());
-  TORCH_CHECK(type.has_value(), "railccl: ", what, " has type ", tensor.scalar_type(),
-              ", which cannot be reduced; int8, uint8, bool, (u)int32, (u)int64, half, bfloat16, float, "
-              "double, complex and the two float8 types can");
+  TORCH_CHECK(
+      type.has_value(), "railccl: ", what, " has type ", tensor.scalar_type(),
+      ", which cannot be reduced; int8, uint8, bool, (u)int32, (u)int64, half, bfloat16, float, "
+      "double, complex and the two float8 types can");
   const size_t factor = tensor.is_complex() ? 2 : 1;
   return {.data = tensor.data_ptr(),
           .count = static_cast<size_t>(tensor.numel()) * factor,
@@ -77,14 +98,22 @@ Operator::Operator(const c10d::ReduceOp& op, const at::Tensor& sample, ncclComm_
   const bool is_bool = sample.scalar_type() == at::kBool;
   switch (op.op_) {
     // Bytes of a bool are 0 or 1: "or" is their maximum, "and" their minimum.
-    case c10d::ReduceOp::SUM: op_ = is_bool ? ncclMax : ncclSum; break;
+    case c10d::ReduceOp::SUM:
+      op_ = is_bool ? ncclMax : ncclSum;
+      break;
     case c10d::ReduceOp::AVG:
       TORCH_CHECK(!is_bool, "railccl: AVG of bool tensors is not defined");
       op_ = ncclAvg;
       break;
-    case c10d::ReduceOp::PRODUCT: op_ = is_bool ? ncclMin : ncclProd; break;
-    case c10d::ReduceOp::MIN: op_ = ncclMin; break;
-    case c10d::ReduceOp::MAX: op_ = ncclMax; break;
+    case c10d::ReduceOp::PRODUCT:
+      op_ = is_bool ? ncclMin : ncclProd;
+      break;
+    case c10d::ReduceOp::MIN:
+      op_ = ncclMin;
+      break;
+    case c10d::ReduceOp::MAX:
+      op_ = ncclMax;
+      break;
     case c10d::ReduceOp::BAND:
     case c10d::ReduceOp::BOR:
       TORCH_CHECK(is_bool, "railccl: BAND and BOR work on bool tensors only");
@@ -94,7 +123,8 @@ Operator::Operator(const c10d::ReduceOp& op, const at::Tensor& sample, ncclComm_
       op_ = make_premul(op, sample, comm);
       made_on_ = comm;
       break;
-    default: TORCH_CHECK(false, "railccl: BXOR is not supported");
+    default:
+      TORCH_CHECK(false, "railccl: BXOR is not supported");
   }
   TORCH_CHECK(!is_complex || op_ == ncclSum || op_ == ncclAvg,
               "railccl: complex tensors can be summed and averaged only");

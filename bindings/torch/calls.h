@@ -1,4 +1,5 @@
-// From tensors and c10d options to the library's arguments; errors name the tensor and what is allowed.
+// From tensors and c10d options to the library's arguments; errors name the tensor and what is
+// allowed.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -27,7 +27,8 @@ RailcclWork::RailcclWork(int rank, c10d::OpType type, std::chrono::milliseconds 
       outputs_(std::move(outputs)),
       keep_(std::move(keep)),
       finish_(std::move(finish)),
-      future_(c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
+      future_(
+          c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()))) {
   check(railcclStreamCreate(&stream_), "stream");
 }
 
@@ -83,11 +84,11 @@ bool RailcclWork::wait(std::chrono::milliseconds timeout) {
   std::unique_lock<std::timed_mutex> lock(stream_mutex_, deadline);
   while (!over_.load() && !(lock && poll(kSliceMs))) {
     if (lock && std::chrono::steady_clock::now() < deadline) continue;
-    C10_THROW_ERROR(DistBackendError,
-                    "railccl: " + c10d::opTypeToString(opType_) + " on rank " +
-                        std::to_string(rank_) + " did not end within " +
-                        std::to_string(limit.count()) + " ms; the log (RAILCCL_STALL_REPORT_S) says "
-                        "for whom it waits");
+    C10_THROW_ERROR(DistBackendError, "railccl: " + c10d::opTypeToString(opType_) + " on rank " +
+                                          std::to_string(rank_) + " did not end within " +
+                                          std::to_string(limit.count()) +
+                                          " ms; the log (RAILCCL_STALL_REPORT_S) says "
+                                          "for whom it waits");
   }
   if (error_) std::rethrow_exception(error_);
   return true;
@@ -110,8 +111,8 @@ void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {
   if (works_.size() == 1) added_.notify_one();
 }
 
-// Whoever waits for a work drives it and must not find it taken; so works are looked at only now and
-// then.
+// Whoever waits for a work drives it and must not find it taken; so works are looked at only now
+// and then.
 void Completer::run() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {

@@ -1,4 +1,5 @@
-// One asynchronous operation of the backend: a stream of its own in the library, a c10d::Work and a future on top.
+// One asynchronous operation of the backend: a stream of its own in the library, a c10d::Work and a
+// future on top.
 #pragma once
 
 #include <railccl/railccl.h>
@@ -20,8 +21,9 @@ void check(ncclResult_t result, const char* what);
 
 class RailcclWork : public c10d::Work {
  public:
-  // `begin` gives the operation to the stream. `finish` runs once, when the result is there, before anybody is told
-  // (copies results back). `keep` holds every tensor that the operation reads or writes.
+  // `begin` gives the operation to the stream. `finish` runs once, when the result is there, before
+  // anybody is told (copies results back). `keep` holds every tensor that the operation reads or
+  // writes.
   RailcclWork(int rank, c10d::OpType type, std::chrono::milliseconds timeout,
               std::vector<at::Tensor> outputs, std::vector<at::Tensor> keep,
               std::function<void()> finish);

@@ -6,7 +6,8 @@
 //   | length | type |  0   | length bytes      |     little endian, length <= kMaxFrameBytes
 //   +--------+------+------+-------------------+
 //
-// One owner at a time; never blocks; a forked child has no part in it. What is read stays inside until it is taken.
+// One owner at a time; never blocks; a forked child has no part in it. What is read stays inside
+// until it is taken.
 #pragma once
 
 #include <cstddef>

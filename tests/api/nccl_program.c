@@ -1,5 +1,5 @@
-/* A program written for NCCL: built against the CUDA toolkit's nccl.h, linked to our libnccl.so.2, AllReduce over host memory
- * with two ranks as threads. */
+/* A program written for NCCL: built against the CUDA toolkit's nccl.h, linked to our libnccl.so.2,
+ * AllReduce over host memory with two ranks as threads. */
 #include <nccl.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
-/* Times collectives of an MPI library, for comparison with the *_perf programs: fp32, sum, median of rounds of
- * iterations, mean over the ranks. Prints "collective bytes microseconds" per line. Sizes count as nccl-tests count
- * them: AllGather by what a rank receives, ReduceScatter by what it gives.
+/* Times collectives of an MPI library, for comparison with the *_perf programs: fp32, sum, median
+ * of rounds of iterations, mean over the ranks. Prints "collective bytes microseconds" per line.
+ * Sizes count as nccl-tests count them: AllGather by what a rank receives, ReduceScatter by what it
+ * gives.
  *
  *   mpicc -O2 mpi_collectives.c -o mpi_collectives
  *   mpirun -np 2 ./mpi_collectives all_reduce 1024 268435456 4 [seconds per size]
@@ -53,7 +54,8 @@ int main(int argc, char** argv) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   if (argc < 5) {
-    if (rank == 0) fprintf(stderr, "usage: mpi_collectives COLLECTIVE FIRST LAST FACTOR [SECONDS]\n");
+    if (rank == 0)
+      fprintf(stderr, "usage: mpi_collectives COLLECTIVE FIRST LAST FACTOR [SECONDS]\n");
     MPI_Finalize();
     return 1;
   }

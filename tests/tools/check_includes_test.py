@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Shows that the checks of check_includes.py and check_headers.py catch what they are there for."""
+"""Shows that the checks of check_includes.py, check_headers.py and check_format.py catch what they are there for."""
 
 import os
 import pathlib
 import tempfile
 import unittest
 
+import check_format
 import check_headers
 import check_includes
 
@@ -164,6 +165,15 @@ class Environment(Tree):
     def test_words_in_comments_and_texts_do_not_count(self):
         self.write("src/core/a.cc", '// getenv\n/* getenv\n getenv */ const char* a = "getenv";\n')
         self.assertEqual(self.violations(), [])
+
+
+class Format(Tree):
+    @unittest.skipIf(check_format.find_clang_format() is None, "no clang-format 14")
+    def test_what_clang_format_would_change_is_a_violation(self):
+        self.write(".clang-format", "BasedOnStyle: Google\n")
+        self.assertEqual(check_format.main([self.root]), 0)
+        self.write("src/base/b.cc", "int  b;\n")
+        self.assertEqual(check_format.main([self.root]), 1)
 
 
 if __name__ == "__main__":
