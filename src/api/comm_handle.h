@@ -4,12 +4,12 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "include/railccl/nccl.h"
+#include "src/base/mutex.h"
 #include "src/base/status.h"
 #include "src/core/comm_start.h"
 #include "src/core/communicator.h"
@@ -40,8 +40,8 @@ struct ncclComm {
     railccl::DataType type = railccl::DataType::kFloat32;
     std::array<std::byte, 8> scalar{};
   };
-  std::mutex operators_mutex;
-  std::vector<PreMulSum> operators;
+  railccl::Mutex operators_mutex;
+  std::vector<PreMulSum> operators RAILCCL_GUARDED_BY(operators_mutex);
 };
 
 namespace railccl {

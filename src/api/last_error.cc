@@ -1,16 +1,16 @@
 #include "src/api/last_error.h"
 
-#include <mutex>
 #include <string>
 
 #include "src/api/export.h"
 #include "src/base/log.h"
+#include "src/base/mutex.h"
 
 namespace railccl {
 namespace {
 
-std::mutex process_mutex;
-std::string& process_error() {
+Mutex process_mutex;
+std::string& process_error() RAILCCL_REQUIRES(process_mutex) {
   static auto* const text = new std::string;
   return *text;
 }
@@ -47,7 +47,7 @@ ncclResult_t report(const Status& status) {
   if (status) return ncclSuccess;
   thread_error = status.message();
   {
-    const std::lock_guard<std::mutex> guard(process_mutex);
+    const MutexLock guard(process_mutex);
     process_error() = thread_error;
   }
   RAILCCL_INFO(Subsys::kCall, "{}: {}", code_name(status.code()), status.message());
@@ -56,7 +56,7 @@ ncclResult_t report(const Status& status) {
 
 const char* last_error() {
   if (thread_error.empty()) {
-    const std::lock_guard<std::mutex> guard(process_mutex);
+    const MutexLock guard(process_mutex);
     thread_error = process_error();
   }
   return thread_error.c_str();

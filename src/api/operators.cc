@@ -49,7 +49,7 @@ Status create(ncclRedOp_t* op, const void* scalar, ncclDataType_t type,
   // is.
   ncclComm::PreMulSum made{.alive = true, .type = static_cast<DataType>(type), .scalar = {}};
   std::memcpy(made.scalar.data(), scalar, element_bytes(made.type));
-  const std::lock_guard<std::mutex> guard(comm->operators_mutex);
+  const MutexLock guard(comm->operators_mutex);
   size_t index = 0;
   while (index < comm->operators.size() && comm->operators[index].alive) ++index;
   if (index == comm->operators.size()) comm->operators.emplace_back();
@@ -62,7 +62,7 @@ Status destroy(ncclRedOp_t op, ncclComm_t comm) {
   constexpr std::string_view kFunction = "ncclRedOpDestroy";
   RAILCCL_TRY(check_handle(comm, kFunction));
   const int index = static_cast<int>(op) - static_cast<int>(ncclNumOps);
-  const std::lock_guard<std::mutex> guard(comm->operators_mutex);
+  const MutexLock guard(comm->operators_mutex);
   if (index < 0 || static_cast<size_t>(index) >= comm->operators.size() ||
       !comm->operators[static_cast<size_t>(index)].alive) {
     return error(Code::kInvalidArgument,
@@ -82,7 +82,7 @@ Status resolve_operator(ncclComm& comm, ncclRedOp_t op, std::string_view functio
     return Status::ok();
   }
   const int index = static_cast<int>(op) - static_cast<int>(ncclNumOps);
-  const std::lock_guard<std::mutex> guard(comm.operators_mutex);
+  const MutexLock guard(comm.operators_mutex);
   if (index < 0 || static_cast<size_t>(index) >= comm.operators.size() ||
       !comm.operators[static_cast<size_t>(index)].alive) {
     return error(Code::kInvalidArgument,

@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
-#include <mutex>
 #include <unordered_set>
 
+#include "src/base/mutex.h"
 #include "src/base/path_pattern.h"
 #include "src/base/setting_value.h"
 #include "src/base/settings.h"
@@ -22,11 +22,12 @@ namespace {
 constexpr size_t kMaxOnceKeys = 1024;
 
 struct LogState {
-  std::mutex mutex;
-  bool configured = false;
-  std::FILE* file = nullptr;  // of DEBUG_FILE; stays open until the process ends
-  LogCapture::Sink sink;
-  std::unordered_set<std::string> once_keys;
+  Mutex mutex;
+  bool configured RAILCCL_GUARDED_BY(mutex) = false;
+  // Of DEBUG_FILE; stays open until the process ends.
+  std::FILE* file RAILCCL_GUARDED_BY(mutex) = nullptr;
+  LogCapture::Sink sink RAILCCL_GUARDED_BY(mutex);
+  std::unordered_set<std::string> once_keys RAILCCL_GUARDED_BY(mutex);
 };
 
 // Never destroyed: threads may log while the process exits.
@@ -140,7 +141,7 @@ std::atomic<uint32_t> subsystems{static_cast<uint32_t>(Subsys::kInit) |
 void write(LogLevel line_level, std::string_view text) {
   std::string line = prefix(line_level) + without_control_characters(text);
   LogState& log = state();
-  const std::lock_guard<std::mutex> lock(log.mutex);
+  const MutexLock lock(log.mutex);
   if (log.sink) {
     log.sink(line_level, line);
     return;
@@ -154,7 +155,7 @@ void write(LogLevel line_level, std::string_view text) {
 
 bool first_time(std::string_view key) {
   LogState& log = state();
-  const std::lock_guard<std::mutex> lock(log.mutex);
+  const MutexLock lock(log.mutex);
   if (log.once_keys.size() >= kMaxOnceKeys) return false;
   return log.once_keys.emplace(key).second;
 }
@@ -186,7 +187,7 @@ Result<uint32_t> parse_subsystems(std::string_view text) {
 Status configure_log(const Settings& settings) {
   {
     LogState& log = state();
-    const std::lock_guard<std::mutex> lock(log.mutex);
+    const MutexLock lock(log.mutex);
     if (log.configured) return Status::ok();
     RAILCCL_ASSIGN(const LogConfig config, read_config(settings));
     log.configured = true;
@@ -205,7 +206,7 @@ LogRank::~LogRank() { current_rank = previous_; }
 
 LogCapture::LogCapture(LogLevel level, uint32_t subsystems, Sink sink) {
   LogState& log = state();
-  const std::lock_guard<std::mutex> lock(log.mutex);
+  const MutexLock lock(log.mutex);
   log.sink = std::move(sink);
   previous_level_ =
       static_cast<LogLevel>(log_internal::level.exchange(static_cast<uint8_t>(level)));
@@ -214,7 +215,7 @@ LogCapture::LogCapture(LogLevel level, uint32_t subsystems, Sink sink) {
 
 LogCapture::~LogCapture() {
   LogState& log = state();
-  const std::lock_guard<std::mutex> lock(log.mutex);
+  const MutexLock lock(log.mutex);
   log.sink = nullptr;
   log_internal::level.store(static_cast<uint8_t>(previous_level_));
   log_internal::subsystems.store(previous_subsystems_);

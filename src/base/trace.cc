@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <mutex>
 
+#include "src/base/mutex.h"
 #include "src/base/settings.h"
 
 namespace railccl {
@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kMaxRings = 256;  // threads beyond these are not traced
 constexpr size_t kMaxSources = 65536;
 
+// `ring` is written by its thread; the rest under the registry's mutex.
 struct ThreadRing {
   explicit ThreadRing(size_t records) : ring(records) {}
   TraceRing ring;
@@ -25,11 +26,12 @@ struct ThreadRing {
 };
 
 struct Registry {
-  std::mutex mutex;
-  bool configured = false;
-  size_t records = 16384;
-  std::vector<std::unique_ptr<ThreadRing>> rings;  // never removed
-  std::vector<TraceSourceInfo> sources = {{}};     // [0]: the process
+  Mutex mutex;
+  bool configured RAILCCL_GUARDED_BY(mutex) = false;
+  size_t records RAILCCL_GUARDED_BY(mutex) = 16384;
+  std::vector<std::unique_ptr<ThreadRing>> rings RAILCCL_GUARDED_BY(mutex);  // never removed
+  // [0]: the process.
+  std::vector<TraceSourceInfo> sources RAILCCL_GUARDED_BY(mutex) = {{}};
 };
 
 // Never destroyed: threads may record while the process exits.
@@ -48,14 +50,14 @@ struct ThreadState {
 
 struct ThreadEnd {
   ~ThreadEnd() {
-    const std::lock_guard<std::mutex> lock(registry().mutex);
+    const MutexLock lock(registry().mutex);
     if (thread_state.ring != nullptr) thread_state.ring->in_use = false;
     thread_state = {.ring = nullptr, .untraced = true};
   }
 };
 
 // The ring of an ended thread is taken over with what it holds; else a new one is made.
-ThreadRing* take_ring(Registry& all) {
+ThreadRing* take_ring(Registry& all) RAILCCL_REQUIRES(all.mutex) {
   for (const auto& ring : all.rings) {
     if (!ring->in_use && ring->ring.capacity() >= all.records) return ring.get();
   }
@@ -68,7 +70,7 @@ ThreadRing* take_ring(Registry& all) {
   static thread_local const ThreadEnd end;
   static_cast<void>(end);
   Registry& all = registry();
-  const std::lock_guard<std::mutex> lock(all.mutex);
+  const MutexLock lock(all.mutex);
   ThreadRing* const ring = take_ring(all);
   if (ring != nullptr) {
     std::array<char, 16> name{};
@@ -101,7 +103,7 @@ void record(const TraceRecord& record) {
 
 void configure_trace(const Settings& settings) {
   Registry& all = registry();
-  const std::lock_guard<std::mutex> lock(all.mutex);
+  const MutexLock lock(all.mutex);
   if (all.configured) return;
   all.configured = true;
   all.records = static_cast<size_t>(settings.get_int(Setting::kTraceRecords));
@@ -115,7 +117,7 @@ void set_trace_enabled(bool enabled) {
 
 TraceSource add_trace_source(uint64_t communicator, int rank) {
   Registry& all = registry();
-  const std::lock_guard<std::mutex> lock(all.mutex);
+  const MutexLock lock(all.mutex);
   for (size_t i = 1; i < all.sources.size(); ++i) {
     const TraceSourceInfo& known = all.sources[i];
     if (known.communicator == communicator && known.rank == rank) {
@@ -129,13 +131,13 @@ TraceSource add_trace_source(uint64_t communicator, int rank) {
 
 std::vector<TraceSourceInfo> trace_sources() {
   Registry& all = registry();
-  const std::lock_guard<std::mutex> lock(all.mutex);
+  const MutexLock lock(all.mutex);
   return all.sources;
 }
 
 std::vector<TraceThread> trace_snapshot() {
   Registry& all = registry();
-  const std::lock_guard<std::mutex> lock(all.mutex);
+  const MutexLock lock(all.mutex);
   std::vector<TraceThread> threads;
   threads.reserve(all.rings.size());
   for (const auto& ring : all.rings) {

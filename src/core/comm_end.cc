@@ -57,7 +57,7 @@ void Communicator::say_goodbye(TimeNs deadline) {
   std::vector<int> linked;
   const auto goodbye = static_cast<std::byte>(CommMessage::kGoodbye);
   {
-    const auto held = engine_.lock();
+    const DriverLock held(engine_);
     linked = peers_->linked();
     for (const int peer : linked) {
       const Status sent = control_->send(peer, {&goodbye, 1});
@@ -80,22 +80,22 @@ void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
   if (!registered_) return;
   if (parts_.outputs.explain != nullptr) parts_.outputs.explain->update(*this);
   if (parts_.outputs.metrics != nullptr) {
-    const auto held = engine_.lock();
+    const DriverLock held(engine_);
     parts_.outputs.metrics->remove(this);
   }
   if (peers_) {
     {
-      const auto held = engine_.lock();
+      const DriverLock held(engine_);
       peers_->close(reason, system_clock().now_ns());
     }
     engine_.drive_until([this] { return peers_->closed(); }, links_deadline);
   }
   {
-    const auto held = engine_.lock();
+    const DriverLock held(engine_);
     control_->close();
   }
   engine_.drive_until([this] { return control_->closed(); }, control_deadline);
-  const auto held = engine_.lock();
+  const DriverLock held(engine_);
   engine_.remove_client(this);
   engine_.unwatch(control_->wake_fd());
   if (local_ != nullptr) {
@@ -111,7 +111,7 @@ Result<std::vector<std::vector<std::byte>>> Communicator::gather(std::span<const
                                                                  TimeNs timeout) {
   uint64_t sequence = 0;
   {
-    const auto held = engine_.lock();
+    const DriverLock held(engine_);
     sequence = ++gathers_;
     RAILCCL_TRY(control_->begin_gather(sequence, mine));
   }
@@ -138,7 +138,7 @@ Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>
     RAILCCL_ASSIGN(const UniqueIdBytes id, create_unique_id(parts_.options.bootstrap, ""));
     std::vector<std::byte> message = {static_cast<std::byte>(CommMessage::kSharedId)};
     message.insert(message.end(), id.begin(), id.end());
-    const auto held = engine_.lock();
+    const DriverLock held(engine_);
     for (const int member : members) {
       if (member != rank_) RAILCCL_TRY(control_->send(member, message));
     }
@@ -151,7 +151,7 @@ Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>
         Code::kTimeout, "rank {} waited {} s for rank {} to call ncclCommShrink with the same list",
         rank_, timeout / kSecond, members.front());
   }
-  const auto held = engine_.lock();
+  const DriverLock held(engine_);
   const UniqueIdBytes id = shared_ids_.front();
   shared_ids_.pop_front();
   return std::vector<UniqueIdBytes>{id};

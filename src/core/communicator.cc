@@ -32,7 +32,7 @@ uint64_t bytes_of(const Operation& group) {
 
 Result<std::shared_ptr<Communicator>> Communicator::create(CommParts parts) {
   std::shared_ptr<Communicator> communicator(new Communicator(std::move(parts)));
-  const auto held = communicator->engine_.lock();
+  const DriverLock held(communicator->engine_);
   RAILCCL_TRY(communicator->assemble());
   return communicator;
 }
@@ -69,7 +69,6 @@ PlanInputs Communicator::plan_inputs() const {
           .user_schedule = options.user_schedule};
 }
 
-// Under the engine's lock.
 Status Communicator::assemble() {
   const CommOptions& options = parts_.options;
   if (!one_node_) {
@@ -135,7 +134,7 @@ Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
 Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
   if (failed_.load(std::memory_order_acquire)) return error();
   {
-    const std::lock_guard<std::mutex> guard(queue_mutex_);
+    const MutexLock guard(queue_mutex_);
     (operation->transfers.empty() ? queue_ : transfer_queue_).push_back(operation);
     queued_.fetch_add(1, std::memory_order_release);
   }
@@ -233,7 +232,7 @@ bool Communicator::await_reason_until(TimeNs now) {
 
 bool Communicator::start_next(TimeNs now) {
   {
-    const std::lock_guard<std::mutex> guard(queue_mutex_);
+    const MutexLock guard(queue_mutex_);
     if (queue_.empty() || !queue_.front()->may_begin()) return false;
     current_ = queue_.front();
     queue_.pop_front();
@@ -245,7 +244,7 @@ bool Communicator::start_next(TimeNs now) {
 
 bool Communicator::start_transfers(TimeNs now) {
   bool started = false;
-  const std::lock_guard<std::mutex> guard(queue_mutex_);
+  const MutexLock guard(queue_mutex_);
   while (!transfer_queue_.empty() && transfer_queue_.front()->may_begin()) {
     const std::shared_ptr<Operation> group = transfer_queue_.front();
     transfer_queue_.pop_front();
@@ -315,7 +314,7 @@ bool Communicator::end_with_error(TimeNs now) {
   for (const auto& group : p2p_->abandon()) complete(*group, reason);
   std::deque<std::shared_ptr<Operation>> left;
   {
-    const std::lock_guard<std::mutex> guard(queue_mutex_);
+    const MutexLock guard(queue_mutex_);
     left.swap(queue_);
     left.insert(left.end(), transfer_queue_.begin(), transfer_queue_.end());
     transfer_queue_.clear();
@@ -326,13 +325,13 @@ bool Communicator::end_with_error(TimeNs now) {
 
 Status Communicator::error() const {
   if (!failed_.load(std::memory_order_acquire)) return Status::ok();
-  const std::lock_guard<std::mutex> guard(error_mutex_);
+  const MutexLock guard(error_mutex_);
   return error_;
 }
 
 void Communicator::set_error(const Status& status, bool announce) {
   {
-    const std::lock_guard<std::mutex> guard(error_mutex_);
+    const MutexLock guard(error_mutex_);
     if (!error_.is_ok()) return;
     error_ = status;
   }
@@ -358,7 +357,7 @@ Result<Decision> Communicator::explain(const Call& call) const {
 }
 
 std::vector<Peers::RailReport> Communicator::rail_reports() const {
-  const auto held = engine_.lock();
+  const DriverLock held(engine_);
   return peers_ ? peers_->rail_reports() : std::vector<Peers::RailReport>{};
 }
 
@@ -384,12 +383,12 @@ CommMetrics Communicator::metrics() const {
 }
 
 Status Communicator::register_memory(const std::byte* address, size_t bytes) {
-  const auto held = engine_.lock();
+  const DriverLock held(engine_);
   return rail_memory_.keep(address, bytes);
 }
 
 void Communicator::deregister_memory(const std::byte* address) {
-  const auto held = engine_.lock();
+  const DriverLock held(engine_);
   rail_memory_.release(address);
 }
 

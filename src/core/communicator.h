@@ -9,11 +9,11 @@
 #include <atomic>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "src/base/mapped_memory.h"
+#include "src/base/mutex.h"
 #include "src/base/status.h"
 #include "src/base/trace.h"
 #include "src/core/comm_options.h"
@@ -125,7 +125,7 @@ class Communicator final : private EngineClient,
 
  private:
   explicit Communicator(CommParts parts);
-  Status assemble();
+  Status assemble() RAILCCL_REQUIRES(engine_.driver());
   PlanInputs plan_inputs() const;
   ExecutorServices services();
 
@@ -220,13 +220,14 @@ class Communicator final : private EngineClient,
   bool asleep_ = false;      // as the trace knows it
   TimeNs end_deadline_ = 0;  // of closing the links after an error; 0: not closing
 
-  std::mutex queue_mutex_;
-  std::deque<std::shared_ptr<Operation>> queue_;           // collectives, one at a time
-  std::deque<std::shared_ptr<Operation>> transfer_queue_;  // point-to-point, all at once
-  std::atomic<int> queued_{0};                             // in a queue or running
+  Mutex queue_mutex_;
+  // Collectives, one at a time; point-to-point, all at once.
+  std::deque<std::shared_ptr<Operation>> queue_ RAILCCL_GUARDED_BY(queue_mutex_);
+  std::deque<std::shared_ptr<Operation>> transfer_queue_ RAILCCL_GUARDED_BY(queue_mutex_);
+  std::atomic<int> queued_{0};  // in a queue or running
 
-  mutable std::mutex error_mutex_;
-  Status error_;
+  mutable Mutex error_mutex_;
+  Status error_ RAILCCL_GUARDED_BY(error_mutex_);
   std::atomic<bool> failed_{false};
   std::atomic<bool> announce_{false};  // the error still has to be told
 

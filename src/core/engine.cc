@@ -34,7 +34,7 @@ Result<std::shared_ptr<Engine>> Engine::create(std::vector<std::unique_ptr<Rail>
 }
 
 Engine::Engine(std::vector<std::unique_ptr<Rail>> rails, const EngineOptions& options)
-    : options_(options), budget_(options.spin_ns), rails_(std::move(rails)) {
+    : options_(options), rails_(std::move(rails)), budget_(options.spin_ns) {
   for (const auto& rail : rails_) rail_pointers_.push_back(rail.get());
 }
 
@@ -45,10 +45,11 @@ Engine::~Engine() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::unique_lock<std::mutex> Engine::lock() {
-  std::unique_lock<std::mutex> held(driver_, std::defer_lock);
-  relock(held);
-  return held;
+// Counted, so that a driver who finds something to do in every round lets this one in.
+void Engine::lock() {
+  lock_wanted_.fetch_add(1);
+  driver_.lock();
+  lock_wanted_.fetch_sub(1);
 }
 
 uint64_t Engine::add_endpoint_sink(EndpointEventSink* sink) {
@@ -86,14 +87,13 @@ void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
     return completion.done() || (deadline != kNever && system_clock().now_ns() >= deadline);
   };
   while (!over()) {
-    std::unique_lock<std::mutex> held(driver_, std::try_to_lock);
-    if (!held) {
+    if (!driver_.try_lock()) {
       completion.wait_for(kSharedWait);
       continue;
     }
-    drive(held, spin_ns, std::min(kWatchInterval, deadline - system_clock().now_ns()), over,
-          &completion);
+    drive(spin_ns, std::min(kWatchInterval, deadline - system_clock().now_ns()), over, &completion);
     left_work = has_work();
+    driver_.unlock();
   }
   waiting_callers_.fetch_sub(1);
   if (left_work) wake_thread();
@@ -101,14 +101,15 @@ void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
 
 bool Engine::drive_until(const std::function<bool()>& done, TimeNs deadline) {
   const auto ended = [&] { return done() || system_clock().now_ns() >= deadline; };
-  std::unique_lock<std::mutex> held = lock();
-  drive(held, 0, kMillisecond, ended);
+  const DriverLock held(*this);
+  drive(0, kMillisecond, ended);
   return done();
 }
 
 void Engine::drive_briefly() {
-  const std::unique_lock<std::mutex> held(driver_, std::try_to_lock);
-  if (held) drive_once();
+  if (!driver_.try_lock()) return;
+  drive_once();
+  driver_.unlock();
 }
 
 void Engine::kick() {
@@ -126,38 +127,38 @@ void Engine::wake_sleeper() {
 }
 
 void Engine::wake_thread() {
-  const std::lock_guard<std::mutex> guard(park_mutex_);
+  const MutexLock guard(park_mutex_);
   park_.notify_one();
 }
 
 void Engine::run() {
   is_engine_thread = true;
   while (!stop_.load()) {
-    std::unique_lock<std::mutex> held(driver_, std::defer_lock);
-    if (waiting_callers_.load() == 0 && held.try_lock()) {
-      drive(held, options_.spin_ns, kWatchInterval,
+    if (waiting_callers_.load() == 0 && driver_.try_lock()) {
+      drive(options_.spin_ns, kWatchInterval,
             [this] { return stop_.load() || waiting_callers_.load() > 0; });
+      driver_.unlock();
       continue;
     }
-    std::unique_lock<std::mutex> parked(park_mutex_);
-    if (!stop_.load()) park_.wait_for(parked, kParkInterval);
+    const MutexLock parked(park_mutex_);
+    if (!stop_.load()) park_.wait_for(park_mutex_, kParkInterval);
   }
 }
 
-void Engine::drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs limit,
-                   const std::function<bool()>& stop, Completion* own) {
+void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
+                   Completion* own) {
   TimeNs last_progress = system_clock().now_ns();
   while (!stop()) {
     const bool worked = drive_once();
     if (worked) last_progress = now_;
-    if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room(held);
+    if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room();
     if (worked) continue;
     const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
     if (now_ - last_progress < patience && has_work()) {
       sched_yield();  // the peer may be waiting for this very core
       continue;
     }
-    if (!stop()) sleep(held, limit, own);
+    if (!stop()) sleep(limit, own);
     last_progress = system_clock().now_ns();
   }
 }
@@ -179,15 +180,15 @@ bool Engine::has_work() const {
                      [](const EngineClient* client) { return client->has_work(); });
 }
 
-void Engine::sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion* own) {
+void Engine::sleep(TimeNs limit, Completion* own) {
   if (sleeper_.exchange(true)) {
-    held.unlock();
+    driver_.unlock();
     if (own != nullptr) {
       own->wait_for(kSharedWait);
     } else {
       std::this_thread::sleep_for(kSharedPause);
     }
-    relock(held);
+    lock();
     return;
   }
   thread_sleeps_.store(is_engine_thread);
@@ -204,10 +205,10 @@ void Engine::sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion*
   const bool abandoned = stop_.load() || (own == nullptr && waiting_callers_.load() > 0) ||
                          (own != nullptr && own->done());
   if (!found_work && !abandoned && deadline > now_) {
-    held.unlock();
     const TimeNs asleep_at = now_;
-    sleep_on_descriptors(deadline - now_);
-    relock(held);
+    driver_.unlock();
+    sleep_on_descriptors(deadline - asleep_at);
+    lock();
     budget_.slept(system_clock().now_ns() - asleep_at);
   }
   thread_sleeps_.store(false);
@@ -227,17 +228,10 @@ void Engine::sleep_on_descriptors(TimeNs timeout) {
   [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &drained, sizeof drained);
 }
 
-void Engine::make_room(std::unique_lock<std::mutex>& held) {
-  held.unlock();
+void Engine::make_room() {
+  driver_.unlock();
   while (lock_wanted_.load() > 0) std::this_thread::yield();
-  relock(held);
-}
-
-// Counted, so that a driver who finds something to do in every round lets this one in.
-void Engine::relock(std::unique_lock<std::mutex>& held) {
-  lock_wanted_.fetch_add(1);
-  held.lock();
-  lock_wanted_.fetch_sub(1);
+  lock();
 }
 
 void Engine::arm() {

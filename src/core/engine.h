@@ -11,12 +11,12 @@
 #include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <thread>
 #include <vector>
 
 #include "src/base/clock.h"
+#include "src/base/mutex.h"
 #include "src/base/status.h"
 #include "src/base/unique_fd.h"
 #include "src/core/completion.h"
@@ -52,14 +52,13 @@ class Engine final : public RailHost, private EventSink {
 
   std::span<Rail* const> rails() const override { return rail_pointers_; }
 
-  // The driver lock. Sleeping drivers do not hold it; a busy one makes room.
-  std::unique_lock<std::mutex> lock();
+  // Taken by DriverLock.
+  Mutex& driver() RAILCCL_RETURN_CAPABILITY(driver_) { return driver_; }
 
-  // Under the lock.
-  uint64_t add_endpoint_sink(EndpointEventSink* sink) override;
-  void remove_endpoint_sink(uint64_t tag_base) override;
-  void add_client(EngineClient* client);
-  void remove_client(EngineClient* client);
+  uint64_t add_endpoint_sink(EndpointEventSink* sink) override RAILCCL_REQUIRES(driver_);
+  void remove_endpoint_sink(uint64_t tag_base) override RAILCCL_REQUIRES(driver_);
+  void add_client(EngineClient* client) RAILCCL_REQUIRES(driver_);
+  void remove_client(EngineClient* client) RAILCCL_REQUIRES(driver_);
   void watch(int fd);
   void unwatch(int fd);
 
@@ -78,36 +77,39 @@ class Engine final : public RailHost, private EventSink {
  private:
   Engine(std::vector<std::unique_ptr<Rail>> rails, const EngineOptions& options);
   void run();
-  // Under the lock; true when anything happened.
-  bool drive_once();
+  // True when anything happened.
+  bool drive_once() RAILCCL_REQUIRES(driver_);
   // Drives until `stop()` holds; spins for spin_ns or what was learnt, 0 for not at all, without
   // progress, then sleeps for at most `limit`.
-  void drive(std::unique_lock<std::mutex>& held, TimeNs spin_ns, TimeNs limit,
-             const std::function<bool()>& stop, Completion* own = nullptr);
-  bool has_work() const;
+  void drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
+             Completion* own = nullptr) RAILCCL_REQUIRES(driver_);
+  bool has_work() const RAILCCL_REQUIRES(driver_);
   // Releases the lock meanwhile. One sleeper at a time waits on the descriptors; another one waits
   // on `own`.
-  void sleep(std::unique_lock<std::mutex>& held, TimeNs limit, Completion* own);
+  void sleep(TimeNs limit, Completion* own) RAILCCL_REQUIRES(driver_);
   void sleep_on_descriptors(TimeNs timeout);
-  void make_room(std::unique_lock<std::mutex>& held);
-  void relock(std::unique_lock<std::mutex>& held);
-  void arm();
-  void disarm();
+  void make_room() RAILCCL_REQUIRES(driver_);
+  void lock() RAILCCL_ACQUIRE(driver_);
+  void arm() RAILCCL_REQUIRES(driver_);
+  void disarm() RAILCCL_REQUIRES(driver_);
   void wake_thread();
-  void on_event(const RailEvent& event) override;
+  void on_event(const RailEvent& event) override RAILCCL_REQUIRES(driver_);
+
+  friend class DriverLock;
 
   static constexpr unsigned kTagBits = 8;  // pairs of one link
 
   EngineOptions options_;
-  SpinBudget budget_;  // under the driver lock
   std::vector<std::unique_ptr<Rail>> rails_;
   std::vector<Rail*> rail_pointers_;
-  std::mutex driver_;
-  std::vector<EndpointEventSink*> sinks_;  // by tag >> kTagBits
-  std::vector<EngineClient*> clients_;
-  int current_rail_ = 0;  // whose progress is running
-  TimeNs now_ = 0;        // of the current round
-  bool armed_ = false;    // clients' doorbells write to descriptors
+  // Sleeping drivers do not hold it; a busy one makes room.
+  Mutex driver_;
+  SpinBudget budget_ RAILCCL_GUARDED_BY(driver_);
+  std::vector<EndpointEventSink*> sinks_ RAILCCL_GUARDED_BY(driver_);  // by tag >> kTagBits
+  std::vector<EngineClient*> clients_ RAILCCL_GUARDED_BY(driver_);
+  int current_rail_ RAILCCL_GUARDED_BY(driver_) = 0;  // whose progress is running
+  TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
+  bool armed_ RAILCCL_GUARDED_BY(driver_) = false;    // clients' doorbells write to descriptors
   UniqueFd epoll_;
   UniqueFd wake_;
   std::atomic<bool> sleeper_{false};        // somebody sleeps on the descriptors, or is about to
@@ -115,9 +117,23 @@ class Engine final : public RailHost, private EventSink {
   std::atomic<int> waiting_callers_{0};
   std::atomic<int> lock_wanted_{0};
   std::atomic<bool> stop_{false};
-  std::mutex park_mutex_;  // the thread's pause while callers drive
-  std::condition_variable park_;
+  Mutex park_mutex_;  // the thread's pause while callers drive; guards no data
+  std::condition_variable_any park_;
   std::thread thread_;
+};
+
+// The driver lock for a scope.
+class RAILCCL_SCOPED_CAPABILITY DriverLock {
+ public:
+  explicit DriverLock(Engine& engine) RAILCCL_ACQUIRE(engine.driver()) : engine_(engine) {
+    engine_.lock();
+  }
+  ~DriverLock() RAILCCL_RELEASE() { engine_.driver().unlock(); }
+  DriverLock(const DriverLock&) = delete;
+  DriverLock& operator=(const DriverLock&) = delete;
+
+ private:
+  Engine& engine_;
 };
 
 }  // namespace railccl

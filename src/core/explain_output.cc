@@ -22,7 +22,7 @@ Result<std::unique_ptr<ExplainOutput>> ExplainOutput::create(const Settings& set
 
 void ExplainOutput::update(const Communicator& communicator) {
   Result<nlohmann::json> explanation = explain_all(communicator);
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const MutexLock guard(mutex_);
   Status done = explanation ? Status::ok() : explanation.error();
   if (explanation) {
     if (explanations_.empty()) first_rank_ = communicator.rank();

@@ -5,11 +5,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
+#include "src/base/mutex.h"
 #include "src/base/settings.h"
 #include "src/base/status.h"
 
@@ -27,12 +27,13 @@ class ExplainOutput {
 
  private:
   ExplainOutput() = default;
-  std::string as_text() const;
+  std::string as_text() const RAILCCL_REQUIRES(mutex_);
 
   std::string pattern_;
-  std::mutex mutex_;
-  std::map<std::pair<uint64_t, int>, nlohmann::json> explanations_;  // by communicator and rank
-  int first_rank_ = 0;
+  Mutex mutex_;
+  // By communicator and rank.
+  std::map<std::pair<uint64_t, int>, nlohmann::json> explanations_ RAILCCL_GUARDED_BY(mutex_);
+  int first_rank_ RAILCCL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace railccl

@@ -4,8 +4,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <mutex>
 #include <set>
+
+#include "src/base/mutex.h"
 
 namespace railccl::boot {
 namespace {
@@ -13,12 +14,14 @@ namespace {
 // Never destroyed: threads and forks may outlive the end of main().
 struct Registry {
   Registry() {
-    ::pthread_atfork([] { registry().mutex.lock(); }, [] { registry().mutex.unlock(); },
-                     [] { registry().in_child(); });
+    // Held by the thread that forks, in both processes.
+    ::pthread_atfork([]() RAILCCL_ACQUIRE(registry().mutex) { registry().mutex.lock(); },
+                     []() RAILCCL_RELEASE(registry().mutex) { registry().mutex.unlock(); },
+                     []() RAILCCL_RELEASE(registry().mutex) { registry().in_child(); });
   }
   static Registry& registry();
 
-  void in_child() {
+  void in_child() RAILCCL_RELEASE(mutex) {
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     for (const int fd : fds) {
       if (null >= 0) {
@@ -32,8 +35,8 @@ struct Registry {
     mutex.unlock();
   }
 
-  std::mutex mutex;
-  std::set<int> fds;
+  Mutex mutex;
+  std::set<int> fds RAILCCL_GUARDED_BY(mutex);
 };
 
 Registry& Registry::registry() {
@@ -46,14 +49,14 @@ Registry& Registry::registry() {
 GuardedFd::GuardedFd(UniqueFd fd) : fd_(std::move(fd)) {
   if (!fd_) return;
   Registry& registry = Registry::registry();
-  const std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   registry.fds.insert(fd_.get());
 }
 
 void GuardedFd::reset() {
   if (!fd_) return;
   Registry& registry = Registry::registry();
-  const std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   registry.fds.erase(fd_.get());
   fd_.reset();
 }

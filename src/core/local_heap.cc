@@ -7,10 +7,10 @@
 #include <cerrno>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "src/base/mutex.h"
 #include "src/core/local_domain.h"
 #include "src/core/local_memory_file.h"
 
@@ -50,12 +50,12 @@ class HeapRegistry {
   const std::vector<Range>& ranges();
 
  private:
-  uint64_t next_number();
-  void changed() { generation_.fetch_add(1, std::memory_order_release); }
+  uint64_t next_number() RAILCCL_REQUIRES(mutex_);
+  void changed() RAILCCL_REQUIRES(mutex_) { generation_.fetch_add(1, std::memory_order_release); }
 
-  std::mutex mutex_;
-  std::map<uintptr_t, Allocation> allocations_;
-  uint64_t next_number_ = 0;
+  Mutex mutex_;
+  std::map<uintptr_t, Allocation> allocations_ RAILCCL_GUARDED_BY(mutex_);
+  uint64_t next_number_ RAILCCL_GUARDED_BY(mutex_) = 0;
   std::atomic<uint64_t> generation_{1};
 };
 
@@ -79,7 +79,7 @@ Result<void*> HeapRegistry::allocate(size_t bytes) {
   RAILCCL_ASSIGN(allocation.memory, SharedMapping::map(allocation.file, file_bytes));
   prefer_own_node(allocation.memory.data(), file_bytes);
 
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const MutexLock guard(mutex_);
   allocation.pid = current_pid();
   allocation.segment = next_number() << kHeapFdBits | static_cast<uint64_t>(allocation.file.get());
   HeapTrailer& trailer = allocation.trailer();
@@ -96,7 +96,7 @@ Result<void*> HeapRegistry::allocate(size_t bytes) {
 Status HeapRegistry::free(void* address) {
   Allocation allocation;
   {
-    const std::lock_guard<std::mutex> guard(mutex_);
+    const MutexLock guard(mutex_);
     const auto found = allocations_.find(reinterpret_cast<uintptr_t>(address));
     if (found == allocations_.end()) {
       return error(Code::kInvalidArgument,
@@ -123,7 +123,7 @@ const std::vector<Range>& HeapRegistry::ranges() {
   };
   thread_local Copy copy;
   if (copy.generation == generation_.load(std::memory_order_acquire)) return copy.ranges;
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const MutexLock guard(mutex_);
   copy.generation = generation_.load(std::memory_order_relaxed);
   copy.ranges.clear();
   for (const auto& [begin, allocation] : allocations_) {

@@ -6,8 +6,9 @@
 #include <array>
 #include <cerrno>
 #include <map>
-#include <mutex>
 #include <utility>
+
+#include "src/base/mutex.h"
 
 namespace railccl {
 namespace {
@@ -25,19 +26,19 @@ class OpenSegments {
     return *segments;
   }
   void add(const Token& token, const std::shared_ptr<LocalSegment>& segment) {
-    const std::lock_guard<std::mutex> guard(mutex_);
+    const MutexLock guard(mutex_);
     std::erase_if(segments_, [](const auto& entry) { return entry.second.expired(); });
     segments_[token] = segment;
   }
   std::shared_ptr<LocalSegment> find(const Token& token) {
-    const std::lock_guard<std::mutex> guard(mutex_);
+    const MutexLock guard(mutex_);
     const auto found = segments_.find(token);
     return found == segments_.end() ? nullptr : found->second.lock();
   }
 
  private:
-  std::mutex mutex_;
-  std::map<Token, std::weak_ptr<LocalSegment>> segments_;
+  Mutex mutex_;
+  std::map<Token, std::weak_ptr<LocalSegment>> segments_ RAILCCL_GUARDED_BY(mutex_);
 };
 
 Token token_of(const LocalSegmentName& name) { return {name.token[0], name.token[1]}; }

@@ -59,7 +59,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
 
 void Runtime::drive(EngineClient* client) {
   if (client == nullptr) return;
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   engine_->add_client(client);
 }
 

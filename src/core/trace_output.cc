@@ -5,9 +5,9 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <mutex>
 
 #include "src/base/log.h"
+#include "src/base/mutex.h"
 #include "src/base/path_pattern.h"
 #include "src/base/trace.h"
 #include "src/base/trace_dump.h"
@@ -27,8 +27,8 @@ static_assert(std::atomic<bool>::is_always_lock_free, "the signal handler stores
 void on_signal(int /*number*/) { signalled.store(true, std::memory_order_relaxed); }
 
 void write(const std::string& pattern, std::string_view why) {
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> one_at_a_time(mutex);
+  static Mutex mutex;
+  const MutexLock one_at_a_time(mutex);
   const auto sources = trace_sources();
   const std::string path = expand_path(pattern, sources.size() > 1 ? sources[1].rank : 0);
   const Status written = dump_trace(path, 0);

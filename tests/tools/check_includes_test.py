@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Shows that the checks of check_includes.py, check_headers.py and check_format.py catch what they are there for."""
+"""Shows that the checks of check_includes.py, check_headers.py, check_locks.py and
+check_format.py catch what they are there for."""
 
 import os
 import pathlib
+import shutil
 import tempfile
 import unittest
 
 import check_format
 import check_headers
 import check_includes
+import check_locks
 
 COMPILER = os.environ.get("RAILCCL_TESTS_COMPILER", "g++")
 HEADER = "// A header.\n#pragma once\n"
@@ -165,6 +168,45 @@ class Environment(Tree):
     def test_words_in_comments_and_texts_do_not_count(self):
         self.write("src/core/a.cc", '// getenv\n/* getenv\n getenv */ const char* a = "getenv";\n')
         self.assertEqual(self.violations(), [])
+
+
+MUTEX_HEADER = pathlib.Path(__file__).resolve().parents[2] / check_locks.HEADER
+GUARDED = """#include "src/base/mutex.h"
+railccl::Mutex mutex;
+int guarded RAILCCL_GUARDED_BY(mutex) = 0;
+"""
+
+
+@unittest.skipIf(shutil.which("clang++") is None, "no clang++")
+class Locks(Tree):
+    def setUp(self):
+        super().setUp()
+        self.write(check_locks.HEADER, MUTEX_HEADER.read_text(encoding="utf-8"))
+
+    def check(self):
+        return check_locks.check_locks(self.root, "clang++", [], 2)
+
+    def test_data_is_touched_only_while_its_mutex_is_held(self):
+        self.write("src/core/a.cc", GUARDED + "int f() {\n"
+                   "  const railccl::MutexLock lock(mutex);\n  return guarded;\n}\n")
+        self.assertEqual(self.check(), (["src/core/a.cc"], []))
+        self.write("src/core/a.cc", GUARDED + "int f() { return guarded; }\n")
+        _, broken = self.check()
+        self.assertEqual(len(broken), 1)
+        self.assertIn("requires holding mutex", broken[0])
+
+    def test_a_source_is_analysed_for_the_mutexes_of_its_headers(self):
+        self.write("src/core/b.h", HEADER + GUARDED)
+        self.write("src/core/a.cc", '#include "src/core/b.h"\nvoid f() { guarded = 1; }\n')
+        sources, broken = self.check()
+        self.assertEqual((sources, len(broken)), (["src/core/a.cc"], 1))
+
+    def test_the_library_uses_no_mutex_without_annotations(self):
+        self.write("src/core/a.cc", "#include <mutex>\nstd::mutex a;\n")
+        self.write("perftest/a.cc", "#include <mutex>\nstd::mutex a;\n")
+        _, broken = self.check()
+        self.assertEqual(len(broken), 1)
+        self.assertTrue(broken[0].startswith("src/core/a.cc:2: "))
 
 
 class Format(Tree):
