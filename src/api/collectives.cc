@@ -56,7 +56,8 @@ Status check_buffers(const Call& call, const Arguments& arguments, const Communi
 }
 
 Status call_collective(const Arguments& arguments) {
-  RAILCCL_ASSIGN(Communicator* const core, core_of(arguments.comm, arguments.function));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core,
+                 core_of(arguments.comm, arguments.function));
   RAILCCL_TRY(check_type(arguments.type, arguments.function));
   Call call{.collective = arguments.collective,
             .type = static_cast<DataType>(arguments.type),
@@ -73,7 +74,7 @@ Status call_collective(const Arguments& arguments) {
   RAILCCL_TRY(check_buffers(call, arguments, *core));
   RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
   if (call.count == 0) return core->error();
-  return enqueue(*core, call, stream);
+  return enqueue(core, call, stream);
 }
 
 struct TransferArguments {
@@ -88,7 +89,8 @@ struct TransferArguments {
 };
 
 Status call_transfer(const TransferArguments& arguments) {
-  RAILCCL_ASSIGN(Communicator* const core, core_of(arguments.comm, arguments.function));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core,
+                 core_of(arguments.comm, arguments.function));
   RAILCCL_TRY(check_type(arguments.type, arguments.function));
   RAILCCL_TRY(check_rank(arguments.peer, core->ranks(), "peer", arguments.function));
   if (arguments.buffer == nullptr && arguments.count > 0) {
@@ -105,7 +107,7 @@ Status call_transfer(const TransferArguments& arguments) {
                              .buffer = static_cast<std::byte*>(arguments.buffer),
                              .count = arguments.count,
                              .type = static_cast<DataType>(arguments.type)};
-  return enqueue(*core, transfer, stream);
+  return enqueue(core, transfer, stream);
 }
 
 ncclResult_t answer(const Status& status) {

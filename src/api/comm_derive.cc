@@ -67,7 +67,7 @@ Result<Ids> exchange_id(Communicator& parent, const std::vector<int>& members) {
 
 Status split(ncclComm_t comm, int color, int key, ncclComm_t* newcomm, const ncclConfig_t* config) {
   constexpr std::string_view kFunction = "ncclCommSplit";
-  RAILCCL_ASSIGN(Communicator* const parent, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> parent, core_of(comm, kFunction));
   if (newcomm == nullptr) {
     return error(Code::kInvalidArgument, "argument newcomm of {} is NULL", kFunction);
   }
@@ -132,7 +132,7 @@ Status shrink(ncclComm_t comm, const int* excluded, int count, ncclComm_t* newco
                  "NCCL_SHRINK_ABORT ({})",
                  kFunction, flags, NCCL_SHRINK_DEFAULT, NCCL_SHRINK_ABORT);
   }
-  RAILCCL_ASSIGN(Communicator* const parent, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> parent, core_of(comm, kFunction));
   RAILCCL_ASSIGN(const std::vector<int> members, survivors(*parent, excluded, count, kFunction));
   const auto position = std::find(members.begin(), members.end(), parent->rank());
   if (position == members.end()) {

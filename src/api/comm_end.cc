@@ -9,6 +9,7 @@ namespace railccl {
 namespace {
 
 void join_start(ncclComm& comm) {
+  const MutexLock guard(comm.starter_mutex);
   if (comm.starter.joinable()) comm.starter.join();
 }
 
@@ -17,7 +18,8 @@ Status finalize(ncclComm_t comm) {
   join_start(*comm);
   RAILCCL_TRY(comm->start_status);
   if (comm->finalized.exchange(true)) return Status::ok();
-  return comm->core->finalize();
+  const std::shared_ptr<Communicator> core = comm->core;  // an abort may free the handle
+  return core->finalize();
 }
 
 Status destroy(ncclComm_t comm) {
@@ -37,7 +39,7 @@ Status abort(ncclComm_t comm) {
   RAILCCL_TRY(check_handle(comm, "ncclCommAbort"));
   comm->give_up.store(true);
   join_start(*comm);
-  if (comm->core != nullptr && !comm->finalized.exchange(true)) comm->core->abort();
+  if (comm->core != nullptr) comm->core->abort();
   comm->magic.store(0);
   delete comm;
   return Status::ok();
@@ -48,7 +50,7 @@ Status revoke(ncclComm_t comm, int flags) {
   if (flags != NCCL_REVOKE_DEFAULT) {
     return error(Code::kInvalidArgument, "argument revokeFlags of {} is {}", kFunction, flags);
   }
-  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, core_of(comm, kFunction));
   core->fail(Status(Code::kAborted, fmt::format("rank {} called ncclCommRevoke", core->rank())));
   return Status::ok();
 }

@@ -13,7 +13,7 @@ Status check_handle(const ncclComm* comm, std::string_view function) {
   return Status::ok();
 }
 
-Result<Communicator*> core_of(ncclComm_t comm, std::string_view function) {
+Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view function) {
   RAILCCL_TRY(check_handle(comm, function));
   if (!comm->started.load(std::memory_order_acquire)) {
     return error(
@@ -26,7 +26,7 @@ Result<Communicator*> core_of(ncclComm_t comm, std::string_view function) {
   if (comm->finalized.load(std::memory_order_relaxed)) {
     return error(Code::kInvalidUsage, "{}: the communicator was finalized", function);
   }
-  return comm->core.get();
+  return comm->core;
 }
 
 }  // namespace railccl

@@ -25,7 +25,8 @@ struct ncclComm {
   railccl::Status start_status;
   std::atomic<bool> started{false};
   std::atomic<bool> give_up{false};  // ends a start that is under way
-  std::thread starter;
+  railccl::Mutex starter_mutex;
+  std::thread starter RAILCCL_GUARDED_BY(starter_mutex);
   bool blocking = true;
   std::atomic<bool> finalized{false};
   int rank = 0;
@@ -47,8 +48,8 @@ struct ncclComm {
 namespace railccl {
 
 // The communicator behind the handle; errors: NULL, not a communicator (any more), still starting,
-// failed to start.
-Result<Communicator*> core_of(ncclComm_t comm, std::string_view function);
+// failed to start. Shared, because another thread may abort it and free the handle meanwhile.
+Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view function);
 // Only whether the handle itself is one.
 Status check_handle(const ncclComm* comm, std::string_view function);
 

@@ -99,6 +99,7 @@ Status create_comm(ncclComm_t* comm, CommRequest request) {
   ncclComm* const raw = made.release();
   *comm = raw;
   if (!raw->blocking) {
+    const MutexLock guard(raw->starter_mutex);
     raw->starter = std::thread([raw, request = std::move(request)] {
       const Status status = start(*raw, request);
       if (!status) static_cast<void>(report(status));

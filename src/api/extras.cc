@@ -43,7 +43,7 @@ railcclRailStats_t describe(const RailInfo& info, const LinkRailStats& totals, u
 
 Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int* count) {
   constexpr std::string_view kFunction = "railcclCommRailStats";
-  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, core_of(comm, kFunction));
   if (count == nullptr)
     return error(Code::kInvalidArgument, "argument count of {} is NULL", kFunction);
   if (stats == nullptr && capacity > 0) {
@@ -64,7 +64,7 @@ Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int*
 
 Status dump(ncclComm_t comm, const char* path) {
   constexpr std::string_view kFunction = "railcclCommDumpTrace";
-  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, core_of(comm, kFunction));
   if (path == nullptr || *path == 0) {
     return error(Code::kInvalidArgument, "argument path of {} is empty", kFunction);
   }
@@ -101,7 +101,7 @@ Result<Call> call_of(const railcclCall_t& asked, int ranks) {
 Status explain(ncclComm_t comm, const railcclCall_t* asked, railcclFormat_t format, char* text,
                size_t capacity, size_t* length) {
   constexpr std::string_view kFunction = "railcclExplain";
-  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, core_of(comm, kFunction));
   if (format != railcclText && format != railcclJson) {
     return error(Code::kInvalidArgument,
                  "argument format of {} is {}, allowed are railcclText and railcclJson", kFunction,

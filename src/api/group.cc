@@ -14,7 +14,7 @@ namespace railccl {
 namespace {
 
 struct Pending {
-  Communicator* communicator = nullptr;
+  std::shared_ptr<Communicator> communicator;
   std::vector<HostStream*> streams;  // none: the caller waits
   std::shared_ptr<Operation> operation;
 };
@@ -27,9 +27,9 @@ struct Group {
   std::vector<Pending> transfers;  // one per communicator
 };
 
-Pending make_pending(Communicator& communicator, HostStream* stream) {
+Pending make_pending(const std::shared_ptr<Communicator>& communicator, HostStream* stream) {
   Pending pending{
-      .communicator = &communicator, .streams = {}, .operation = std::make_shared<Operation>()};
+      .communicator = communicator, .streams = {}, .operation = std::make_shared<Operation>()};
   if (stream != nullptr) pending.streams.push_back(stream);
   return pending;
 }
@@ -116,8 +116,9 @@ Status end_group() {
 
 bool in_group() { return group.depth > 0; }
 
-Status enqueue(Communicator& communicator, const Call& call, HostStream* stream) {
-  if (group.depth == 0 && stream == nullptr) return communicator.run(call);
+Status enqueue(const std::shared_ptr<Communicator>& communicator, const Call& call,
+               HostStream* stream) {
+  if (group.depth == 0 && stream == nullptr) return communicator->run(call);
   Pending pending = make_pending(communicator, stream);
   pending.operation->call = call;
   if (group.depth == 0) return begin(pending);
@@ -125,10 +126,11 @@ Status enqueue(Communicator& communicator, const Call& call, HostStream* stream)
   return Status::ok();
 }
 
-Status enqueue(Communicator& communicator, const P2pTransfer& transfer, HostStream* stream) {
+Status enqueue(const std::shared_ptr<Communicator>& communicator, const P2pTransfer& transfer,
+               HostStream* stream) {
   const auto found =
       std::find_if(group.transfers.begin(), group.transfers.end(),
-                   [&](const Pending& pending) { return pending.communicator == &communicator; });
+                   [&](const Pending& pending) { return pending.communicator == communicator; });
   if (group.depth > 0 && found != group.transfers.end()) {
     found->operation->transfers.push_back(transfer);
     const bool known =

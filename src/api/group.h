@@ -20,8 +20,10 @@ namespace railccl {
 bool in_group();
 
 // Runs the collective now (no group, no stream: on the caller's thread), or queues it.
-Status enqueue(Communicator& communicator, const Call& call, HostStream* stream);
-Status enqueue(Communicator& communicator, const P2pTransfer& transfer, HostStream* stream);
+Status enqueue(const std::shared_ptr<Communicator>& communicator, const Call& call,
+               HostStream* stream);
+Status enqueue(const std::shared_ptr<Communicator>& communicator, const P2pTransfer& transfer,
+               HostStream* stream);
 // A call inside a group failed: the end of the group will say so, and runs nothing.
 void fail_group(const Status& status);
 // As ncclGroupEnd.

@@ -21,7 +21,8 @@ Status allocate(void** pointer, size_t size) {
 }
 
 Status register_range(const ncclComm* comm, void* buffer, size_t size, std::string_view function) {
-  RAILCCL_ASSIGN(Communicator* const core, core_of(const_cast<ncclComm_t>(comm), function));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core,
+                 core_of(const_cast<ncclComm_t>(comm), function));
   if (buffer == nullptr) {
     return error(Code::kInvalidArgument, "argument buff of {} is NULL", function);
   }
@@ -33,7 +34,8 @@ Status register_range(const ncclComm* comm, void* buffer, size_t size, std::stri
 
 // Handles and windows are the address itself: registrations of a range are found by it.
 Status deregister(const ncclComm* comm, const void* address, std::string_view function) {
-  RAILCCL_ASSIGN(Communicator* const core, core_of(const_cast<ncclComm_t>(comm), function));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core,
+                 core_of(const_cast<ncclComm_t>(comm), function));
   if (address != nullptr) core->deregister_memory(static_cast<const std::byte*>(address));
   return Status::ok();
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "src/base/log.h"
 #include "src/core/communicator.h"
@@ -21,17 +22,15 @@ constexpr TimeNs kParting = 50 * kMillisecond;
 }  // namespace
 
 Communicator::~Communicator() {
-  if (registered_) {
-    const TimeNs now = system_clock().now_ns();
-    close_paths(Status(Code::kAborted, "the communicator was destroyed"), now + kCloseTimeout,
-                now + kParting);
-  }
+  const TimeNs now = system_clock().now_ns();
+  close_paths(Status(Code::kAborted, "the communicator was destroyed"), now + kCloseTimeout,
+              now + kParting);
   static_cast<void>(shared_heap_free(staged_));
 }
 
 Status Communicator::finalize() {
   // Operations in flight end or fail by their own deadlines.
-  engine_.drive_until([this] { return queued_.load() == 0; }, kNever);
+  engine_.drive_until([this] { return !busy(); }, kNever);
   const TimeNs now = system_clock().now_ns();
   if (!failed_.load()) say_goodbye(now + kGoodbyeTimeout);
   const TimeNs left = system_clock().now_ns();
@@ -41,23 +40,24 @@ Status Communicator::finalize() {
 }
 
 void Communicator::abort() {
-  if (!registered_) return;
+  if (!registered()) return;
   set_error(Status(Code::kAborted, fmt::format("rank {} on {} called ncclCommAbort", rank_,
                                                parts_.nodes[static_cast<size_t>(rank_)].host)),
             true);
   const TimeNs deadline = system_clock().now_ns() + kCloseTimeout;
-  engine_.drive_until([this] { return queued_.load() == 0 && !announce_.load(); }, deadline);
+  engine_.drive_until([this] { return !busy() && !announce_.load(); }, deadline);
   close_paths(error(), deadline, system_clock().now_ns() + kParting);
 }
 
 // A peer in its last operation may still need our acknowledgements: waits until all to whom there
 // is a link have said that they are through.
 void Communicator::say_goodbye(TimeNs deadline) {
-  if (!peers_) return;
+  if (one_node_) return;
   std::vector<int> linked;
   const auto goodbye = static_cast<std::byte>(CommMessage::kGoodbye);
   {
     const DriverLock held(engine_);
+    if (!peers_) return;  // another thread has closed it
     linked = peers_->linked();
     for (const int peer : linked) {
       const Status sent = control_->send(peer, {&goodbye, 1});
@@ -75,9 +75,23 @@ void Communicator::say_goodbye(TimeNs deadline) {
   }
 }
 
+bool Communicator::registered() {
+  const DriverLock held(engine_);
+  return registered_;
+}
+
+bool Communicator::begin_closing() {
+  const DriverLock held(engine_);
+  return registered_ && !std::exchange(closing_, true);
+}
+
 void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
                                TimeNs control_deadline) {
-  if (!registered_) return;
+  if (!begin_closing()) {
+    const auto closed = [this]() RAILCCL_REQUIRES(engine_.driver()) { return !registered_; };
+    engine_.drive_until(closed, control_deadline);
+    return;
+  }
   if (parts_.outputs.explain != nullptr) parts_.outputs.explain->update(*this);
   if (parts_.outputs.metrics != nullptr) {
     const DriverLock held(engine_);

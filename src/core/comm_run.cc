@@ -55,7 +55,9 @@ bool Communicator::is_in_place(const Call& call) const {
 Status Communicator::run(const Call& call) {
   if (failed_.load(std::memory_order_acquire)) return error();
   if (one_node_ && queued_.load(std::memory_order_acquire) == 0 && try_drive()) {
-    if (running_ == Running::kNothing && queued_.load(std::memory_order_acquire) == 0) {
+    // Whoever aborts waits for the driver, or is seen here.
+    if (running_ == Running::kNothing && queued_.load(std::memory_order_acquire) == 0 &&
+        !failed_.load()) {
       const Status status = run_here(call);
       stop_driving();
       if (queued_.load(std::memory_order_acquire) > 0) engine_.kick();

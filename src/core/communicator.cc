@@ -145,7 +145,7 @@ void Communicator::wait(Operation& operation) {
   engine_.wait(operation.completion, caller_spin_ns(parts_.options, policy_.crowded()));
   // The last acknowledgements, for which peers may wait, leave with the next round; this caller may
   // not be back soon.
-  if (peers_) engine_.drive_briefly();
+  if (!one_node_) engine_.drive_briefly();
 }
 
 bool Communicator::progress(TimeNs now) {
@@ -342,7 +342,7 @@ void Communicator::set_error(const Status& status, bool announce) {
   RAILCCL_WARN(Subsys::kColl, "communicator {} ends on rank {}: {}", parts_.name, rank_,
                status.message());
   announce_.store(announce);
-  failed_.store(true, std::memory_order_release);
+  failed_.store(true);
   if (local_ != nullptr) {
     local_->raise_abort(1);
     local_->ring_all();

@@ -1,9 +1,9 @@
 // One rank of one communicator. Runs its operations in the order in which they were submitted, over
 // shared memory inside the node and links between nodes; knows when it is over.
 //
-// Threading: submit, run, abort and the queries may be called by any thread. Operations are driven
-// under `driving_`: by the progress engine, or, for a blocking call on a communicator of one node,
-// by the caller himself, who then touches neither rails nor the control path.
+// Threading: submit, run, finalize, abort and the queries may be called by any thread. Operations
+// are driven under `driving_`: by the progress engine, or, for a blocking call on a communicator of
+// one node, by the caller himself, who then touches neither rails nor the control path.
 #pragma once
 
 #include <atomic>
@@ -98,7 +98,8 @@ class Communicator final : private EngineClient,
   // Ends in order: waits for queued operations, takes leave of the peers. Bounded.
   Status finalize();
   // Ends now, without the help of others. Bounded. The other ranks get an error that names this
-  // one.
+  // one; threads that are in one of the other functions get an error too, and no operation of
+  // theirs touches its buffers any more when this returns.
   void abort();
 
   // For split, shrink and the like: an all-gather of one blob per rank over the control path.
@@ -151,7 +152,7 @@ class Communicator final : private EngineClient,
   enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2, kSharedId = 3 };
   enum class Running : uint8_t { kNothing, kSmall, kSchedule };
 
-  bool try_drive() { return !driving_.exchange(true, std::memory_order_acquire); }
+  bool try_drive() { return !driving_.exchange(true); }
   void stop_driving() { driving_.store(false, std::memory_order_release); }
   // The rest is called while driving.
   bool drive(TimeNs now);
@@ -187,7 +188,12 @@ class Communicator final : private EngineClient,
   bool end_with_error(TimeNs now);
   void set_error(const Status& status, bool announce);
   void say_goodbye(TimeNs deadline);
+  // Under the driver lock: an operation is queued, or runs, also on its caller's own thread.
+  bool busy() const { return queued_.load() > 0 || driving_.load(); }
+  bool registered();
+  // Of several threads that end the communicator the first one closes, the others wait for it.
   void close_paths(const Status& reason, TimeNs links_deadline, TimeNs control_deadline);
+  bool begin_closing();
 
   CommParts parts_;
   int rank_;
@@ -241,7 +247,8 @@ class Communicator final : private EngineClient,
   uint64_t gathers_ = kStartGathers;
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
-  bool registered_ = false;               // with the engine
+  bool registered_ RAILCCL_GUARDED_BY(engine_.driver()) = false;  // with the engine
+  bool closing_ RAILCCL_GUARDED_BY(engine_.driver()) = false;
 };
 
 }  // namespace railccl

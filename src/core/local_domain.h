@@ -3,8 +3,8 @@
 // scratch, small collectives in cache lines, doorbells to wake a sleeper. One object per rank and
 // communicator. Works the same for ranks in one process (threads) and in several.
 //
-// Threading: one thread at a time (the driver of the communicator). Nothing here blocks except
-// sleep().
+// Threading: one thread at a time (the driver of the communicator); ring_all(), raise_abort() and
+// aborted() any thread, at any time. Nothing here blocks except sleep().
 //
 // Every shared word has a single writer, but for the doorbells and the abort flag. Data is
 // published by release stores and read after acquire loads.

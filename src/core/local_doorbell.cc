@@ -103,6 +103,7 @@ void LocalDoorbell::wake(int rank) {
 }
 
 void LocalDoorbell::send_datagram(int rank) {
+  const MutexLock guard(sender_mutex_);
   if (!sender_) sender_.reset(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const Address address = address_of(rank);
   const char ring = 1;

@@ -19,7 +19,7 @@
 // after S4. R2 before S2: then S3 sees the news, and nobody sleeps. A ringer that dies between R4's
 // two halves loses a wake-up: every sleep has a timeout.
 //
-// Threading: one thread at a time; ring functions of different ranks run concurrently.
+// Threading: one thread at a time; but any thread may ring, at any time.
 #pragma once
 
 #include <sys/un.h>
@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "src/base/clock.h"
+#include "src/base/mutex.h"
 #include "src/base/status.h"
 #include "src/base/unique_fd.h"
 #include "src/core/local_domain.h"
@@ -67,7 +68,8 @@ class LocalDoorbell {
   uint64_t token_[2];
   uint32_t sleeping_on_ = 0;  // this rank, between prepare_sleep and finish_sleep
   UniqueFd receiver_;         // bound to this rank's address, on first use
-  UniqueFd sender_;           // on first use
+  Mutex sender_mutex_;
+  UniqueFd sender_ RAILCCL_GUARDED_BY(sender_mutex_);  // on first use
 };
 
 }  // namespace railccl
