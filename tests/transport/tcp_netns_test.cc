@@ -94,6 +94,10 @@ class TwoNodes {
 class TcpNetns : public testing::Test {
  protected:
   void start(int rails, bool one_subnet) {
+    open_rails(rails, one_subnet);
+    if (!IsSkipped() && !HasFatalFailure()) connect_all();
+  }
+  void open_rails(int rails, bool one_subnet) {
     if (geteuid() != 0) GTEST_SKIP() << "network namespaces need root";
     nodes_ = std::make_unique<TwoNodes>(rails, one_subnet);
     if (!nodes_->ok()) GTEST_SKIP() << "this machine lets no network namespaces with veth be made";
@@ -107,9 +111,12 @@ class TcpNetns : public testing::Test {
         rails_[side].push_back(open_or_fail(config, test_options(&warnings_)));
       }
     }
-    connect_all();
   }
   void connect_all() {
+    dial();
+    ASSERT_TRUE(until([&] { return connected(); }));
+  }
+  void dial() {
     for (size_t k = 0; k < rails_[0].size(); ++k) {
       // Side 0 dials: its endpoint id is the smaller one.
       std::array<std::unique_ptr<Endpoint>, 2> opened;
@@ -121,10 +128,10 @@ class TcpNetns : public testing::Test {
         ASSERT_TRUE(endpoints_[side][k]->connect(endpoints_[1 - side][k]->address()));
       }
     }
-    ASSERT_TRUE(until([&] {
-      return sinks_[0].count(Kind::kConnected) == rails_[0].size() &&
-             sinks_[1].count(Kind::kConnected) == rails_[0].size();
-    }));
+  }
+  bool connected() const {
+    return sinks_[0].count(Kind::kConnected) == rails_[0].size() &&
+           sinks_[1].count(Kind::kConnected) == rails_[0].size();
   }
   static uint64_t endpoint_id(const Endpoint& endpoint) {
     tcp::AddressBlob blob;
@@ -136,22 +143,33 @@ class TcpNetns : public testing::Test {
     const TimeNs deadline = system_clock().now_ns() + 60 * kSecond;
     while (!done()) {
       if (system_clock().now_ns() > deadline) return false;
-      bool did = false;
-      for (int side = 0; side < 2; ++side) {
-        const InNamespace inside(nodes_->fd(side));
-        for (auto& rail : rails_[side]) {
-          did = sinks_[side].progress(*rail, system_clock().now_ns()) || did;
-        }
-      }
-      if (!did) wait_for_rails({rails_[0][0].get(), rails_[1][0].get()}, 2);
+      if (!progress()) wait_for_rails({rails_[0][0].get(), rails_[1][0].get()}, 2);
     }
     return true;
+  }
+  bool progress() {
+    bool did = false;
+    for (int side = 0; side < 2; ++side) {
+      const InNamespace inside(nodes_->fd(side));
+      for (auto& rail : rails_[side]) {
+        did = sinks_[side].progress(*rail, system_clock().now_ns() + ahead_) || did;
+      }
+    }
+    return did;
+  }
+  // As if an attempt to dial had taken too long: the next one is begun.
+  void let_attempt_expire() {
+    ahead_ += test_options().attempt_timeout_ns;
+    progress();
+    ahead_ += 100 * kMillisecond;  // the pause between attempts
+    progress();
   }
   const RailEvent* port_event(Kind kind) { return sinks_[0].find(kind, 0); }
 
   std::unique_ptr<TwoNodes> nodes_;
   std::vector<std::string> warnings_;
   std::vector<std::string> discovery_warnings_;
+  TimeNs ahead_ = 0;  // of the clock
   std::array<std::vector<std::unique_ptr<Rail>>, 2> rails_;
   std::array<RecordingSink, 2> sinks_;
   std::array<std::vector<std::unique_ptr<Endpoint>>, 2> endpoints_;
@@ -220,6 +238,36 @@ TEST_F(TcpNetns, RailsInOneSubnetKeepToTheirCables) {
     EXPECT_LT(nodes_->received(1, fmt::format("r{}", 1 - k)) - other_before, kBytes / 10);
   }
   EXPECT_THAT(warnings_, testing::IsEmpty());
+}
+
+// Silent in the way that a port is which has just come up: no answer to ARP, the carrier is there.
+// On the other cable node 1 would answer for both of its addresses.
+class TcpSilentStart : public TcpNetns {
+ protected:
+  void dial_into_silence() {
+    open_rails(2, true);
+    if (IsSkipped() || HasFatalFailure()) return;
+    ASSERT_TRUE(nodes_->ip(1, "link set r1 arp off"));
+    dial();
+    ASSERT_TRUE(until([&] { return sinks_[0].count(Kind::kConnected) == 1; }));
+  }
+};
+
+TEST_F(TcpSilentStart, ALateFirstAnswerDoesNotDriveARailToAnotherCable) {
+  dial_into_silence();
+  if (IsSkipped() || HasFatalFailure()) return;
+  let_attempt_expire();
+  ASSERT_TRUE(nodes_->ip(1, "link set r1 arp on"));
+  ASSERT_TRUE(until([&] { return connected(); }));
+  EXPECT_THAT(warnings_, testing::IsEmpty());
+}
+
+TEST_F(TcpSilentStart, AnotherWayWillDoInTheEnd) {
+  dial_into_silence();
+  if (IsSkipped() || HasFatalFailure()) return;
+  for (int attempt = 0; attempt < 3; ++attempt) let_attempt_expire();
+  ASSERT_TRUE(until([&] { return connected(); }));
+  EXPECT_THAT(warnings_, testing::Contains(HasSubstr("came in by another way")));
 }
 
 // One network instead of two: each NIC answers ARP for both addresses, and packets come in by

@@ -9,6 +9,9 @@ namespace {
 
 constexpr TimeNs kFirstPause = 20 * kMillisecond;
 constexpr TimeNs kLongestPause = 500 * kMillisecond;
+// How many attempts' time the rail's own NIC alone is tried: a port that has just come up may lose
+// the first packets (an ARP request costs a second), and a connection by another NIC is for good.
+constexpr int kOwnWayAttempts = 3;
 
 TimeNs pause_after(unsigned attempts) {
   return std::min(kFirstPause << std::min(attempts - 1, 8U), kLongestPause);
@@ -34,17 +37,21 @@ void Dialer::tick(TimeNs now) {
 }
 
 void Dialer::start(TimeNs now) {
+  if (attempts_ == 0) began_ = now;
   ++attempts_;
   attempt_deadline_ = now + options_.attempt_timeout_ns;
-  // Routing to an own address needs no device. Where another NIC answers for the rail's address
-  // (several NICs in one subnet), only an unbound socket gets through: every second attempt.
-  const bool bind_device =
-      options_.bind_to_device && !target_.peer.same_ip(config_.address) && attempts_ % 2 == 1;
-  auto fd = start_connecting(config_, options_, target_.peer, bind_device);
+  auto fd = start_connecting(config_, options_, target_.peer, keeps_to_device(now));
   if (!fd) return fail_attempt(fd.error());
   fd_ = std::move(*fd);
   state_ = State::kConnecting;
   if (Status added = poller_.add(fd_.get(), EPOLLOUT, *this); !added) fail_attempt(added);
+}
+
+// Routing to an own address needs no device. Where another NIC answers for the rail's address
+// (several NICs in one subnet), only an unbound socket gets through: every second attempt, later.
+bool Dialer::keeps_to_device(TimeNs now) const {
+  if (!options_.bind_to_device || target_.peer.same_ip(config_.address)) return false;
+  return now - began_ < kOwnWayAttempts * options_.attempt_timeout_ns || attempts_ % 2 == 1;
 }
 
 void Dialer::on_ready(uint32_t /*ready*/) {

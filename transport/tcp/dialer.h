@@ -46,6 +46,7 @@ class Dialer final : public Pollable {
   enum class State : uint8_t { kIdle, kConnecting, kAwaitingChallenge, kDone };
 
   void start(TimeNs now);
+  bool keeps_to_device(TimeNs now) const;
   void fail_attempt(Status reason);
   Status say_hello();
   Status answer_challenge();
@@ -60,6 +61,7 @@ class Dialer final : public Pollable {
   State state_ = State::kIdle;
   UniqueFd fd_;
   unsigned attempts_ = 0;
+  TimeNs began_ = 0;  // the first attempt
   TimeNs attempt_deadline_ = 0;
   TimeNs retry_at_ = 0;
   TimeNs now_ = 0;  // of the latest tick
