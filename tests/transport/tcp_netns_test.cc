@@ -259,7 +259,8 @@ TEST_F(TcpSilentStart, ALateFirstAnswerDoesNotDriveARailToAnotherCable) {
   let_attempt_expire();
   ASSERT_TRUE(nodes_->ip(1, "link set r1 arp on"));
   ASSERT_TRUE(until([&] { return connected(); }));
-  EXPECT_THAT(warnings_, testing::IsEmpty());
+  // The attempt that was given up may be told of as a stranger.
+  EXPECT_THAT(warnings_, testing::Not(testing::Contains(HasSubstr("came in by another way"))));
 }
 
 TEST_F(TcpSilentStart, AnotherWayWillDoInTheEnd) {
