@@ -1,5 +1,5 @@
-/* What a program outside the tree is: it knows the installed headers and libraries only. Two ranks as threads, AllReduce
- * over host memory. */
+/* What a program outside the tree is: it knows the installed headers and libraries only. Two ranks
+ * as threads, AllReduce over host memory. */
 #include <pthread.h>
 #include <railccl/nccl.h>
 #include <railccl/railccl.h>
@@ -15,7 +15,8 @@ static void* run(void* argument) {
   for (int i = 0; i < kCount; ++i) data[i] = i + rank;
   ncclComm_t comm;
   ncclResult_t result = ncclCommInitRank(&comm, kRanks, id, rank);
-  if (result == ncclSuccess) result = ncclAllReduce(data, data, kCount, ncclDouble, ncclSum, comm, NULL);
+  if (result == ncclSuccess)
+    result = ncclAllReduce(data, data, kCount, ncclDouble, ncclSum, comm, NULL);
   if (result == ncclSuccess) result = ncclCommDestroy(comm);
   if (result != ncclSuccess) {
     fprintf(stderr, "rank %d: %s\n", rank, ncclGetLastError(NULL));
