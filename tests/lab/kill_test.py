@@ -16,6 +16,8 @@ import sys
 import time
 import unittest
 
+from rank_library import load, UniqueId
+
 if len(sys.argv) > 3 and sys.argv[1] == "--rank":
     BUILD = sys.argv[2]
 else:
@@ -28,23 +30,8 @@ RANKS = 8
 DEADLINE_S = 20
 
 
-class UniqueId(ctypes.Structure):
-    _fields_ = [("internal", ctypes.c_char * 128)]
-
-
-def load():
-    library = ctypes.CDLL(os.path.join(BUILD, "lib", "librailccl.so.1"))
-    library.ncclCommInitRank.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, UniqueId, ctypes.c_int]
-    library.ncclAllReduce.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int,
-                                      ctypes.c_void_p, ctypes.c_void_p]
-    library.ncclCommAbort.argtypes = [ctypes.c_void_p]
-    library.ncclGetLastError.argtypes = [ctypes.c_void_p]
-    library.ncclGetLastError.restype = ctypes.c_char_p
-    return library
-
-
 def rank_process(rank):
-    library = load()
+    library = load(BUILD)
     comm = ctypes.c_void_p()
     unique = UniqueId.from_buffer_copy(bytes.fromhex(sys.stdin.readline().strip()))
     if library.ncclCommInitRank(ctypes.byref(comm), RANKS, unique, rank) != 0:
@@ -67,7 +54,7 @@ def kill_one(ranks_per_node, chooser):
     processes = [subprocess.Popen([sys.executable, __file__, "--rank", BUILD, str(rank)], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True, env=environment) for rank in range(RANKS)]
     try:
-        library = load()
+        library = load(BUILD)
         unique = UniqueId()
         if library.ncclGetUniqueId(ctypes.byref(unique)) != 0:
             raise AssertionError(library.ncclGetLastError(None).decode())
@@ -95,7 +82,7 @@ def kill_one(ranks_per_node, chooser):
 class Kill(unittest.TestCase):
     def check(self, ranks_per_node):
         chooser = random.Random(7)
-        before = set(os.listdir("/dev/shm"))
+        before = support.shared_memory()
         slowest = []
         for _ in range(KILLS):
             victim, survivors = kill_one(ranks_per_node, chooser)
@@ -103,7 +90,7 @@ class Kill(unittest.TestCase):
                 self.assertNotEqual(report["code"], 0, f"rank {rank} went on without rank {victim}")
                 self.assertIn(f"rank {victim}", report["text"], f"what rank {rank} says")
             slowest.append(max(seconds for seconds, _ in survivors.values()))
-        self.assertEqual(set(os.listdir("/dev/shm")) - before, set(), "shared memory is left")
+        self.assertEqual(support.shared_memory() - before, set(), "shared memory is left")
         slowest.sort()
         print(f"{KILLS} kills, {RANKS // ranks_per_node} nodes: the last of {RANKS - 1} ranks had its error after "
               f"{statistics.median(slowest) * 1e3:.0f} ms in the median, {slowest[-1] * 1e3:.0f} ms at most")

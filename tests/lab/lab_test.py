@@ -1,29 +1,12 @@
 """Two nodes and more with several rails in network namespaces: results, what each rail carried, what wrong use gets."""
 import os
-import tempfile
 import unittest
 
-from support import BIN, lab, main, namespaces_possible, read_report, run, SOURCE
-
-PROGRAMS = ["all_reduce", "all_gather", "broadcast", "reduce", "reduce_scatter", "alltoall", "gather",
-            "scatter", "sendrecv"]
+from support import BIN, lab, LabTest, main, namespaces_possible, PROGRAMS, run, SOURCE
 
 
 @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
-class Lab(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.report = os.path.join(self.folder.name, "out.json")
-
-    def check_run(self, options, program, arguments):
-        code, output = lab(options, [os.path.join(BIN, f"{program}_perf"), *arguments, "--rails", "-J",
-                                     self.report])
-        self.assertEqual(code, 0, output)
-        report = read_report(self.report)
-        self.assertEqual(report["out_of_bounds"]["count"], 0, output)
-        return report
-
+class Lab(LabTest):
     def test_every_collective_over_two_nodes_with_two_ranks_each(self):
         for program in PROGRAMS:
             with self.subTest(program):
@@ -38,9 +21,7 @@ class Lab(unittest.TestCase):
     def test_unequal_rails_both_carry_the_faster_one_more(self):
         report = self.check_run(["--nodes", "2", "--rails", "2", "--rate", "1000,250"], "all_reduce",
                                 ["-b", "16M", "-e", "16M", "-n", "10", "-w", "3"])
-        by_rail = {}
-        for rail in report["rails"]:
-            by_rail[rail["name"]] = by_rail.get(rail["name"], 0) + rail["bytes"]
+        by_rail = self.per_rail(report, "bytes")
         self.assertGreater(by_rail["rail1"], 0)
         self.assertGreater(by_rail["rail0"], by_rail["rail1"])
 
@@ -72,6 +53,9 @@ class Usage(unittest.TestCase):
         for options, expected in ((["--cut", "0-1@3"], "NODE:RAIL@SECONDS"),
                                   (["--rate", "1000,x"], "whole numbers"),
                                   (["--nodes", "2", "--kill", "9@1"], "ranks 0 to 1"),
+                                  (["--stop", "9@1+1"], "--stop names rank 9"),
+                                  (["--reset", "0@1"], "NODE:RAIL@SECONDS"),
+                                  (["--silence", "5@1"], "silence of 5: there are nodes 0 to 1"),
                                   (["--fabric", "qemu", "--nodes", "9"], "up to 4 nodes")):
             code, output = run([os.path.join(SOURCE, "tools", "fabric-lab"), "run", *options, "--", "true"])
             self.assertEqual(code, 1)

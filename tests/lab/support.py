@@ -3,12 +3,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import unittest
 
 BUILD = sys.argv[1]
 SOURCE = sys.argv[2]
 BIN = os.path.join(BUILD, "bin")
 SKIPPED = 77
+PROGRAMS = ["all_reduce", "all_gather", "broadcast", "reduce", "reduce_scatter", "alltoall", "gather", "scatter",
+            "sendrecv"]
 
 
 def run(command, timeout=180, environment=None):
@@ -27,9 +30,43 @@ def namespaces_possible():
         ["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
 
+def shared_memory():
+    """Names of shared memory that the library may have left behind; others may use the machine, too."""
+    return {name for name in os.listdir("/dev/shm") if "railccl" in name.lower()}
+
+
 def read_report(path):
     with open(path, encoding="utf-8") as file:
         return json.load(file)
+
+
+class LabTest(unittest.TestCase):
+    """Runs perftest programs in the lab and reads their reports."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.report = os.path.join(self.folder.name, "out.json")
+
+    def check_run(self, options, program, arguments, environment=()):
+        """The report of a run that must end well, with every element right."""
+        code, output = lab(options, ["env", *environment, os.path.join(BIN, f"{program}_perf"), *arguments, "--rails",
+                                     "-J", self.report])
+        self.assertEqual(code, 0, output)
+        report = read_report(self.report)
+        os.remove(self.report)
+        self.assertEqual(report["out_of_bounds"]["count"], 0, output)
+        for result in report["results"]:
+            self.assertEqual(result["out_of_place"]["nwrong"], 0, output)
+            self.assertIn(result["in_place"]["nwrong"], (0, None), output)
+        return report
+
+    def per_rail(self, report, field):
+        """{rail: sum over the ranks}"""
+        sums = {}
+        for rail in report["rails"]:
+            sums[rail["name"]] = sums.get(rail["name"], 0) + rail[field]
+        return sums
 
 
 def main():

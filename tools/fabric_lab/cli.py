@@ -34,7 +34,15 @@ def _parser():
                      help="drop everything silently, without a link event")
     run.add_argument("--loss", type=float, default=0.0, metavar="PERCENT")
     run.add_argument("--rate-change", action="append", default=[], metavar="NODE:RAIL=MBIT@SECONDS")
+    run.add_argument("--reset", action="append", default=[], metavar="NODE:RAIL@SECONDS",
+                     help="kill that node's TCP connections on a rail; it stays up")
+    run.add_argument("--silence", action="append", default=[], metavar="NODE@SECONDS[+SECONDS]",
+                     help="drop everything of a node, on every rail and mgmt0: a host that vanishes")
     run.add_argument("--kill", action="append", default=[], metavar="RANK@SECONDS")
+    run.add_argument("--stop", action="append", default=[], metavar="RANK@SECONDS[+SECONDS]",
+                     help="SIGSTOP, +SECONDS: and SIGCONT")
+    run.add_argument("--clock-from", default="", metavar="TEXT",
+                     help="seconds count from the first line of output that has TEXT; default: from the start")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
     return parser
 
@@ -56,7 +64,10 @@ def _events(options):
               for texts, parse in ((options.cut, lab_events.parse_cut),
                                    (options.blackhole, lab_events.parse_blackhole),
                                    (options.rate_change, lab_events.parse_rate_change),
-                                   (options.kill, lab_events.parse_kill))
+                                   (options.reset, lab_events.parse_reset),
+                                   (options.silence, lab_events.parse_silence),
+                                   (options.kill, lab_events.parse_kill),
+                                   (options.stop, lab_events.parse_stop))
               for text in texts
               for event in parse(text)]
     lab_events.check(events, options.nodes, options.rails, options.nodes * options.ranks_per_node)
@@ -87,7 +98,7 @@ def _run(options):
     command = _check(options)
     events = _events(options)
     fabric = _fabric(options)
-    ranks = Ranks(fabric, options.nodes, options.ranks_per_node, _PORT)
+    ranks = Ranks(fabric, options.nodes, options.ranks_per_node, _PORT, options.clock_from)
     code = 1
     try:
         ranks.start(command)

@@ -7,7 +7,7 @@ from fabric_lab import process, shaping
 from fabric_lab.errors import LabError
 
 _TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "unshare": "util-linux",
-          "nft": "nftables"}
+          "nft": "nftables", "ss": "iproute2"}
 
 
 class _Namespace:
@@ -45,7 +45,6 @@ class NetnsFabric:
         process.require_root()
         process.require_tools(_TOOLS)
         self._rails = rails
-        self._loss = loss
         self._namespaces = []
         try:
             self._switch = self._add_namespace()
@@ -56,6 +55,7 @@ class NetnsFabric:
             for node in range(nodes):
                 for rail in range(rails):
                     self.set_rate(node, rail, rates[rail])
+                    shaping.set_loss(self._nodes[node].run, f"rail{rail}", loss)
         except BaseException:
             self.close()
             raise
@@ -97,7 +97,7 @@ class NetnsFabric:
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def set_rate(self, node, rail, rate):
-        shaping.set_rate(self._nodes[node].run, f"rail{rail}", rate, self._loss)
+        shaping.set_rate(self._nodes[node].run, f"rail{rail}", rate)
 
     def apply(self, event):
         """Carries out one event (events.py) of a rail."""
@@ -109,10 +109,8 @@ class NetnsFabric:
             namespace.run("ip", "link", "set", interface, "up")
         elif event.action == "rate":
             self.set_rate(event.node, event.rail, int(event.value))
-        elif event.action == "blackhole":
-            shaping.blackhole(namespace.run, interface, event.value)
-        elif event.action == "unblackhole":
-            shaping.unblackhole(namespace.run, interface)
+        else:
+            shaping.apply(namespace.run, event, self._rails)
 
     def close(self, failed=False):
         """`failed`: nothing is kept here that could say more."""

@@ -11,7 +11,7 @@ from fabric_lab.errors import LabError
 from fabric_lab.machine import Machine
 
 _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "cpio": "cpio", "modprobe": "kmod",
-          "ip": "iproute2", "tc": "iproute2", "rdma": "iproute2", "nft": "nftables"}
+          "ip": "iproute2", "tc": "iproute2", "rdma": "iproute2", "nft": "nftables", "ss": "iproute2"}
 _MAX_NODES = 4
 _MAX_RAILS = 4
 _BOOT_SECONDS = 90
@@ -57,7 +57,6 @@ class QemuFabric:
         kernel, version = guest_image.find_kernel()
         image = guest_image.initramfs(version)
         self._rails = rails
-        self._loss = loss
         self._cut_by = cut_by
         self._directory = os.getcwd()
         self._machines = []
@@ -66,6 +65,7 @@ class QemuFabric:
             for node in range(nodes):
                 for rail in range(rails):
                     self.set_rate(node, rail, rates[rail])
+                    shaping.set_loss(self._machines[node].run, f"rail{rail}", loss)
         except BaseException as error:
             self.close(failed=isinstance(error, Exception))
             raise
@@ -101,20 +101,17 @@ class QemuFabric:
         return self._machines[node].channel.start(command, environment, self._directory)
 
     def set_rate(self, node, rail, rate):
-        shaping.set_rate(self._machines[node].run, f"rail{rail}", rate, self._loss)
+        shaping.set_rate(self._machines[node].run, f"rail{rail}", rate)
 
     def apply(self, event):
         """Carries out one event (events.py) of a rail."""
         machine = self._machines[event.node]
-        interface = f"rail{event.rail}"
         if event.action in ("cut", "restore"):
             self._set_up(machine, event.rail, event.action == "restore")
         elif event.action == "rate":
             self.set_rate(event.node, event.rail, int(event.value))
-        elif event.action == "blackhole":
-            shaping.blackhole(machine.run, interface, event.value)
-        elif event.action == "unblackhole":
-            shaping.unblackhole(machine.run, interface)
+        else:
+            shaping.apply(machine.run, event, self._rails)
 
     def _set_up(self, machine, rail, up):
         if self._cut_by == "link":

@@ -7,12 +7,14 @@ import threading
 import time
 
 _GRACE_SECONDS = 5
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "continue": signal.SIGCONT}
 
 
 class Ranks:
     """`fabric` gives start(node, command, environment), master_address(), environment() and apply(event)."""
 
-    def __init__(self, fabric, nodes, ranks_per_node, port):
+    def __init__(self, fabric, nodes, ranks_per_node, port, clock_from=""):
+        """`clock_from`: events count from the first line of output that has it; empty: from run()."""
         self._fabric = fabric
         self._ranks_per_node = ranks_per_node
         self._world = nodes * ranks_per_node
@@ -20,6 +22,8 @@ class Ranks:
         self._processes = []
         self._readers = []
         self._print_lock = threading.Lock()
+        self._clock_from = clock_from.encode()
+        self._began = None
 
     def _environment(self, rank):
         environment = dict(os.environ)
@@ -48,6 +52,8 @@ class Ranks:
 
     def _copy_output(self, rank, started):
         for line in started.stdout:
+            if self._began is None and self._clock_from and self._clock_from in line:
+                self._began = time.monotonic()
             with self._print_lock:
                 sys.stdout.buffer.write(f"[{rank}] ".encode() + line.rstrip(b"\n") + b"\n")
                 sys.stdout.buffer.flush()
@@ -61,10 +67,11 @@ class Ranks:
 
     def run(self, events):
         """Waits for all ranks, carrying out the events; returns the worst exit code."""
-        began = time.monotonic()
+        if not self._clock_from:
+            self._began = time.monotonic()
         pending = sorted(events)
         while self._running():
-            now = time.monotonic() - began
+            now = time.monotonic() - self._began if self._began is not None else -1.0
             while pending and pending[0].at <= now:
                 self._carry_out(pending.pop(0))
             rest = pending[0].at - now if pending else 1.0
@@ -74,13 +81,15 @@ class Ranks:
         return max(self._exit_code(started.returncode) for started in self._processes)
 
     def _carry_out(self, event):
-        if event.action == "kill":
-            self.say(f"{event.at:.1f} s: kill rank {event.value}")
-            self._processes[int(event.value)].send_signal(signal.SIGKILL)
+        """Says so when it is done."""
+        if event.rank >= 0:
+            self._processes[event.rank].send_signal(_SIGNALS[event.action])
+            self.say(f"{event.at:.1f} s: {event.action} rank {event.rank}")
             return
-        detail = f" {event.value}" if event.value else ""
-        self.say(f"{event.at:.1f} s: {event.action}{detail} rail {event.rail} of node {event.node}")
         self._fabric.apply(event)
+        detail = f" {event.value}" if event.value else ""
+        rail = f" rail {event.rail} of" if event.rail >= 0 else ""
+        self.say(f"{event.at:.1f} s: {event.action}{detail}{rail} node {event.node}")
 
     @staticmethod
     def _exit_code(code):
@@ -91,6 +100,7 @@ class Ranks:
         for started in self._processes:
             if started.poll() is None:
                 started.terminate()
+                started.send_signal(signal.SIGCONT)  # for one that was stopped
         deadline = time.monotonic() + _GRACE_SECONDS
         for started in self._processes:
             try:

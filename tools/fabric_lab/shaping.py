@@ -1,22 +1,42 @@
-"""What happens to an interface inside a node, as commands of iproute2 and nftables: rate, loss, silence. `run` runs one
-command in the node."""
+"""What happens to an interface inside a node, as commands of iproute2 and nftables: rate, loss, silence, resets. `run`
+runs one command in the node and returns its output."""
+from fabric_lab.errors import LabError
 
 _TBF_BURST = "256kb"
 _TBF_LATENCY = "20ms"
 
 
-def set_rate(run, interface, rate, loss):
-    """`rate`: Mbit/s, 0 for no limit; `loss`: percent of packets."""
-    parent = ["root"]
-    if loss > 0:
-        run("tc", "qdisc", "replace", "dev", interface, "root", "handle", "1:", "netem", "loss", f"{loss}%")
-        parent = ["parent", "1:"]
+def set_rate(run, interface, rate):
+    """`rate`: Mbit/s, 0 for no limit."""
     if rate > 0:
-        run("tc", "qdisc", "replace", "dev", interface, *parent, "handle", "10:", "tbf", "rate", f"{rate}mbit",
+        run("tc", "qdisc", "replace", "dev", interface, "root", "handle", "10:", "tbf", "rate", f"{rate}mbit",
             "burst", _TBF_BURST, "latency", _TBF_LATENCY)
 
 
-def blackhole(run, interface, direction):
+def set_loss(run, interface, loss):
+    """`loss`: percent of the packets that go out. By nftables: netem is not in every kernel."""
+    if loss > 0:
+        table = f"loss_{interface}"
+        run("nft", "add", "table", "netdev", table)
+        run("nft", f"add chain netdev {table} egress {{ type filter hook egress device {interface} priority 0; }}")
+        run("nft", f"add rule netdev {table} egress numgen random mod 100000 < {round(1000 * loss)} drop")
+
+
+def apply(run, event, rails):
+    """What is done in the same way in every fabric; a node has `rails` rails and mgmt0."""
+    interfaces = [f"rail{event.rail}"]
+    if event.action in ("silence", "unsilence"):
+        interfaces = ["mgmt0", *(f"rail{rail}" for rail in range(rails))]
+    for interface in interfaces:
+        if event.action == "reset":
+            _reset(run, interface)
+        elif event.action in ("blackhole", "silence"):
+            _blackhole(run, interface, event.value or "both")
+        else:
+            run("nft", "delete", "table", "netdev", f"lab_{interface}")
+
+
+def _blackhole(run, interface, direction):
     """Drops every packet that goes in, out or both."""
     table = f"lab_{interface}"
     run("nft", "add", "table", "netdev", table)
@@ -26,5 +46,9 @@ def blackhole(run, interface, direction):
             f"{{ type filter hook {hook} device {interface} priority 0; policy drop; }}")
 
 
-def unblackhole(run, interface):
-    run("nft", "delete", "table", "netdev", f"lab_{interface}")
+def _reset(run, interface):
+    """Kills the interface's TCP connections; those that listen stay."""
+    address = run("ip", "-brief", "-4", "address", "show", interface).split()[2].split("/")[0]
+    if not run("ss", "-HKt", "state", "connected", "src", address).strip():
+        raise LabError(f"no TCP connection of {interface} ({address}) was killed: it has none, or the kernel cannot do "
+                       "it (CONFIG_INET_DIAG_DESTROY)")
