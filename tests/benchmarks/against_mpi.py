@@ -3,7 +3,9 @@
     python3 tests/benchmarks/against_mpi.py BUILD [--tcp] [--ranks 2,4] [--rounds 3] [--prefix 'nice -n -15']
 
 Builds mpi_collectives.c with mpicc.openmpi and mpicc.mpich where they are, runs all libraries in turn in each round, and
-prints the median over the rounds of each one's mean time, in microseconds, and ours over the best of them.
+prints the median over the rounds of each one's mean time, in microseconds, and ours over the best of them. Inside a node
+also the bytes that the collective must at least read and write, per second of our time, as a share of what the memory
+carries (memory_rate.c, in the same rounds); what fits into the caches is above 1.
 """
 import argparse
 import contextlib
@@ -79,6 +81,24 @@ class Ours:
         return {result["size"]: result["out_of_place"]["time"] for result in results}
 
 
+class Memory:
+    """What the memory carries, in bytes a second: reads and writes of all cores together."""
+
+    def __init__(self, folder):
+        self.program = os.path.join(folder, "memory_rate")
+        output_of(["cc", "-O2", os.path.join(HERE, "memory_rate.c"), "-o", self.program])
+
+    def rate(self, arguments):
+        return float(output_of([*arguments.prefix, self.program, str(os.cpu_count()), str(arguments.seconds)]))
+
+
+def bytes_moved(collective, size, ranks):
+    """Read and written by all ranks together, out of place, if every byte is touched as rarely as can be."""
+    reads, writes = {"all_reduce": (ranks, ranks), "all_gather": (1, ranks), "broadcast": (1, ranks),
+                     "reduce_scatter": (ranks, 1)}[collective]
+    return (reads + writes) * size
+
+
 def peers(tcp, folder):
     options = {"openmpi": ["--oversubscribe"], "mpich": []}
     if tcp:
@@ -103,16 +123,24 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(arguments.build, folder, ["--virtual-nodes", "{ranks}"] if arguments.tcp else [])
         libraries = [ours, *peers(arguments.tcp, folder)]
-        print("| ranks | collective | bytes |", " | ".join(f"{one.name} us" for one in libraries), "| ours / best |")
-        print("| --- " * (4 + len(libraries)) + "|")
+        memory = None if arguments.tcp else Memory(folder)
+        print("| ranks | collective | bytes |", " | ".join(f"{one.name} us" for one in libraries), "| ours / best |",
+              "of the memory's rate |" if memory else "")
+        print("| --- " * (4 + len(libraries) + (memory is not None)) + "|")
         for ranks in (int(number) for number in arguments.ranks.split(",")):
             for collective in arguments.collectives.split(","):
-                rounds = [[one.times(arguments, collective, ranks) for one in libraries]
-                          for _ in range(arguments.rounds)]
+                rounds, rates = [], []
+                for _ in range(arguments.rounds):
+                    rounds.append([one.times(arguments, collective, ranks) for one in libraries])
+                    rates += [memory.rate(arguments)] if memory else []
                 for size in rounds[0][0]:
                     times = [statistics.median(each[i][size] for each in rounds) for i in range(len(libraries))]
                     print(f"| {ranks} | {collective} | {size} |", " | ".join(f"{time:.2f}" for time in times),
-                          f"| {times[0] / min(times[1:]):.2f} |", flush=True)
+                          f"| {times[0] / min(times[1:]):.2f} |", end="")
+                    if memory:
+                        moved = bytes_moved(collective, size, ranks) / (times[0] * 1e-6)
+                        print(f" {moved / statistics.median(rates):.2f} |", end="")
+                    print(flush=True)
 
 
 main()
