@@ -121,10 +121,10 @@ Status LinkImpl::on_chunk(LinkPair& pair, const wire::NoteHeader& header, const 
     case ReplayRecord::Arrival::kDuplicate:
       break;
     case ReplayRecord::Arrival::kPart:
-      pair.count_received(event.bytes);
+      pair.on_chunk_received(event.bytes, now_);
       break;
     case ReplayRecord::Arrival::kWhole:
-      pair.count_received(event.bytes);
+      pair.on_chunk_received(event.bytes, now_);
       pair.trace(TraceKind::kArrived, chunk.tag, chunk.total, now_);
       ack_due_ = true;
       sink_.on_notification(options_.peer, chunk.tag);

@@ -41,7 +41,7 @@ void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, T
     parts_.out.acknowledge_again();
   }
   if (!step.stop) return;
-  pair.note_failure(why);
+  pair.note_failure(why, before != RailState::kProbing || pair.epoch() == 0);
   log(pair, "down");
   pair.trace(TraceKind::kFenceBegin, pair.epoch(), 0, now);
   pair.close();

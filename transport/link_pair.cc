@@ -20,6 +20,7 @@ constexpr double kSampleWeight = 0.5;
 // What it takes to call a rail slow.
 constexpr TimeNs kFarForNs = 200 * kMillisecond;
 constexpr uint64_t kFarBytes = uint64_t{1} << 20;
+constexpr TimeNs kFarLongNs = 2 * kSecond;
 
 RateMeterOptions meter_options(double bytes_per_second) {
   return {.initial_bytes_per_second =
@@ -133,9 +134,9 @@ Status LinkPair::post_note(const Notification& note, TimeNs now) {
 
 void LinkPair::on_done(bool ok, TimeNs now) {
   if (in_flight_puts_ != 0) --in_flight_puts_;
-  if (!ok) return;
+  // What is given up has stalled, too.
   if (now > life_at_) stats_.stall_ns_max = std::max(stats_.stall_ns_max, now - life_at_);
-  life_at_ = now;
+  if (ok) life_at_ = now;
 }
 
 void LinkPair::learn_base(TimeNs posted_at, TimeNs now) {
@@ -147,8 +148,14 @@ void LinkPair::learn_base(TimeNs posted_at, TimeNs now) {
   base_ns_ = sample < base_ns_ ? sample : base_ns_ + rise;
 }
 
+// What comes proves a rail that rejoins as well: a rank may have nothing to send.
+void LinkPair::on_chunk_received(uint64_t bytes, TimeNs now) {
+  stats_.bytes_received += bytes;
+  grow_share(now);
+}
+
 void LinkPair::grow_share(TimeNs now) {
-  if (share_delivered_ < kShareChunks) return;
+  if (share_ >= 1 || ++share_delivered_ < kShareChunks) return;
   share_delivered_ = 0;
   share_ = std::min(1.0, share_ * 2);
   if (share_ >= 1) on_health(HealthEvent::kProven, now);
@@ -165,10 +172,7 @@ void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
   passing_since_ = now - std::min(now, static_cast<TimeNs>(base_ns_));
   if (stats_.slow && rate_.bytes_in_flight() == 0) learn_sample(done, now);
   stats_.bytes_sent += done.bytes;
-  if (share_ < 1) {
-    ++share_delivered_;
-    grow_share(now);
-  }
+  grow_share(now);
 }
 
 void LinkPair::learn_sample(const Completion& done, TimeNs now) {
@@ -184,8 +188,11 @@ bool LinkPair::stays_far(bool far, TimeNs now) {
     far_since_ = std::max<TimeNs>(now, 1);
     far_delivered_ = rate_.bytes_delivered();
   }
-  return far && now - far_since_ >= kFarForNs &&
-         rate_.bytes_delivered() - far_delivered_ >= kFarBytes;
+  if (!far) return false;
+  // A very slow rail needs long for so many bytes.
+  const bool long_enough = now - far_since_ >= kFarLongNs;
+  return now - far_since_ >= kFarForNs &&
+         rate_.bytes_delivered() - far_delivered_ >= (long_enough ? kFarBytes / 8 : kFarBytes);
 }
 
 void LinkPair::demote() {
@@ -234,8 +241,8 @@ void LinkPair::count_lost(uint64_t bytes) {
   stats_.bytes_sent -= std::min(stats_.bytes_sent, bytes);
 }
 
-void LinkPair::note_failure(const Status& status) {
-  stats_.failures++;
+void LinkPair::note_failure(const Status& status, bool counts) {
+  if (counts) stats_.failures++;
   stats_.last_error = std::string(status.message());
 }
 

@@ -99,6 +99,7 @@ class LinkPair {
     bool ok = false;
   };
   void on_chunk_done(const Completion& done, TimeNs now);
+  void on_chunk_received(uint64_t bytes, TimeNs now);
   void on_small_done(const Completion& done, TimeNs now);
   // From a put that is small enough to measure the way, not the rate.
   void learn_base(TimeNs posted_at, TimeNs now);
@@ -120,11 +121,11 @@ class LinkPair {
   void reset_posted() { bytes_posted_ = 0; }
 
   // --- Statistics.
-  void count_received(uint64_t bytes) { stats_.bytes_received += bytes; }
   void count_lost(uint64_t bytes);  // said to be delivered, was not
   void count_replayed(uint64_t bytes) { stats_.replayed_bytes += bytes; }
   void count_damaged() { stats_.damaged++; }
-  void note_failure(const Status& status);
+  // `counts`: it was in use before.
+  void note_failure(const Status& status, bool counts);
   uint32_t failures() const { return stats_.failures; }
   LinkRailStats stats(TimeNs now) const;
   // A record of this rail and peer.
@@ -162,7 +163,7 @@ class LinkPair {
   MovingMean samples_;
   double base_ns_;
   double share_ = 1;              // of its rate that a rejoining rail is given
-  uint32_t share_delivered_ = 0;  // chunks since the share grew
+  uint32_t share_delivered_ = 0;  // chunks since the share grew, in both directions
   uint64_t in_flight_puts_ = 0;
   uint64_t bytes_posted_ = 0;
   TimeNs life_at_ = 0;  // last completion, or the first post after none was in flight

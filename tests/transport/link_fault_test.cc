@@ -87,6 +87,61 @@ TEST(LinkFault, ARailThatWasCutComesBackWithANewEpochAndCarriesAgain) {
   EXPECT_THAT(stats.last_error, testing::HasSubstr("the port went down"));
 }
 
+// A rank may have nothing to send: its rail stayed "rejoining" for ever.
+TEST(LinkFault, ARailThatOnlyReceivesIsUpAgainToo) {
+  LinkWorld world(quick_world(13, 2));
+  world.connect();
+  world.network().inject({.kind = Kind::kCut, .at = kEarly, .rail = 0});
+  world.network().inject({.kind = Kind::kRestore, .at = 5 * kMillisecond, .rail = 0});
+  ASSERT_TRUE(world.run_until([&] { return world.recoveries(0) == 1 && world.recoveries(1) == 1; },
+                              world.now() + kSecond))
+      << world.describe();
+  constexpr uint64_t kBytes = 1 << 20;
+  auto source = world.make_buffer(0, kBytes);
+  auto target = world.make_buffer(1, kBytes);
+  for (uint64_t put = 0; put < 20; ++put) {
+    const LinkPut one{.token = put,
+                      .source = &source->registered,
+                      .bytes = kBytes,
+                      .target = &target->remote,
+                      .tag = put};
+    ASSERT_TRUE(world.link(0).put(one, world.now()).is_ok());
+    ASSERT_TRUE(
+        world.run_until([&] { return world.side(0).done.contains(put); }, world.now() + kSecond))
+        << world.describe();
+  }
+  EXPECT_EQ(world.link(1).stats()[0].bytes_sent, 0u);
+  EXPECT_EQ(world.link(0).stats()[0].state, RailState::kUp);
+  EXPECT_EQ(world.link(1).stats()[0].state, RailState::kUp);
+}
+
+// One cut is one failure, however often the rail is dialled in vain while it lasts.
+TEST(LinkFault, DiallingInVainIsNoFailure) {
+  for (const int port : {0, 2}) {
+    LinkWorld world(quick_world(14, 2));
+    world.connect();
+    world.network().inject({.kind = Kind::kCut, .at = kEarly, .rail = port});
+    world.network().inject({.kind = Kind::kRestore, .at = 500 * kMillisecond, .rail = port});
+    ASSERT_TRUE(world.run_until(
+        [&] { return world.recoveries(0) == 1 && world.recoveries(1) == 1; }, 10 * kSecond))
+        << world.describe();
+    EXPECT_EQ(world.failures(0), 1u) << world.describe();
+    EXPECT_EQ(world.failures(1), 1u) << world.describe();
+  }
+}
+
+TEST(LinkFault, WhatIsGivenUpCountsAsAStall) {
+  const LinkWorldOptions options = quick_world(15, 2);
+  LinkWorld world(options);
+  world.connect();
+  world.network().inject({.kind = Kind::kMute, .at = kEarly, .rail = 0});
+  LinkSoak soak(world, {.seed = 15});
+  EXPECT_TRUE(soak.run(20 * kSecond)) << world.describe();
+  soak.check();
+  ASSERT_GT(world.failures(0), 0u);
+  EXPECT_GE(world.link(0).stats()[0].stall_ns_max, options.link.rail_timeout_ns);
+}
+
 TEST(LinkFault, ARailThatFlapsIsHeldBackLonger) {
   LinkWorld world(quick_world(4, 2));
   world.connect();
