@@ -1,9 +1,10 @@
 """Open MPI starts the perftest programs."""
 import os
+import re
 import shutil
 import unittest
 
-from support import BIN, main, run
+from support import BIN, lab, main, namespaces_possible, run
 
 
 @unittest.skipIf(shutil.which("mpirun") is None, "mpirun is not installed (openmpi-bin)")
@@ -15,6 +16,18 @@ class Mpirun(unittest.TestCase):
         self.assertEqual(code, 0, output)
         self.assertIn("Out of bounds values : 0 OK", output)
         self.assertEqual(output.count("#  Rank "), 4, output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_ranks_on_two_nodes_of_the_lab_reduce_over_both_rails(self):
+        code, output = lab(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2", "--mpirun"],
+                           [os.path.join(BIN, "all_reduce_perf"), "-b", "8", "-e", "1M", "-f", "32", "-n", "2", "--rails"])
+        self.assertEqual(code, 0, output)
+        self.assertIn("Out of bounds values : 0 OK", output)
+        self.assertEqual(len(set(re.findall(r"#  Rank +(\d) .* on +(node[01]) ", output))), 4, output)
+        carried = re.findall(r"# +(\d) +(rail[01]) +tcp +up +(\d+) ", output)
+        self.assertEqual({(rank, rail) for rank, rail, _ in carried},
+                         {(rank, rail) for rank in "0123" for rail in ("rail0", "rail1")}, output)
+        self.assertTrue(all(int(sent) > 0 for _, _, sent in carried), output)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """The command line of tools/fabric-lab."""
 import argparse
 import os
+import shutil
 import signal
 import sys
+import tempfile
 
 from fabric_lab import events as lab_events
+from fabric_lab import mpirun
 from fabric_lab.errors import LabError
 from fabric_lab.netns import NetnsFabric
 from fabric_lab.qemu import QemuFabric
@@ -43,6 +46,7 @@ def _parser():
                      help="SIGSTOP, +SECONDS: and SIGCONT")
     run.add_argument("--clock-from", default="", metavar="TEXT",
                      help="seconds count from the first line of output that has TEXT; default: from the start")
+    run.add_argument("--mpirun", action="store_true", help="Open MPI on node 0 starts the ranks on all nodes")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
     return parser
 
@@ -81,6 +85,8 @@ def _check(options):
             raise LabError(f"--{name.replace('_', '-')} {value}: allowed are {low} to {high}")
     if not 0 <= options.loss < 100:
         raise LabError(f"--loss {options.loss}: allowed are 0 to 100 percent")
+    if options.mpirun and (options.kill or options.stop):
+        raise LabError("--mpirun: ranks that Open MPI has started cannot be killed or stopped by --kill and --stop")
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise LabError("no command given: fabric-lab run [options] -- COMMAND...")
@@ -100,12 +106,17 @@ def _run(options):
     fabric = _fabric(options)
     ranks = Ranks(fabric, options.nodes, options.ranks_per_node, _PORT, options.clock_from)
     code = 1
+    folder = tempfile.mkdtemp(prefix="fabric-lab-")
     try:
-        ranks.start(command)
+        if options.mpirun:
+            ranks.start_launcher(mpirun.command(fabric, folder, options.nodes, options.ranks_per_node, command))
+        else:
+            ranks.start(command)
         code = ranks.run(events)
         return code
     finally:
         ranks.stop()
+        shutil.rmtree(folder)
         fabric.close(failed=code != 0)
 
 

@@ -3,7 +3,7 @@ for the start and the control path, which events do not touch. A namespace lives
 dies with the lab: nothing is left behind."""
 import subprocess
 
-from fabric_lab import process, shaping
+from fabric_lab import mpirun, process, shaping
 from fabric_lab.errors import LabError
 
 _TOOLS = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "unshare": "util-linux",
@@ -36,6 +36,15 @@ class _Namespace:
         self._holder.wait()
         self._holder.stdout.close()
         self._holder.stderr.close()
+
+
+# Runs what stands behind a node's name in that node, as start() does. mpirun gives the command as several words.
+_REMOTE_SHELL = """#!/bin/sh
+node=${{1#node}}
+shift
+pid=$(echo {pids} | cut -d' ' -f$((node + 1)))
+exec nsenter -t "$pid" -n unshare --mount --uts sh -c '{setup}; exec sh -c "$1"' "$node" "$*"
+"""
 
 
 class NetnsFabric:
@@ -95,6 +104,12 @@ class NetnsFabric:
         return process.start(
             [*self._nodes[node].enter(), "unshare", "--mount", "--uts", "sh", "-c", setup, "sh", *command],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def remote_shell(self, folder):
+        """A script that starts a command on another node, as ssh would."""
+        return mpirun.write_agent(folder, _REMOTE_SHELL.format(
+            pids=" ".join(str(node.pid) for node in self._nodes),
+            setup="mount -t sysfs sysfs /sys 2>/dev/null; hostname node$0"))
 
     def set_rate(self, node, rail, rate):
         shaping.set_rate(self._nodes[node].run, f"rail{rail}", rate)

@@ -2,13 +2,14 @@
 that is left when no rail is; node 0's qemu holds the hubs. The host's file system is the guests', read-only but for /tmp
 and the current folder, so that what was just built runs unchanged."""
 import os
+import shlex
 import socket
 import sys
 import tempfile
 
-from fabric_lab import guest_image, process, shaping
+from fabric_lab import guest_image, mpirun, process, shaping
 from fabric_lab.errors import LabError
-from fabric_lab.machine import Machine
+from fabric_lab.machine import Machine, guest_file
 
 _TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "cpio": "cpio", "modprobe": "kmod",
           "ip": "iproute2", "tc": "iproute2", "rdma": "iproute2", "nft": "nftables", "ss": "iproute2"}
@@ -107,17 +108,29 @@ class QemuFabric:
         """Carries out one event (events.py) of a rail."""
         machine = self._machines[event.node]
         if event.action in ("cut", "restore"):
-            self._set_up(machine, event.rail, event.action == "restore")
+            self.set_up(event.node, event.rail, event.action == "restore", self._cut_by)
         elif event.action == "rate":
             self.set_rate(event.node, event.rail, int(event.value))
         else:
             shaping.apply(machine.run, event, self._rails)
 
-    def _set_up(self, machine, rail, up):
-        if self._cut_by == "link":
-            machine.set_link(rail + 1, up)
+    def set_up(self, node, rail, up, by):
+        """`by`: link, the cable of the rail; or port, the interface in the guest."""
+        if by == "link":
+            self._machines[node].set_link(rail + 1, up)
         else:
-            machine.run("ip", "link", "set", f"rail{rail}", "up" if up else "down")
+            self.run(node, "ip", "link", "set", f"rail{rail}", "up" if up else "down")
+
+    def remote_shell(self, folder):
+        """A script that starts a command on another node, as ssh would."""
+        shell = guest_file("guest_shell.py")
+        for node in range(len(self._machines)):
+            self.run(node, "python3", "-B", shell, "serve", f"10.0.0.{node + 1}")
+        return mpirun.write_agent(folder, f'#!/bin/sh\nexec python3 -B {shlex.quote(shell)} "$@"\n')
+
+    def run(self, node, *command):
+        """A short command in a guest, as root; answers what it printed."""
+        return self._machines[node].run(*command)
 
     def close(self, failed=False):
         """`failed`: keeps what the guests' consoles said."""

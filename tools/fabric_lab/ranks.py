@@ -13,8 +13,9 @@ _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "continue": signal.S
 class Ranks:
     """`fabric` gives start(node, command, environment), master_address(), environment() and apply(event)."""
 
-    def __init__(self, fabric, nodes, ranks_per_node, port, clock_from=""):
+    def __init__(self, fabric, nodes, ranks_per_node, port, clock_from="", output=None):
         """`clock_from`: events count from the first line of output that has it; empty: from run()."""
+        self._output = output or sys.stdout.buffer
         self._fabric = fabric
         self._ranks_per_node = ranks_per_node
         self._world = nodes * ranks_per_node
@@ -44,23 +45,31 @@ class Ranks:
 
     def start(self, command):
         for rank in range(self._world):
-            started = self._fabric.start(rank // self._ranks_per_node, command, self._environment(rank))
-            self._processes.append(started)
-            reader = threading.Thread(target=self._copy_output, args=(rank, started), daemon=True)
-            reader.start()
-            self._readers.append(reader)
+            self._start(rank, rank // self._ranks_per_node, command, self._environment(rank))
+
+    def start_launcher(self, command):
+        """One command on node 0, which starts the ranks by itself and says who is who."""
+        self._start(0, 0, command, os.environ | self._fabric.environment())
+
+    def _start(self, number, node, command, environment):
+        started = self._fabric.start(node, command, environment)
+        self._processes.append(started)
+        reader = threading.Thread(target=self._copy_output, args=(number, started), daemon=True)
+        reader.start()
+        self._readers.append(reader)
 
     def _copy_output(self, rank, started):
         for line in started.stdout:
             if self._began is None and self._clock_from and self._clock_from in line:
                 self._began = time.monotonic()
             with self._print_lock:
-                sys.stdout.buffer.write(f"[{rank}] ".encode() + line.rstrip(b"\n") + b"\n")
-                sys.stdout.buffer.flush()
+                self._output.write(f"[{rank}] ".encode() + line.rstrip(b"\n") + b"\n")
+                self._output.flush()
 
     def say(self, text):
         with self._print_lock:
-            print(f"[lab] {text}", flush=True)
+            self._output.write(f"[lab] {text}\n".encode())
+            self._output.flush()
 
     def _running(self):
         return any(started.poll() is None for started in self._processes)
