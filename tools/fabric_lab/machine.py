@@ -30,11 +30,12 @@ class Machine:
         guest_end, channel = socket.socketpair()
         monitor_end, self._monitor = socket.socketpair()
         descriptors = [guest_end, monitor_end, *(cable for network in cables for cable in network)]
+        # Without no_timer_check a kernel whose host is busy finds no timer interrupts while it looks for them, and panics.
         command = [
             "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus),
             "-m", str(memory_mb), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-kernel", kernel, "-initrd", initramfs, "-append",
-            "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on "
+            "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on no_timer_check "
             f"lab_agent={guest_file('guest_agent.py')}",
             "-serial", "stdio", "-chardev", f"socket,id=monitor,fd={monitor_end.fileno()}", "-mon",
             "chardev=monitor,mode=control", "-device", "virtio-serial-pci,romfile=", "-chardev",
