@@ -9,6 +9,8 @@ function(railccl_configure target)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
                         VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${RAILCCL_WARNINGS}>)
+  # Lines for stack traces, no variables: a quarter less to compile (CMAKE_BUILD_TYPE=Debug has them).
+  target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-g1>)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
   if(RAILCCL_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${RAILCCL_SANITIZE} -fno-omit-frame-pointer)
@@ -29,6 +31,8 @@ function(railccl_test name)
   cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   railccl_configure(${name})
+  # GoogleTest's templates take most of a build; what is tested is optimised all the same.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
   target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
   add_test(NAME ${name} COMMAND ${name})
