@@ -25,6 +25,7 @@ find_path(RAILCCL_IBVERBS_INCLUDE infiniband/verbs.h)
 if(NOT RAILCCL_IBVERBS_INCLUDE)
   message(FATAL_ERROR "RailCCL needs infiniband/verbs.h: install the Debian package libibverbs-dev.")
 endif()
+find_path(RAILCCL_UCX_INCLUDE ucp/api/ucp.h)  # may be missing: then there are no UCX rails
 foreach(pair "hwloc;hwloc;libhwloc-dev" "sodium;libsodium;libsodium-dev" "hwy;libhwy;libhwy-dev"
              "isal;libisal;libisal-dev")
   list(GET pair 0 name)

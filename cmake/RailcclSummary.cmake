@@ -1,5 +1,10 @@
 # What was found and what was left out, at the end of every configuration.
 message(STATUS "RailCCL ${PROJECT_VERSION}: ${CMAKE_BUILD_TYPE}, compiler ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+if(RAILCCL_UCX_INCLUDE)
+  message(STATUS "  UCX rails:       yes (libucp is loaded at run time, where there is one)")
+else()
+  message(STATUS "  UCX rails:       no  (libucx-dev not found; RAILCCL_TRANSPORT=ucx is an error)")
+endif()
 if(MPI_C_FOUND)
   message(STATUS "  Open MPI start:  yes (${MPI_C_VERSION})")
 else()

@@ -1,5 +1,6 @@
 // What RailCCL has beyond the NCCL API (include/railccl/railccl.h), but for streams.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,6 +18,7 @@
 #include "src/core/machine_text.h"
 #include "src/core/rail_totals.h"
 #include "src/core/runtime.h"
+#include "src/core/wiring.h"
 
 namespace railccl {
 namespace {
@@ -122,7 +124,7 @@ nlohmann::json information() {
   nlohmann::json info = {{"railccl", railcclVersion()},
                          {"nccl_api", NCCL_VERSION_CODE},
                          {"compiler", __VERSION__},
-                         {"transports", {"tcp"}},
+                         {"transports", usable_transports()},
                          {"cuda", false},
                          {"rails", nlohmann::json::array()}};
   const auto runtime = Runtime::get();
@@ -141,9 +143,10 @@ nlohmann::json information() {
 
 std::string information_as_text(const nlohmann::json& info) {
   std::string text = fmt::format(
-      "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: tcp\nCUDA: no\nrails:\n",
+      "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: {}\nCUDA: no\nrails:\n",
       info["railccl"].get<std::string>(), info["nccl_api"].get<int>(),
-      info["compiler"].get<std::string>());
+      info["compiler"].get<std::string>(),
+      fmt::join(info["transports"].get<std::vector<std::string>>(), ", "));
   for (const auto& rail : info["rails"]) text += rail_as_text(rail);
   if (info.contains("machine")) text += machine_as_text(info["machine"]);
   if (info.contains("error")) text += fmt::format("error: {}\n", info["error"].get<std::string>());

@@ -23,6 +23,7 @@ enum class Setting : uint8_t {
   // rails
   kTransport,
   kNet,
+  kUcxTls,
   kRails,
   kCrossNic,
   kTcpFallback,

@@ -67,6 +67,8 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
            "how rails carry data; auto: verbs where there are RDMA ports, else TCP"),
     text(Key::kNet, "NET", kShared, "", kRails,
          "NCCL's name for the same: IB (verbs), Socket (tcp) or ucx; TRANSPORT wins"),
+    text(Key::kUcxTls, "UCX_TLS", kNone, "^self,sm", kRails,
+         "what UCX rails use of UCX, as its own UCX_TLS; never what works inside a host only"),
     text(Key::kRails, "RAILS", kNone, "", kRails,
          "which rails to use, in order: name,name,...; empty: all that fit"),
     choice(Key::kCrossNic, "CROSS_NIC", kShared, "2", "0|1|2", kRails,

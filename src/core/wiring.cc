@@ -13,6 +13,7 @@
 #include "src/base/setting_value.h"
 #include "src/core/net_name.h"
 #include "transport/tcp/tcp_transport.h"
+#include "transport/ucx/ucx_transport.h"
 #include "transport/verbs/verbs_transport.h"
 
 namespace railccl {
@@ -142,6 +143,44 @@ Result<std::vector<Candidate>> find_verbs(const Settings& settings, bool wanted)
   return candidates;
 }
 
+UcxRailOptions ucx_options(const Settings& settings) {
+  UcxRailOptions options;
+  options.transports = settings.get_text(Setting::kUcxTls);
+  const auto add = [&](Setting setting, const char* name, int64_t value) {
+    if (settings.is_set(setting)) options.rdma_settings.push_back({name, std::to_string(value)});
+  };
+  add(Setting::kIbGidIndex, "IB_GID_INDEX", settings.get_int(Setting::kIbGidIndex));
+  add(Setting::kIbSl, "IB_SL", settings.get_int(Setting::kIbSl));
+  add(Setting::kIbTc, "IB_TRAFFIC_CLASS", settings.get_int(Setting::kIbTc));
+  return options;
+}
+
+// UCX over the RDMA ports, or over the network interfaces where there is none.
+Result<std::vector<Candidate>> find_ucx(const Settings& settings, const TransportWish& wish) {
+  if (const Status available = ucx_available(); !available) {
+    return settings.bad_value(
+        wish.from,
+        fmt::format("{} here: {}",
+                    wish.from == Setting::kNet ? "IB, verbs, Socket or tcp" : "auto, verbs or tcp",
+                    available.message()));
+  }
+  std::vector<Candidate> ports;
+  if (!settings.get_bool(Setting::kIbDisable)) {
+    RAILCCL_ASSIGN(ports, find_verbs(settings, false));
+  }
+  if (ports.empty()) {
+    RAILCCL_ASSIGN(ports, find_tcp(settings));
+  }
+  std::vector<Candidate> candidates;
+  for (const Candidate& port : ports) {
+    const UcxRailConfig config = ucx_rail_over(port.info);
+    candidates.push_back({config.info, [config, options = ucx_options(settings)] {
+                            return open_ucx_rail(config, options);
+                          }});
+  }
+  return candidates;
+}
+
 // Verbs rails where there are any, else TCP, unless one was asked for.
 Result<std::vector<Candidate>> find_rails(const Settings& settings, const TransportWish& wish) {
   const bool disabled = settings.get_bool(Setting::kIbDisable);
@@ -149,6 +188,7 @@ Result<std::vector<Candidate>> find_rails(const Settings& settings, const Transp
     return settings.bad_value(Setting::kIbDisable, "0, since verbs rails are asked for");
   }
   if (wish.choice == TransportChoice::kVerbs) return find_verbs(settings, true);
+  if (wish.choice == TransportChoice::kUcx) return find_ucx(settings, wish);
   if (wish.choice == TransportChoice::kAuto && !disabled) {
     RAILCCL_ASSIGN(auto candidates, find_verbs(settings, false));
     if (!candidates.empty()) return candidates;
@@ -158,14 +198,16 @@ Result<std::vector<Candidate>> find_rails(const Settings& settings, const Transp
 
 }  // namespace
 
+std::vector<std::string> usable_transports() {
+  std::vector<std::string> names;
+  if (verbs::load_verbs()) names.emplace_back(transport_name(TransportKind::kVerbs));
+  if (ucx_available()) names.emplace_back(transport_name(TransportKind::kUcx));
+  names.emplace_back(transport_name(TransportKind::kTcp));
+  return names;
+}
+
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) {
   RAILCCL_ASSIGN(const TransportWish wish, wished_transport(settings));
-  if (wish.choice == TransportChoice::kUcx) {
-    return settings.bad_value(wish.from,
-                              wish.from == Setting::kNet
-                                  ? "IB, verbs, Socket or tcp: this build has no ucx rails"
-                                  : "auto, verbs or tcp: this build has no ucx rails");
-  }
   RAILCCL_ASSIGN(const std::vector<Candidate> found, find_rails(settings, wish));
   RAILCCL_ASSIGN(const std::vector<Candidate> picked, pick(settings, found));
   std::vector<std::unique_ptr<Rail>> rails;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "src/base/settings.h"
@@ -9,6 +10,9 @@
 #include "transport/rail.h"
 
 namespace railccl {
+
+// The transports whose libraries are there: "verbs", "ucx", "tcp".
+std::vector<std::string> usable_transports();
 
 // The rails that the settings ask for, in their order.
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings);

@@ -147,7 +147,7 @@ class CountingSink final : public EventSink {
 // One end: a rail, an endpoint, memory.
 struct End {
   explicit End(const char* ip, size_t bytes) : memory(bytes, std::byte{1}) {
-    TcpRailConfig config{.interface_name = "lo", .address = *tcp::SocketAddress::parse(ip)};
+    TcpRailConfig config{.interface_name = "lo", .address = *net::SocketAddress::parse(ip)};
     config.info.name = ip;
     rail = *open_tcp_rail(config, {});
     registration = *rail->register_memory({.address = memory.data(), .bytes = memory.size()});

@@ -19,7 +19,7 @@ NetworkInterface make_interface(const std::string& name, const std::vector<std::
                                 bool up = true) {
   NetworkInterface interface { .name = name, .up = up, .loopback = name == "lo" };
   for (const std::string& text : addresses) {
-    const auto address = SocketAddress::parse(text);
+    const auto address = net::SocketAddress::parse(text);
     EXPECT_TRUE(address) << text;
     interface.addresses.push_back({*address, address->family() == AF_INET ? 24 : 64});
   }
@@ -179,7 +179,7 @@ TEST(RailSelection, RailsInOneSubnetAreReported) {
 }
 
 TEST(SocketAddressValue, KnowsSubnets) {
-  const auto parse = [](const char* text) { return *SocketAddress::parse(text); };
+  const auto parse = [](const char* text) { return *net::SocketAddress::parse(text); };
   EXPECT_TRUE(parse("10.0.0.1").same_subnet(parse("10.0.0.200"), 24));
   EXPECT_FALSE(parse("10.0.0.1").same_subnet(parse("10.0.1.1"), 24));
   EXPECT_TRUE(parse("10.0.0.1").same_subnet(parse("10.0.1.1"), 23));
@@ -187,7 +187,7 @@ TEST(SocketAddressValue, KnowsSubnets) {
   EXPECT_FALSE(parse("10.0.0.1").same_subnet(parse("fd00::1"), 0));
   EXPECT_EQ(parse("::1").with_port(80).to_string(), "[::1]:80");
   EXPECT_EQ(parse("127.0.0.1").with_port(80).to_string(), "127.0.0.1:80");
-  EXPECT_FALSE(SocketAddress::parse("localhost"));
+  EXPECT_FALSE(net::SocketAddress::parse("localhost"));
 }
 
 TEST(ReadInterfaces, FindsLoopback) {

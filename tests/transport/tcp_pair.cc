@@ -5,7 +5,7 @@
 namespace railccl::testing_support {
 
 TcpRailConfig loopback_config(const std::string& ip) {
-  auto address = tcp::SocketAddress::parse(ip);
+  auto address = net::SocketAddress::parse(ip);
   EXPECT_TRUE(address) << ip;
   TcpRailConfig config{.interface_name = "lo", .address = *address};
   config.info = {.name = "lo@" + ip,

@@ -52,7 +52,7 @@ UniqueFd dial_raw(const tcp::AddressBlob& target) {
   UniqueFd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_storage storage;
   const socklen_t size =
-      tcp::make_socket_address(family, target.ip, target.port).to_sockaddr(storage);
+      net::make_socket_address(family, target.ip, target.port).to_sockaddr(storage);
   EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), size), 0);
   return fd;
 }

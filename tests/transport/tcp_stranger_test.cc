@@ -183,7 +183,7 @@ TEST_F(TcpStranger, EstablishedEndpointsAreNotDisturbed) {
 TEST(TcpImpostor, AnAcceptorWithoutTheSecretIsNotBelieved) {
   const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_storage storage;
-  auto address = tcp::SocketAddress::parse("127.0.0.1");
+  auto address = net::SocketAddress::parse("127.0.0.1");
   ASSERT_TRUE(address);
   socklen_t size = address->to_sockaddr(storage);
   ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&storage), size), 0);
@@ -194,7 +194,7 @@ TEST(TcpImpostor, AnAcceptorWithoutTheSecretIsNotBelieved) {
   RailUnderTest under_test(options);
   tcp::AddressBlob blob = read_blob(under_test.endpoint().address());
   blob.endpoint_id = ~uint64_t{0};  // the rail under test dials
-  blob.port = tcp::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage))->port();
+  blob.port = net::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage))->port();
   ASSERT_TRUE(under_test.endpoint().connect(to_bytes(blob)));
   std::vector<UniqueFd> accepted;
   ASSERT_TRUE(under_test.progress_until([&] {

@@ -4,7 +4,7 @@ root_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly root_dir
 
 build_packages=(g++ cmake ninja-build pkg-config ccache libfmt-dev libexpected-dev libcli11-dev
-  nlohmann-json3-dev libhwloc-dev libsodium-dev libhwy-dev libisal-dev libopenmpi-dev openmpi-bin libibverbs-dev)
+  nlohmann-json3-dev libhwloc-dev libsodium-dev libhwy-dev libisal-dev libopenmpi-dev openmpi-bin libibverbs-dev libucx-dev)
 lab_packages=(iproute2 nftables util-linux python3)
 qemu_packages=(qemu-system-x86 linux-image-amd64 kmod busybox-static cpio rdma-core ibverbs-providers ibverbs-utils
   perftest)

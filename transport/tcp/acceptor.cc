@@ -18,7 +18,7 @@ constexpr size_t kMaxPerLane = 4;  // connections that name the same endpoint an
 }  // namespace
 
 // One connection that has not proved itself yet.
-class Acceptor::Incoming final : public Pollable {
+class Acceptor::Incoming final : public net::Pollable {
  public:
   Incoming(Acceptor& acceptor, UniqueFd fd, std::string peer_text)
       : acceptor_(acceptor), fd_(std::move(fd)), peer_text_(std::move(peer_text)) {}
@@ -125,7 +125,7 @@ class Acceptor::Incoming final : public Pollable {
   Proof proof_;
 };
 
-class Acceptor::Listener final : public Pollable {
+class Acceptor::Listener final : public net::Pollable {
  public:
   Listener(Acceptor& acceptor, UniqueFd fd, bool by_device)
       : acceptor_(acceptor), fd_(std::move(fd)), by_device_(by_device) {}
@@ -146,7 +146,7 @@ class Acceptor::Listener final : public Pollable {
         if (errno != EAGAIN && errno != EWOULDBLOCK) acceptor_.pause_listening(errno);
         return;
       }
-      const auto peer = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+      const auto peer = net::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
       if (peer) acceptor_.admit(std::move(fd), *peer, by_device_);
     }
   }
@@ -157,14 +157,14 @@ class Acceptor::Listener final : public Pollable {
   const bool by_device_;
 };
 
-Acceptor::Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, Poller& poller,
+Acceptor::Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, net::Poller& poller,
                    AcceptorHost& host)
     : config_(config), options_(options), poller_(poller), host_(host) {}
 
 Acceptor::~Acceptor() = default;
 
 Result<std::unique_ptr<Acceptor>> Acceptor::open(const TcpRailConfig& config,
-                                                 const TcpRailOptions& options, Poller& poller,
+                                                 const TcpRailOptions& options, net::Poller& poller,
                                                  AcceptorHost& host) {
   std::unique_ptr<Acceptor> acceptor(new Acceptor(config, options, poller, host));
   if (Status status = acceptor->listen(); !status) {
@@ -206,7 +206,7 @@ void Acceptor::pause_listening(int error_number) {
                                         Status(system_error(error_number, "accept")).message()));
 }
 
-void Acceptor::admit(UniqueFd fd, const SocketAddress& peer, bool by_device) {
+void Acceptor::admit(UniqueFd fd, const net::SocketAddress& peer, bool by_device) {
   make_room();
   const bool may_stray = options_.bind_to_device && !by_device;
   if (may_stray && !peer.same_ip(config_.address)) {

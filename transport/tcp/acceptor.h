@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "src/base/unique_fd.h"
+#include "transport/net/poller.h"
 #include "transport/tcp/handshake.h"
-#include "transport/tcp/poller.h"
 #include "transport/tcp/tcp_transport.h"
 
 namespace railccl::tcp {
@@ -41,12 +41,12 @@ class Acceptor final {
  public:
   // What it refers to outlives it.
   static Result<std::unique_ptr<Acceptor>> open(const TcpRailConfig& config,
-                                                const TcpRailOptions& options, Poller& poller,
+                                                const TcpRailOptions& options, net::Poller& poller,
                                                 AcceptorHost& host);
   ~Acceptor();
 
   // With the port that peers dial.
-  const SocketAddress& address() const { return address_; }
+  const net::SocketAddress& address() const { return address_; }
   // The endpoint's expectation has changed: held connections go on, or are dropped.
   void reconsider(uint64_t endpoint_id);
   // Drops what takes too long. Wanted every few milliseconds while needs_tick().
@@ -59,10 +59,10 @@ class Acceptor final {
   class Incoming;
   class Listener;
 
-  Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, Poller& poller,
+  Acceptor(const TcpRailConfig& config, const TcpRailOptions& options, net::Poller& poller,
            AcceptorHost& host);
   Status listen();
-  void admit(UniqueFd fd, const SocketAddress& peer, bool by_device);
+  void admit(UniqueFd fd, const net::SocketAddress& peer, bool by_device);
   void make_room();
   void make_room_on_lane(const Incoming& newest);
   void pause_listening(int error_number);
@@ -70,10 +70,10 @@ class Acceptor final {
 
   const TcpRailConfig& config_;
   const TcpRailOptions& options_;
-  Poller& poller_;
+  net::Poller& poller_;
   AcceptorHost& host_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  SocketAddress address_;
+  net::SocketAddress address_;
   bool paused_ = false;  // out of descriptors: no listener is watched until the next tick
   std::vector<std::unique_ptr<Incoming>> incoming_;  // oldest first
 };

@@ -20,7 +20,7 @@ TimeNs pause_after(unsigned attempts) {
 }  // namespace
 
 Dialer::Dialer(const Target& target, const TcpRailConfig& config, const TcpRailOptions& options,
-               Poller& poller, LaneOwner& owner)
+               net::Poller& poller, LaneOwner& owner)
     : target_(target), config_(config), options_(options), poller_(poller), owner_(owner) {}
 
 void Dialer::tick(TimeNs now) {

@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #include "src/base/unique_fd.h"
+#include "transport/net/poller.h"
+#include "transport/net/socket_address.h"
 #include "transport/tcp/handshake.h"
-#include "transport/tcp/poller.h"
-#include "transport/tcp/socket_address.h"
 #include "transport/tcp/tcp_transport.h"
 
 namespace railccl::tcp {
@@ -19,18 +19,18 @@ class LaneOwner {
   virtual void on_lane_ready(LaneId lane, UniqueFd fd) = 0;
 };
 
-class Dialer final : public Pollable {
+class Dialer final : public net::Pollable {
  public:
   struct Target {
     LaneId lane = LaneId::kSmall;
-    SocketAddress peer;
+    net::SocketAddress peer;
     uint64_t self_id = 0;
     uint64_t peer_id = 0;
     SessionKey key{};
   };
   // What it refers to outlives it.
   Dialer(const Target& target, const TcpRailConfig& config, const TcpRailOptions& options,
-         Poller& poller, LaneOwner& owner);
+         net::Poller& poller, LaneOwner& owner);
   ~Dialer() override { stop(); }
   Dialer(const Dialer&) = delete;
   Dialer& operator=(const Dialer&) = delete;
@@ -55,7 +55,7 @@ class Dialer final : public Pollable {
   const Target target_;
   const TcpRailConfig& config_;
   const TcpRailOptions& options_;
-  Poller& poller_;
+  net::Poller& poller_;
   LaneOwner& owner_;
 
   State state_ = State::kIdle;

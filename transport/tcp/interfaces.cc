@@ -50,7 +50,7 @@ std::string pci_address_of(const std::filesystem::path& device) {
 }
 
 int prefix_bits_of(const sockaddr* netmask) {
-  const auto mask = SocketAddress::from_sockaddr(netmask);
+  const auto mask = net::SocketAddress::from_sockaddr(netmask);
   if (!mask) return 0;
   int bits = 0;
   for (const uint8_t byte : mask->ip()) bits += std::popcount(byte);
@@ -86,7 +86,7 @@ Result<std::vector<NetworkInterface>> read_interfaces(const std::string& sysfs) 
       read_sysfs(sysfs, result.back());
       found = result.end() - 1;
     }
-    if (auto address = SocketAddress::from_sockaddr(one->ifa_addr)) {
+    if (auto address = net::SocketAddress::from_sockaddr(one->ifa_addr)) {
       found->addresses.push_back({*address, prefix_bits_of(one->ifa_netmask)});
     }
   }

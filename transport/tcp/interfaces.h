@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "src/base/status.h"
-#include "transport/tcp/socket_address.h"
+#include "transport/net/socket_address.h"
 
 namespace railccl::tcp {
 
 struct InterfaceAddress {
-  SocketAddress address;
+  net::SocketAddress address;
   int prefix_bits = 0;
 };
 

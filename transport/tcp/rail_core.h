@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/memory_table.h"
+#include "transport/net/poller.h"
 #include "transport/rail.h"
-#include "transport/tcp/memory_table.h"
-#include "transport/tcp/poller.h"
 #include "transport/tcp/tcp_transport.h"
 #include "transport/tcp/wire.h"
 
@@ -36,13 +36,13 @@ class RailMember {
 
 class RailCore {
  public:
-  RailCore(const TcpRailConfig& config, const TcpRailOptions& options, Poller poller)
+  RailCore(const TcpRailConfig& config, const TcpRailOptions& options, net::Poller poller)
       : config_(config), options_(options), poller_(std::move(poller)), staging_(kStagingBytes) {}
 
   const TcpRailConfig& config() const { return config_; }
   const TcpRailOptions& options() const { return options_; }
-  Poller& poller() { return poller_; }
-  const Poller& poller() const { return poller_; }
+  net::Poller& poller() { return poller_; }
+  const net::Poller& poller() const { return poller_; }
   MemoryTable& memory() { return memory_; }
   const MemoryTable& memory() const { return memory_; }
   // Scratch for one call of receive.
@@ -84,7 +84,7 @@ class RailCore {
 
   const TcpRailConfig config_;
   const TcpRailOptions options_;
-  Poller poller_;
+  net::Poller poller_;
   MemoryTable memory_;
   std::vector<std::byte> staging_;
   EventSink* sink_ = nullptr;  // during progress

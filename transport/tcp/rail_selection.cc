@@ -16,7 +16,7 @@ constexpr TimeNs kLoopbackLatencyGuess = 8 * kMicrosecond;
 struct Item {
   bool exact = false;
   std::string name;
-  std::optional<SocketAddress> address;
+  std::optional<net::SocketAddress> address;
   std::string text;  // as given
 
   bool matches(const NetworkInterface& interface) const {
@@ -43,7 +43,7 @@ Result<Item> parse_item(std::string_view text, bool all_exact) {
                  item.text);
   }
   if (at != std::string_view::npos) {
-    RAILCCL_ASSIGN(item.address, SocketAddress::parse(std::string(text.substr(at + 1))));
+    RAILCCL_ASSIGN(item.address, net::SocketAddress::parse(std::string(text.substr(at + 1))));
     item.exact = true;
   }
   return item;
@@ -84,7 +84,7 @@ std::string describe(std::span<const NetworkInterface> interfaces) {
 }
 
 // Global addresses before link-local ones, IPv4 before IPv6.
-int preference(const SocketAddress& address) {
+int preference(const net::SocketAddress& address) {
   return (address.is_link_local() ? 2 : 0) + (address.family() == AF_INET6 ? 1 : 0);
 }
 
@@ -98,7 +98,7 @@ std::optional<InterfaceAddress> best_address(const NetworkInterface& interface, 
 }
 
 std::optional<InterfaceAddress> own_address(const NetworkInterface& interface,
-                                            const SocketAddress& wanted) {
+                                            const net::SocketAddress& wanted) {
   for (const InterfaceAddress& one : interface.addresses) {
     if (one.address.same_ip(wanted)) return one;
   }

@@ -70,7 +70,7 @@ bool bind_to_device(int fd, const std::string& name) {
 
 }  // namespace
 
-Result<UniqueFd> open_listener(const TcpRailOptions& options, const SocketAddress& address,
+Result<UniqueFd> open_listener(const TcpRailOptions& options, const net::SocketAddress& address,
                                const std::string& device) {
   RAILCCL_ASSIGN(UniqueFd fd, open_socket(address.family()));
   size_buffers(fd.get(), options);
@@ -90,17 +90,17 @@ Result<UniqueFd> open_listener(const TcpRailOptions& options, const SocketAddres
 
 void stop_sharing_port(int fd) { set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0); }
 
-Result<SocketAddress> local_address(int fd) {
+Result<net::SocketAddress> local_address(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) {
     return system_error(errno, "getsockname");
   }
-  return SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+  return net::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
 }
 
 Result<UniqueFd> start_connecting(const TcpRailConfig& config, const TcpRailOptions& options,
-                                  const SocketAddress& peer, bool bind_device) {
+                                  const net::SocketAddress& peer, bool bind_device) {
   RAILCCL_ASSIGN(UniqueFd fd, open_socket(config.address.family()));
   size_buffers(fd.get(), options);
   RAILCCL_TRY(choose_congestion_control(fd.get(), options.congestion_control));

@@ -6,7 +6,7 @@
 
 #include "src/base/status.h"
 #include "src/base/unique_fd.h"
-#include "transport/tcp/socket_address.h"
+#include "transport/net/socket_address.h"
 #include "transport/tcp/tcp_transport.h"
 #include "transport/tcp/wire.h"
 
@@ -15,17 +15,17 @@ namespace railccl::tcp {
 // Listens on `address`; port 0: chosen by the kernel. Two listeners may share an address and port
 // when one of them is bound to a device: the kernel then gives it what comes in by that device, and
 // the other one the rest.
-Result<UniqueFd> open_listener(const TcpRailOptions& options, const SocketAddress& address,
+Result<UniqueFd> open_listener(const TcpRailOptions& options, const net::SocketAddress& address,
                                const std::string& device);
 // For both of them, when both listen: while the port may be shared further, the kernel hands
 // connections to the listener that it finds first instead of the one that fits best.
 void stop_sharing_port(int fd);
-Result<SocketAddress> local_address(int fd);
+Result<net::SocketAddress> local_address(int fd);
 
 // Begins to connect from the rail's address to `peer`; the socket is writable when that has ended
 // and pending_error says how. `bind_device`: also SO_BINDTODEVICE.
 Result<UniqueFd> start_connecting(const TcpRailConfig& config, const TcpRailOptions& options,
-                                  const SocketAddress& peer, bool bind_device);
+                                  const net::SocketAddress& peer, bool bind_device);
 Status pending_error(int fd);
 
 // For a socket that has proved itself: no delay, and an end when the peer's host is silent.

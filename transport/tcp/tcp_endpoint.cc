@@ -29,7 +29,7 @@ Result<AddressBlob> parse_address(const std::vector<std::byte>& bytes) {
 
 }  // namespace
 
-TcpEndpoint::TcpEndpoint(uint64_t tag, const SocketAddress& listening_at, RailCore& core,
+TcpEndpoint::TcpEndpoint(uint64_t tag, const net::SocketAddress& listening_at, RailCore& core,
                          EndpointDirectory& directory)
     : core_(core),
       directory_(directory),
@@ -61,7 +61,7 @@ Status TcpEndpoint::connect(const std::vector<std::byte>& peer_address) {
   }
   RAILCCL_ASSIGN(const AddressBlob blob, parse_address(peer_address));
   const int family = blob.ip_version == 6 ? AF_INET6 : AF_INET;
-  peer_address_ = make_socket_address(family, blob.ip, blob.port);
+  peer_address_ = net::make_socket_address(family, blob.ip, blob.port);
   if (family != listening_at_.family()) {
     return error(Code::kInvalidUsage,
                  "rail {} has the address {}, the peer's rail {}: both must be IPv4 or both IPv6 "

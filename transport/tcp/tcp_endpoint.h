@@ -33,7 +33,7 @@ class EndpointDirectory {
 
 class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, public LaneOwner {
  public:
-  TcpEndpoint(uint64_t tag, const SocketAddress& listening_at, RailCore& core,
+  TcpEndpoint(uint64_t tag, const net::SocketAddress& listening_at, RailCore& core,
               EndpointDirectory& directory);
   ~TcpEndpoint() override;
 
@@ -76,10 +76,10 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
   RailCore& core_;
   EndpointDirectory& directory_;
   const uint64_t tag_;
-  const SocketAddress listening_at_;
+  const net::SocketAddress listening_at_;
   const Identity self_;
   Identity peer_;
-  SocketAddress peer_address_;
+  net::SocketAddress peer_address_;
   SessionKey key_{};
 
   State state_ = State::kOpen;

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "src/base/unique_fd.h"
-#include "transport/tcp/poller.h"
+#include "transport/net/poller.h"
 #include "transport/tcp/receive_lane.h"
 #include "transport/tcp/send_lane.h"
 
@@ -18,9 +18,9 @@ class LaneHost : public FrameHandler {
   virtual void on_lane_writable(LaneId lane) = 0;
 };
 
-class TcpLane final : public Pollable {
+class TcpLane final : public net::Pollable {
  public:
-  TcpLane(LaneId id, const SendLane::Limits& limits, LaneHost& host, Poller& poller)
+  TcpLane(LaneId id, const SendLane::Limits& limits, LaneHost& host, net::Poller& poller)
       : id_(id), send_(limits), receive_(id), host_(host), poller_(poller) {}
   ~TcpLane() override { close(); }
   TcpLane(const TcpLane&) = delete;
@@ -58,7 +58,7 @@ class TcpLane final : public Pollable {
   SendLane send_;
   ReceiveLane receive_;
   LaneHost& host_;
-  Poller& poller_;
+  net::Poller& poller_;
 };
 
 }  // namespace railccl::tcp

@@ -18,7 +18,7 @@ constexpr TimeNs kTickPeriod = 10 * kMillisecond;
 
 }  // namespace
 
-TcpRail::TcpRail(const TcpRailConfig& config, const TcpRailOptions& options, Poller poller)
+TcpRail::TcpRail(const TcpRailConfig& config, const TcpRailOptions& options, net::Poller poller)
     : core_(config, options, std::move(poller)) {
   core_.memory().set_on_gone([this](uint64_t key) {
     for (auto& [id, endpoint] : endpoints_) endpoint->on_registration_gone(key);
@@ -30,21 +30,20 @@ Result<std::unique_ptr<Rail>> TcpRail::open(const TcpRailConfig& config,
   if (sodium_init() < 0) {
     return error(Code::kSystemError, "libsodium cannot be initialized: no source of randomness");
   }
-  RAILCCL_ASSIGN(Poller poller, Poller::create());
+  RAILCCL_ASSIGN(net::Poller poller, net::Poller::create());
   std::unique_ptr<TcpRail> rail(new TcpRail(config, options, std::move(poller)));
   RAILCCL_ASSIGN(rail->acceptor_, Acceptor::open(rail->core_.config(), rail->core_.options(),
                                                  rail->core_.poller(), *rail));
   RAILCCL_ASSIGN(rail->monitor_,
-                 PortMonitor::open(
+                 net::PortMonitor::open(
                      config.interface_name, config.address, rail->core_.poller(),
                      [self = rail.get()](const Status& usable) { self->on_port_change(usable); }));
   return rail;
 }
 
 Result<std::unique_ptr<Registration>> TcpRail::register_memory(const MemoryRegion& region) {
-  auto registration = core_.memory().add(region);
-  if (registration) return registration;
-  return Error(registration.error().with_context(fmt::format("rail {}", info().name)));
+  RAILCCL_TRY(MemoryTable::check(region, "TCP").with_context(fmt::format("rail {}", info().name)));
+  return std::make_unique<MemoryTable::Entry>(region, core_.memory());
 }
 
 Result<std::unique_ptr<Endpoint>> TcpRail::open_endpoint(uint64_t endpoint_tag) {
@@ -68,7 +67,7 @@ bool TcpRail::serve_ready() {
   const auto ready = core_.poller().ready();
   bool bulk_waits = false;
   for (const epoll_event& event : ready) {
-    auto& target = *static_cast<Pollable*>(event.data.ptr);
+    auto& target = *static_cast<net::Pollable*>(event.data.ptr);
     if (target.is_bulk()) {
       bulk_waits = true;
     } else {
@@ -77,7 +76,7 @@ bool TcpRail::serve_ready() {
   }
   if (bulk_waits) {
     for (const epoll_event& event : ready) {
-      auto& target = *static_cast<Pollable*>(event.data.ptr);
+      auto& target = *static_cast<net::Pollable*>(event.data.ptr);
       if (target.is_bulk()) target.on_ready(event.events);
     }
   }

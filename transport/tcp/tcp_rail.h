@@ -5,9 +5,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "transport/net/port_monitor.h"
 #include "transport/rail.h"
 #include "transport/tcp/acceptor.h"
-#include "transport/tcp/port_monitor.h"
 #include "transport/tcp/rail_core.h"
 #include "transport/tcp/tcp_endpoint.h"
 
@@ -35,7 +35,7 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   void on_destroyed(TcpEndpoint& endpoint) override;
 
  private:
-  TcpRail(const TcpRailConfig& config, const TcpRailOptions& options, Poller poller);
+  TcpRail(const TcpRailConfig& config, const TcpRailOptions& options, net::Poller poller);
 
   bool serve_ready();
   void serve_timers(TimeNs now);
@@ -45,7 +45,7 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   std::unordered_map<uint64_t, TcpEndpoint*> endpoints_;  // by endpoint id
   std::vector<TcpEndpoint*> connecting_;
   std::unique_ptr<Acceptor> acceptor_;
-  std::unique_ptr<PortMonitor> monitor_;
+  std::unique_ptr<net::PortMonitor> monitor_;
   TimeNs next_tick_ = 0;
   bool ticking_ = false;
 };

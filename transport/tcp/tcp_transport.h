@@ -15,8 +15,8 @@
 
 #include "src/base/clock.h"
 #include "src/base/status.h"
+#include "transport/net/socket_address.h"
 #include "transport/rail.h"
-#include "transport/tcp/socket_address.h"
 
 namespace railccl {
 
@@ -33,7 +33,7 @@ struct TcpDiscoveryOptions {
 struct TcpRailConfig {
   RailInfo info;
   std::string interface_name;
-  tcp::SocketAddress address;  // port 0: chosen by the kernel
+  net::SocketAddress address;  // port 0: chosen by the kernel
   int prefix_bits = 0;         // of the subnet of `address`
 };
 

@@ -1,11 +1,11 @@
-#include "transport/tcp/poller.h"
+#include "transport/net/poller.h"
 
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
 #include <cerrno>
 
-namespace railccl::tcp {
+namespace railccl::net {
 namespace {
 
 // Edge-triggered: a wake-up or tick is reported once and need not be read.
@@ -77,4 +77,4 @@ void Poller::set_tick(TimeNs period) {
   timerfd_settime(timer_.get(), 0, &spec, nullptr);
 }
 
-}  // namespace railccl::tcp
+}  // namespace railccl::net

@@ -1,4 +1,4 @@
-#include "transport/tcp/port_monitor.h"
+#include "transport/net/port_monitor.h"
 
 #include <ifaddrs.h>
 #include <linux/netlink.h>
@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <string_view>
 
-namespace railccl::tcp {
+namespace railccl::net {
 namespace {
 
 // IFF_LOWER_UP: the carrier as it is now; IFF_RUNNING follows it late. glibc's net/if.h lacks it.
@@ -86,7 +86,7 @@ Status PortMonitor::query() const {
   bool exists = false;
   unsigned flags = 0;
   // All of 127.0.0.0/8 belongs to loopback without being listed.
-  bool has_address = address_.is_loopback();
+  bool has_address = address_.family() == AF_UNSPEC || address_.is_loopback();
   for (const ifaddrs* one = head; one != nullptr; one = one->ifa_next) {
     if (interface_name_ != one->ifa_name) continue;
     exists = true;
@@ -104,4 +104,4 @@ Status PortMonitor::query() const {
   return Status::ok();
 }
 
-}  // namespace railccl::tcp
+}  // namespace railccl::net

@@ -9,7 +9,7 @@
 
 #include "src/base/status.h"
 
-namespace railccl::tcp {
+namespace railccl::net {
 
 class SocketAddress {
  public:
@@ -50,4 +50,4 @@ class SocketAddress {
 
 SocketAddress make_socket_address(int family, const std::array<uint8_t, 16>& ip, uint16_t port);
 
-}  // namespace railccl::tcp
+}  // namespace railccl::net

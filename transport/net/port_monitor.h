@@ -8,14 +8,14 @@
 #include <string>
 
 #include "src/base/unique_fd.h"
-#include "transport/tcp/poller.h"
-#include "transport/tcp/socket_address.h"
+#include "transport/net/poller.h"
+#include "transport/net/socket_address.h"
 
-namespace railccl::tcp {
+namespace railccl::net {
 
 class PortMonitor final : public Pollable {
  public:
-  // Success: up, with a carrier and the address. An error says what is missing.
+  // Success: up, with a carrier and the address (any, if none is given). An error says what is missing.
   using OnChange = std::function<void(const Status& usable)>;
 
   // `on_change` is called from on_ready when the port becomes usable or ceases to be.
@@ -39,4 +39,4 @@ class PortMonitor final : public Pollable {
   bool usable_ = true;
 };
 
-}  // namespace railccl::tcp
+}  // namespace railccl::net

@@ -1,4 +1,4 @@
-#include "transport/tcp/socket_address.h"
+#include "transport/net/socket_address.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace railccl::tcp {
+namespace railccl::net {
 namespace {
 
 size_t ip_bytes(int family) { return family == AF_INET ? 4 : 16; }
@@ -126,4 +126,4 @@ std::string SocketAddress::to_string() const {
                              : fmt::format("{}:{}", ip_text(), port_);
 }
 
-}  // namespace railccl::tcp
+}  // namespace railccl::net

@@ -11,7 +11,7 @@
 #include "src/base/status.h"
 #include "src/base/unique_fd.h"
 
-namespace railccl::tcp {
+namespace railccl::net {
 
 // Something with a descriptor in the poller. Must be removed before it is destroyed.
 class Pollable {
@@ -53,4 +53,4 @@ class Poller {
   std::array<epoll_event, kMaxEvents> events_{};
 };
 
-}  // namespace railccl::tcp
+}  // namespace railccl::net

@@ -1,0 +1,104 @@
+#include "transport/ucx/ucx_context.h"
+
+#include <vector>
+
+namespace railccl::ucx {
+namespace {
+
+// Every endpoint has a worker of its own, so that queues for one peer are enough: UCX's default of
+// 4096 receive buffers of 8 KiB is meant for all peers of a process.
+constexpr const char* kReceiveBuffers = "256";
+
+// UCX complains of settings of transports that are not opened, so only those that are meant.
+std::vector<UcxSetting> settings_of(const UcxRailConfig& config, const UcxRailOptions& options) {
+  std::vector<UcxSetting> settings{{"NET_DEVICES", config.device}, {"TLS", options.transports}};
+  if (config.rdma) {
+    for (const char* queue : {"RC_VERBS_RX_QUEUE_LEN", "UD_VERBS_RX_QUEUE_LEN"}) {
+      settings.push_back({queue, kReceiveBuffers});
+    }
+    if (config.device.starts_with("mlx5")) {
+      for (const char* queue :
+           {"RC_MLX5_RX_QUEUE_LEN", "DC_MLX5_RX_QUEUE_LEN", "UD_MLX5_RX_QUEUE_LEN"}) {
+        settings.push_back({queue, kReceiveBuffers});
+      }
+    }
+    // Registrations are cached above the rails; UCX's own cache would hook mmap and munmap of the
+    // whole process.
+    settings.push_back({"IB_REG_METHODS", "direct"});
+    settings.insert(settings.end(), options.rdma_settings.begin(), options.rdma_settings.end());
+  } else if (config.address.family() == AF_INET6) {
+    settings.push_back({"TCP_AF_PRIO", "inet6,inet"});
+  }
+  return settings;
+}
+
+}  // namespace
+
+Status UcxContext::failure(ucs_status_t status, std::string_view what) const {
+  return error(Code::kRailFailed, "{}: {}", what, api_.status_string(status));
+}
+
+Result<std::unique_ptr<UcxContext>> UcxContext::open(const UcxApi& api, const UcxRailConfig& config,
+                                                     const UcxRailOptions& options) {
+  std::unique_ptr<UcxContext> opened(new UcxContext(api));
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  api.get_version(&major, &minor, &release);
+  opened->version_ = {static_cast<uint8_t>(major), static_cast<uint8_t>(minor)};
+  ucp_config_t* read = nullptr;
+  if (const auto status = api.config_read(nullptr, nullptr, &read); status != UCS_OK) {
+    return Error(opened->failure(status, "UCX cannot read its configuration (UCX_*)"));
+  }
+  const Config ucx_config(read, {api.config_release});
+  for (const auto& [name, value] : settings_of(config, options)) {
+    const auto status = api.config_modify(ucx_config.get(), name.c_str(), value.c_str());
+    if (status == UCS_OK) continue;
+    return Error(opened->failure(status, fmt::format("UCX_{}={}", name, value)));
+  }
+  ucp_params_t params{};
+  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS;
+  params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
+  params.estimated_num_eps = 1;
+  ucp_context_h context = nullptr;
+  const auto status =
+      api.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, ucx_config.get(), &context);
+  if (status != UCS_OK) {
+    return Error(opened->failure(
+        status, fmt::format("UCX has no transport of '{}' for device {} (ucx_info -d shows what "
+                            "it has)",
+                            options.transports, config.device)));
+  }
+  opened->context_ = Context(context, {api.cleanup});
+  return opened;
+}
+
+Result<Worker> UcxContext::create_worker() const {
+  ucp_worker_params_t params{};
+  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
+  ucp_worker_h worker = nullptr;
+  if (const auto status = api_.worker_create(context_.get(), &params, &worker); status != UCS_OK) {
+    return Error(failure(status, "ucp_worker_create"));
+  }
+  return Worker(worker, {api_.worker_destroy});
+}
+
+Result<MappedMemory> UcxContext::map(const MemoryRegion& region) const {
+  ucp_mem_map_params_t params{};
+  params.field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH |
+                      UCP_MEM_MAP_PARAM_FIELD_MEMORY_TYPE;
+  params.address = region.address;
+  params.length = region.bytes;
+  params.memory_type = UCS_MEMORY_TYPE_HOST;
+  ucp_mem_h handle = nullptr;
+  if (const auto status = api_.mem_map(context_.get(), &params, &handle); status != UCS_OK) {
+    return Error(
+        failure(status, fmt::format("{} bytes cannot be registered with UCX (is the limit of "
+                                    "locked memory, ulimit -l, large enough?)",
+                                    region.bytes)));
+  }
+  return MappedMemory(api_, context_.get(), handle);
+}
+
+}  // namespace railccl::ucx
