@@ -22,7 +22,9 @@ Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t 
   plan_ = std::move(plan);
   operands_.begin(call, arithmetic.input, sequence);
   detailed_ = trace_enabled() && traced_in_detail(call);
-  streaming_ = call.count * call.element() >= services_.streaming_bytes;
+  // The largest result, which is the root's where there is one.
+  streaming_ =
+      output_bytes(call_, call_.root, services_.layout->ranks()) >= services_.streaming_bytes;
   const auto slots = static_cast<size_t>(plan_->channels * plan_->depth);
   slots_.assign(slots, Piece{});
   next_lap_.assign(static_cast<size_t>(plan_->channels), 0);
@@ -176,13 +178,23 @@ Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
   return true;
 }
 
-// Slots of peers were given back with signals that nobody has waited for; they belong to this
+bool Executor::in_last_lap(const Piece& piece) const {
+  return piece.index + static_cast<uint64_t>(plan_->channels * plan_->depth) >= plan_->pieces;
+}
+
+// A slot of the last lap is not used again in this operation. In the next one no rank of another
+// node touches it before this rank has begun that, too: large puts wait for its ready message,
+// small data is kept until the piece is there.
+bool Executor::needs_no_credit(const Piece& piece, const Step& step) const {
+  return step.previous_lap && in_last_lap(piece) && !is_local(step.peer);
+}
+
+// Slots of local peers were given back with signals that nobody has waited for; they belong to this
 // operation and must not be taken for a later one's.
 void Executor::owe_credits(const Piece& piece) {
-  const auto lap = static_cast<uint64_t>(plan_->channels * plan_->depth);
-  if (piece.index + lap < plan_->pieces) return;
+  if (!in_last_lap(piece)) return;
   for (const Step& step : piece.schedule->steps) {
-    if (step.kind == StepKind::kWait && step.previous_lap) {
+    if (step.kind == StepKind::kWait && step.previous_lap && is_local(step.peer)) {
       owed_credits_.emplace_back(step.peer, tag_of(piece, step.tag));
     }
   }

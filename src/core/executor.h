@@ -131,6 +131,8 @@ class Executor {
   Result<bool> owners_ready(std::span<const Slice> dsts, std::span<const Slice> srcs);
   Result<bool> local_peer_ready(int peer);
   Status local_peer_status(int peer);
+  bool in_last_lap(const Piece& piece) const;
+  bool needs_no_credit(const Piece& piece, const Step& step) const;
   void owe_credits(const Piece& piece);
   bool collect_credits();
   bool place_small_data(const MessageHeader& header, std::span<const std::byte> body);

@@ -43,6 +43,7 @@ Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
 }
 
 Result<Executor::Outcome> Executor::signal(const Piece& piece, const Step& step, TimeNs now) {
+  if (needs_no_credit(piece, step)) return Outcome::kAdvanced;
   const uint64_t tag = tag_of(piece, step.tag);
   // A credit also says that this rank's puts out of the slot are over.
   if (step.previous_lap && piece.unacknowledged > 0) return Outcome::kBlocked;
