@@ -69,8 +69,7 @@ LocalSmall::Progress LocalSmall::step() {
 }
 
 bool LocalSmall::publish() {
-  const uint64_t reused = has_payload() ? kSmallPayloads : kSmallLines;
-  if (counter_ > reused && !all_done(counter_ - reused)) return false;
+  if (!has_room()) return false;
   if (gives_data()) copy(published_by(self_), call_.input, payload_bytes_);
   if (has_payload()) payload_of(self_).flag.store(flag_, std::memory_order_release);
   SmallNote& note = note_of(self_, counter_);
@@ -78,6 +77,16 @@ bool LocalSmall::publish() {
   note.sequence.store(call_.sequence, std::memory_order_release);
   line_of(self_).flag.store(flag_, std::memory_order_release);
   return true;
+}
+
+// A slot is free again when all have completed the call it was for. Who finds none free waits until
+// half of them are: looking after every call would take the others' counters from their caches each
+// time. They complete all calls before this one without this rank's help.
+bool LocalSmall::has_room() {
+  const uint64_t slots = has_payload() ? kSmallPayloads : kSmallLines;
+  if (counter_ <= slots) return true;
+  waits_for_room_ = !all_done(counter_ - slots + (waits_for_room_ ? slots / 2 : 0));
+  return !waits_for_room_;
 }
 
 bool LocalSmall::gives_data() const {

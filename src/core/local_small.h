@@ -44,6 +44,7 @@ class LocalSmall {
 
  private:
   bool publish();
+  bool has_room();
   bool gives_data() const;
   bool all_done(uint64_t counter);
   Progress collect();
@@ -76,6 +77,7 @@ class LocalSmall {
   uint64_t history_ = 0;      // hash of all calls so far
   uint64_t flag_ = 0;         // of this call
   bool published_ = false;
+  bool waits_for_room_ = false;
   bool rung_ = false;  // others were woken after publish()
   int next_ = 0;       // peers below have arrived
   int awaited_ = 0;    // the rank looked at last
