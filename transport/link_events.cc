@@ -53,13 +53,14 @@ void LinkImpl::on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now) {
   const bool ok = event.status.is_ok();
   switch (token_kind(event.token)) {
     case TokenKind::kChunk:
-      sender_->on_chunk_done(pair, event.token, ok, now);
+      sender_->on_chunk_done(pair, event, now);
       break;
     case TokenKind::kMessage:
-      messages_->on_put_done(pair, event.token, ok, now);
+      messages_->on_put_done(pair, event, now);
       break;
     case TokenKind::kNote:
-      pair.on_small_done({.posted_at = token_time(event.token), .ok = ok}, now);
+      pair.on_small_done(
+          {.posted_at = token_time(event.token), .held_back = event.held_back, .ok = ok}, now);
       break;
   }
   if (ended_ || peer_gone_) return;

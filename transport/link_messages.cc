@@ -157,14 +157,18 @@ bool LinkMessages::post(uint64_t sequence, TimeNs now) {
   return true;
 }
 
-void LinkMessages::on_put_done(LinkPair& pair, uint64_t token, bool ok, TimeNs now) {
-  const uint64_t sequence = widen(token_sequence(token), out_.first());
+void LinkMessages::on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now) {
+  const uint64_t sequence = widen(token_sequence(event.token), out_.first());
   if (!out_.contains(sequence)) return;
   Outgoing& message = out_[sequence];
   if (message.state != Outgoing::State::kInFlight) return;
   message.state = Outgoing::State::kCompleted;
   moved_at_ = now;
-  pair.on_small_done({.bytes = message.bytes, .posted_at = message.posted_at, .ok = ok}, now);
+  pair.on_small_done({.bytes = message.bytes,
+                      .posted_at = message.posted_at,
+                      .held_back = event.held_back,
+                      .ok = event.status.is_ok()},
+                     now);
   release();
 }
 

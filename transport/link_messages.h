@@ -38,7 +38,7 @@ class LinkMessages {
   };
   Status send(const Parts& parts);
   bool pump(TimeNs now);
-  void on_put_done(LinkPair& pair, uint64_t token, bool ok, TimeNs now);
+  void on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now);
   // An error: the peer consumed what was never sent.
   Status on_ack(const wire::AckNote& ack, TimeNs now);
   // The pair's epoch is fenced on both sides: what was put there and has not arrived is put again.

@@ -139,10 +139,10 @@ void LinkPair::on_done(bool ok, TimeNs now) {
   if (ok) life_at_ = now;
 }
 
-void LinkPair::learn_base(TimeNs posted_at, TimeNs now) {
-  if (now < posted_at) return;
+void LinkPair::learn_base(const Completion& done, TimeNs now) {
+  if (done.held_back == kNever || now < done.posted_at + done.held_back) return;
   // A floor that rises slowly: what queues now and then is not the way's own latency.
-  const auto sample = static_cast<double>(now - posted_at);
+  const auto sample = static_cast<double>(now - done.posted_at - done.held_back);
   // And a host that looked away for long does not count as a long way.
   const double rise = std::min(sample - base_ns_, base_ns_) * kBaseDecay;
   base_ns_ = sample < base_ns_ ? sample : base_ns_ + rise;
@@ -208,7 +208,7 @@ void LinkPair::promote() {
 
 void LinkPair::on_small_done(const Completion& done, TimeNs now) {
   on_done(done.ok, now);
-  if (done.ok) learn_base(done.posted_at, now);
+  if (done.ok) learn_base(done, now);
 }
 
 // At most a chunk and what fits on the way: a rail that has stalled passes nothing more.

@@ -96,13 +96,14 @@ class LinkPair {
   struct Completion {
     uint64_t bytes = 0;
     TimeNs posted_at = 0;
+    TimeNs held_back = 0;  // RailEvent::held_back
     bool ok = false;
   };
   void on_chunk_done(const Completion& done, TimeNs now);
   void on_chunk_received(uint64_t bytes, TimeNs now);
   void on_small_done(const Completion& done, TimeNs now);
   // From a put that is small enough to measure the way, not the rate.
-  void learn_base(TimeNs posted_at, TimeNs now);
+  void learn_base(const Completion& done, TimeNs now);
 
   // --- For striping.
   StripeRail stripe_view(const StripeRequest& sizes, TimeNs now) const;

@@ -271,19 +271,22 @@ void LinkSender::note_posted(size_t pair, uint64_t bytes) {
   }
 }
 
-void LinkSender::on_chunk_done(LinkPair& pair, uint64_t token, bool ok, TimeNs now) {
-  const uint64_t sequence = widen(token_sequence(token), puts_.first());
+void LinkSender::on_chunk_done(LinkPair& pair, const RailEvent& event, TimeNs now) {
+  const bool ok = event.status.is_ok();
+  const uint64_t sequence = widen(token_sequence(event.token), puts_.first());
   if (!puts_.contains(sequence)) return;
   OutPut& out = puts_[sequence];
-  const uint64_t index = token_chunk(token);
+  const uint64_t index = token_chunk(event.token);
   if (index >= out.chunks.size() || out.chunks[index].state != Chunk::State::kInFlight) return;
   Chunk& chunk = out.chunks[index];
   chunk.state = ok ? Chunk::State::kCompleted : Chunk::State::kLost;
   --out.in_flight;
   moved_at_ = now;
   pair.trace(TraceKind::kChunkDelivered, pair.chunk_id(sequence, index), ok ? chunk.bytes : 0, now);
-  if (ok && chunk.bytes <= kUrgentBytes) pair.learn_base(chunk.posted_at, now);
-  pair.on_chunk_done({.bytes = chunk.bytes, .posted_at = chunk.posted_at, .ok = ok}, now);
+  const LinkPair::Completion done{
+      .bytes = chunk.bytes, .posted_at = chunk.posted_at, .held_back = event.held_back, .ok = ok};
+  if (ok && chunk.bytes <= kUrgentBytes) pair.learn_base(done, now);
+  pair.on_chunk_done(done, now);
   maybe_finish(sequence);
 }
 

@@ -25,7 +25,7 @@ class LinkSender {
   // Posts what the rails take now; true when anything was posted.
   bool pump(TimeNs now);
   // The completion of a chunk. Success is a hint for delivery and a measure for the rail.
-  void on_chunk_done(LinkPair& pair, uint64_t token, bool ok, TimeNs now);
+  void on_chunk_done(LinkPair& pair, const RailEvent& event, TimeNs now);
   // An error: acknowledged what was never sent.
   Status on_ack(const wire::AckNote& ack, TimeNs now);
   // A pair's epoch is fenced on both sides: what was posted there and is not in the verdict is

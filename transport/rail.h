@@ -118,6 +118,9 @@ struct RailEvent {
   // kNotification: where the bytes of its put are, until the owner of that memory uses it again;
   // null when there are none, or when the transport does not know or the host cannot read it.
   const std::byte* data = nullptr;
+  // kPutDone: how long the target kept its acknowledgement back, so that it could travel with
+  // something else; not a part of the way. kNever: not known.
+  TimeNs held_back = 0;
 };
 
 class EventSink {
@@ -151,7 +154,9 @@ class Rail {
   virtual Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) = 0;
   // Moves data and reports what happened since; true when it did anything.
   virtual bool progress(TimeNs now, EventSink& sink) = 0;
-  // Readable (poll) whenever progress would do something; -1 where time is simulated.
+  // Readable (poll) whenever progress would do something that its owner cannot know of: after a put
+  // and after a call that returned true, progress is called again before the owner sleeps. -1 where
+  // time is simulated.
   virtual int wake_fd() const = 0;
 };
 

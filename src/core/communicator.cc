@@ -143,9 +143,6 @@ Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
 
 void Communicator::wait(Operation& operation) {
   engine_.wait(operation.completion, caller_spin_ns(parts_.options, policy_.crowded()));
-  // The last acknowledgements, for which peers may wait, leave with the next round; this caller may
-  // not be back soon.
-  if (!one_node_) engine_.drive_briefly();
 }
 
 bool Communicator::progress(TimeNs now) {

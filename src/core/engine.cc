@@ -167,11 +167,17 @@ bool Engine::drive_once() {
   if (armed_) disarm();
   now_ = system_clock().now_ns();
   bool worked = false;
+  for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
+  // Last, so that what the clients have put leaves before a completed operation's caller returns.
+  return progress_rails() || worked;
+}
+
+bool Engine::progress_rails() {
+  bool worked = false;
   for (size_t i = 0; i < rail_pointers_.size(); ++i) {
     current_rail_ = static_cast<int>(i);
     worked |= rail_pointers_[i]->progress(now_, *this);
   }
-  for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
   return worked;
 }
 
@@ -202,6 +208,7 @@ void Engine::sleep(TimeNs limit, Completion* own) {
     found_work |= client->progress(now_);
     deadline = std::min(deadline, client->next_deadline());
   }
+  found_work |= progress_rails();  // what was put is not shown by a descriptor
   const bool abandoned = stop_.load() || (own == nullptr && waiting_callers_.load() > 0) ||
                          (own != nullptr && own->done());
   if (!found_work && !abandoned && deadline > now_) {

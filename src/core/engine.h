@@ -79,6 +79,7 @@ class Engine final : public RailHost, private EventSink {
   void run();
   // True when anything happened.
   bool drive_once() RAILCCL_REQUIRES(driver_);
+  bool progress_rails() RAILCCL_REQUIRES(driver_);
   // Drives until `stop()` holds; spins for spin_ns or what was learnt, 0 for not at all, without
   // progress, then sleeps for at most `limit`.
   void drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,

@@ -35,6 +35,10 @@ class Poller {
   // target is data.ptr; the span is valid until the next call.
   std::span<const epoll_event> ready();
 
+  // Targets that wait for room to send are known from here alone.
+  void expect_room(bool wanted) { room_expected_ += wanted ? 1 : -1; }
+  bool expects_room() const { return room_expected_ > 0; }
+
   // Makes the descriptor readable until the next ready().
   void wake();
   // Makes it readable every `period` from now on; 0: no more.
@@ -50,6 +54,7 @@ class Poller {
   UniqueFd epoll_;
   UniqueFd wake_;
   UniqueFd timer_;
+  int room_expected_ = 0;
   std::array<epoll_event, kMaxEvents> events_{};
 };
 

@@ -5,42 +5,22 @@
 
 namespace railccl::tcp {
 
-bool RailCore::has_work() const { return !to_flush_.empty() || !to_report_.empty(); }
-
-void RailCore::wake_for_work() {
-  const bool woken_before = has_work();
-  if (sink_ == nullptr && !woken_before) poller_.wake();
-}
-
 void RailCore::want_flush(RailMember& member) {
-  if (std::exchange(member.wants_flush_, true)) return;
-  wake_for_work();
-  to_flush_.push_back(&member);
+  if (!std::exchange(member.wants_flush_, true)) to_flush_.push_back(&member);
 }
 
-void RailCore::want_acknowledge(RailMember& member, TimeNs within) {
-  const TimeNs at = now_ + within;
-  if (std::exchange(member.wants_acknowledge_, true)) {
-    member.acknowledge_at_ = std::min(member.acknowledge_at_, at);
-    return;
-  }
-  member.acknowledge_at_ = at;
-  holds_new_ = true;
-  if (std::ranges::find(to_acknowledge_, &member) == to_acknowledge_.end()) {
-    to_acknowledge_.push_back(&member);
-  }
+void RailCore::want_acknowledge(RailMember& member, bool soon) {
+  member.owes_acknowledgement_ = true;
+  member.acknowledge_soon_ = member.acknowledge_soon_ || soon;
+  soon_ = soon_ || soon;
+  if (to_acknowledge_.empty()) acknowledge_at_ = now_ + kAcknowledgeWithin;
+  if (!std::exchange(member.listed_, true)) to_acknowledge_.push_back(&member);
 }
 
 void RailCore::want_report(RailMember& member) {
   if (std::exchange(member.wants_report_, true)) return;
-  wake_for_work();
+  if (sink_ == nullptr && to_report_.empty()) poller_.wake();
   to_report_.push_back(&member);
-}
-
-void RailCore::end_progress() {
-  sink_ = nullptr;
-  // For an owner that stops here; whoever calls again takes it back.
-  if (has_work() || std::exchange(holds_new_, false)) poller_.wake();
 }
 
 void RailCore::forget(RailMember& member) {
@@ -64,11 +44,14 @@ bool RailCore::flush_members() {
 }
 
 bool RailCore::acknowledge_members() {
-  std::erase_if(to_acknowledge_, [this](RailMember* member) {
-    const bool due = member->wants_acknowledge_ && now_ >= member->acknowledge_at_;
-    if (!due) return !member->wants_acknowledge_;
-    member->wants_acknowledge_ = false;
-    want_flush(*member);
+  const bool all = now_ >= acknowledge_at_;
+  soon_ = false;
+  std::erase_if(to_acknowledge_, [this, all](RailMember* member) {
+    const bool owes = member->owes_acknowledgement_;
+    if (owes && !all && !member->acknowledge_soon_) return false;
+    member->listed_ = false;
+    acknowledged(*member);
+    if (owes) want_flush(*member);
     return true;
   });
   return flush_members();

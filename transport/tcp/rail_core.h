@@ -12,10 +12,14 @@
 #include "transport/memory_table.h"
 #include "transport/net/poller.h"
 #include "transport/rail.h"
+#include "transport/tcp/hot_lanes.h"
 #include "transport/tcp/tcp_transport.h"
 #include "transport/tcp/wire.h"
 
 namespace railccl::tcp {
+
+// A small put is mostly answered by one, which carries its acknowledgement along.
+constexpr TimeNs kAcknowledgeWithin = kMillisecond;
 
 // An endpoint, as the rail's work lists see it.
 class RailMember {
@@ -29,9 +33,10 @@ class RailMember {
  private:
   friend class RailCore;
   bool wants_flush_ = false;
-  bool wants_acknowledge_ = false;
-  TimeNs acknowledge_at_ = 0;
   bool wants_report_ = false;
+  bool owes_acknowledgement_ = false;
+  bool acknowledge_soon_ = false;  // with the next call of progress
+  bool listed_ = false;            // in to_acknowledge_
 };
 
 class RailCore {
@@ -47,30 +52,41 @@ class RailCore {
   const MemoryTable& memory() const { return memory_; }
   // Scratch for one call of receive.
   std::span<std::byte> staging() { return staging_; }
+  HotLanes& hot_lanes() { return hot_lanes_; }
 
   // Events may be raised between these two.
   void begin_progress(EventSink& sink, TimeNs now) {
     sink_ = &sink;
     now_ = now;
   }
-  void end_progress();
+  void end_progress() { sink_ = nullptr; }
   void raise(const RailEvent& event) { sink_->on_event(event); }
 
-  // The member has puts to send; owes acknowledgements; has changed and has events to report.
-  // Outside of progress this makes the rail's descriptor readable.
+  TimeNs now() const { return now_; }
+
+  // The member has puts to send.
   void want_flush(RailMember& member);
-  void want_acknowledge(RailMember& member, TimeNs within);
+  // It owes acknowledgements: with the next call of progress, so that they can share a system call
+  // with what is put in reaction, or when anything is sent, and at the latest after
+  // kAcknowledgeWithin.
+  void want_acknowledge(RailMember& member, bool soon);
+  // It has changed and has events to report. Outside of progress this makes the rail's descriptor
+  // readable.
   void want_report(RailMember& member);
   // What the member owed went out with something else.
-  void acknowledged(RailMember& member) { member.wants_acknowledge_ = false; }
+  void acknowledged(RailMember& member) {
+    member.owes_acknowledgement_ = member.acknowledge_soon_ = false;
+  }
   // The member is being destroyed.
   void forget(RailMember& member);
-  // Serve the members that want it; true when there were any. Acknowledgements wait until they are
-  // due, or share a system call with the answer to what they acknowledge.
+  // Serve the members that want it; true when there were any.
   bool flush_members();
   bool acknowledge_members();
-  // Acknowledgements are not due yet: progress must be called again before the owner sleeps.
+  // Acknowledgements wait for something to travel with: progress must be called again within
+  // kAcknowledgeWithin.
   bool holds_acknowledgements() const { return !to_acknowledge_.empty(); }
+  // Something is left to do for the next call of progress.
+  bool has_work() const { return !to_flush_.empty() || !to_report_.empty() || soon_; }
   bool report_members();
 
   // Tells the operator, the first time that this kind of thing happens.
@@ -79,17 +95,16 @@ class RailCore {
  private:
   static constexpr size_t kStagingBytes = 64 * 1024;
 
-  bool has_work() const;
-  void wake_for_work();
-
   const TcpRailConfig config_;
   const TcpRailOptions options_;
   net::Poller poller_;
+  HotLanes hot_lanes_;
   MemoryTable memory_;
   std::vector<std::byte> staging_;
   EventSink* sink_ = nullptr;  // during progress
   TimeNs now_ = 0;
-  bool holds_new_ = false;  // acknowledgements since the last wake-up
+  bool soon_ = false;          // acknowledgements that leave with the next call of progress
+  TimeNs acknowledge_at_ = 0;  // all that are owed; while there are any
   std::vector<RailMember*> to_flush_;
   std::vector<RailMember*> flushing_;
   std::vector<RailMember*> to_acknowledge_;

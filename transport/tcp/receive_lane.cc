@@ -27,6 +27,7 @@ Error ended_by_peer() { return error(Code::kRailFailed, "the peer closed the con
 
 Result<ReceiveLane::Outcome> ReceiveLane::receive(int fd, std::span<std::byte> staging,
                                                   size_t budget_bytes, FrameHandler& handler) {
+  Outcome when_empty = Outcome::kNothing;
   while (budget_bytes > 0) {
     // The rest of a payload goes to its place; what follows it begins a header, in staging behind
     // the part of the header that is there already.
@@ -45,9 +46,10 @@ Result<ReceiveLane::Outcome> ReceiveLane::receive(int fd, std::span<std::byte> s
     if (received == 0) return ended_by_peer();
     if (received < 0) {
       if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return Outcome::kDrained;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return when_empty;
       return system_error(errno, "receive");
     }
+    when_empty = Outcome::kDrained;
     const size_t bytes = static_cast<size_t>(received);
     advance_payload(std::min(bytes, direct), handler);
     if (bytes > direct) {

@@ -30,6 +30,7 @@ class FrameHandler {
 class ReceiveLane {
  public:
   enum class Outcome : uint8_t {
+    kNothing,  // the socket had nothing
     kDrained,  // the socket has no more for now
     kBudget,   // there may be more; others first
     kStopped,  // the handler is not receiving any more

@@ -39,7 +39,6 @@ class SendLane {
   void push(const OutgoingPut& put);
   // The newest totals go out with the next flush, in one frame however often this was called.
   void owe_acknowledgement(const AckFrame& ack);
-  bool owes_acknowledgement() const { return ack_due_ || ack_offset_ > 0; }
 
   Result<Outcome> flush(int fd, size_t budget_bytes);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "transport/address_blob.h"
 #include "transport/tcp/socket.h"
@@ -12,8 +13,8 @@ namespace {
 // Per lane and call of progress: long enough to amortize a system call, short enough to be fair.
 constexpr size_t kReceiveBudget = 512 * 1024;
 constexpr size_t kSendBudget = 512 * 1024;
-// A small put is mostly answered by one, which carries its acknowledgement along.
-constexpr TimeNs kAcknowledgeWithin = 30 * kMicrosecond;
+// Small puts that come with no answer to any of them are acknowledged in groups of so many.
+constexpr size_t kSmallPutsPerAcknowledgement = 16;
 
 SendLane::Limits limits(const TcpRailOptions& options) {
   return {options.max_queued_bytes, options.max_outstanding_puts};
@@ -36,8 +37,8 @@ TcpEndpoint::TcpEndpoint(uint64_t tag, const net::SocketAddress& listening_at, R
       tag_(tag),
       listening_at_(listening_at),
       self_{.endpoint_id = random_id(), .secret = random_secret()},
-      lanes_{TcpLane(LaneId::kSmall, limits(core.options()), *this, core.poller()),
-             TcpLane(LaneId::kBulk, limits(core.options()), *this, core.poller())} {}
+      lanes_{TcpLane(LaneId::kSmall, limits(core.options()), *this, core),
+             TcpLane(LaneId::kBulk, limits(core.options()), *this, core)} {}
 
 TcpEndpoint::~TcpEndpoint() {
   core_.forget(*this);
@@ -175,21 +176,34 @@ Status TcpEndpoint::put(const Put& put) {
 bool TcpEndpoint::flush(LaneId id) {
   TcpLane& to = lane(id);
   if (state_ != State::kConnected || to.is_blocked()) return false;
+  if (id == LaneId::kSmall) acknowledge(to);
   Result<bool> more = to.flush(kSendBudget);
   if (!more) fail(more.error());
-  if (id == LaneId::kSmall && !to.outgoing().owes_acknowledgement()) core_.acknowledged(*this);
   return more && *more;
+}
+
+// What is owed leaves with the flush that follows.
+void TcpEndpoint::acknowledge(TcpLane& small) {
+  if (std::exchange(owes_, false)) {
+    const TimeNs held = core_.now() - small_placed_at_;
+    placed_.held_ns = static_cast<uint32_t>(std::min<TimeNs>(held, kMaxHeldNs));
+    small.outgoing().owe_acknowledgement(placed_);
+  }
+  small_unacknowledged_ = 0;
+  core_.acknowledged(*this);
 }
 
 void TcpEndpoint::on_lane_writable(LaneId /*lane*/) { core_.want_flush(*this); }
 
-void TcpEndpoint::on_lane_readable(LaneId id) {
-  if (state_ != State::kConnected) return;
+bool TcpEndpoint::on_lane_readable(LaneId id) {
+  if (state_ != State::kConnected) return false;
   // What follows a bulk payload in the stream must not be read past the next header: it belongs to
   // its own place.
   const auto staging = core_.staging();
   const auto scratch = id == LaneId::kBulk ? staging.first(sizeof(PutHeader)) : staging;
-  if (auto outcome = lane(id).receive(scratch, kReceiveBudget); !outcome) fail(outcome.error());
+  const auto outcome = lane(id).receive(scratch, kReceiveBudget);
+  if (!outcome) fail(outcome.error());
+  return !outcome || *outcome != ReceiveLane::Outcome::kNothing;
 }
 
 Result<std::byte*> TcpEndpoint::locate_put(const PutHeader& header) {
@@ -203,9 +217,12 @@ Result<std::byte*> TcpEndpoint::locate_put(const PutHeader& header) {
 
 void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
   ++placed_.placed[lane_index(id)];
-  lane(LaneId::kSmall).outgoing().owe_acknowledgement(placed_);
-  const TimeNs within = id == LaneId::kSmall ? kAcknowledgeWithin : 0;
-  if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this, within);
+  owes_ = true;
+  const bool small = id == LaneId::kSmall;
+  if (small) small_placed_at_ = core_.now();
+  if (small) ++small_unacknowledged_;
+  const bool soon = !small || small_unacknowledged_ >= kSmallPutsPerAcknowledgement;
+  if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this, soon);
   if ((header.flags & kNotifyFlag) == 0) return;
   const auto place = locate_put(header);
   core_.raise({.kind = RailEvent::Kind::kNotification,
@@ -217,7 +234,7 @@ void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
 
 Status TcpEndpoint::on_acknowledgement(const AckFrame& ack) {
   for (const LaneId id : {LaneId::kSmall, LaneId::kBulk}) {
-    if (ack.reserved != 0 || !lane(id).outgoing().acknowledge(ack.placed[lane_index(id)])) {
+    if (!lane(id).outgoing().acknowledge(ack.placed[lane_index(id)])) {
       return error(Code::kRailFailed, "the peer acknowledged puts that were not sent");
     }
   }
@@ -225,13 +242,20 @@ Status TcpEndpoint::on_acknowledgement(const AckFrame& ack) {
     // A reaction to the event may end the endpoint; report() has the rest then.
     while (state_ == State::kConnected && one.outgoing().has_acknowledged()) {
       const OutgoingPut done = one.outgoing().take_acknowledged();
-      core_.raise({.kind = RailEvent::Kind::kPutDone,
-                   .endpoint_tag = tag_,
-                   .token = done.token,
-                   .bytes = done.header.bytes});
+      const bool bulk = &one == &lane(LaneId::kBulk);
+      const bool newest = !one.outgoing().has_acknowledged();
+      raise_done(done, bulk ? 0 : newest ? TimeNs{ack.held_ns} : kNever);
     }
   }
   return Status::ok();
+}
+
+void TcpEndpoint::raise_done(const OutgoingPut& put, TimeNs held_back) {
+  core_.raise({.kind = RailEvent::Kind::kPutDone,
+               .endpoint_tag = tag_,
+               .token = put.token,
+               .bytes = put.header.bytes,
+               .held_back = held_back});
 }
 
 Status TcpEndpoint::on_farewell(const FarewellFrame& farewell) {

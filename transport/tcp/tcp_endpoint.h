@@ -56,7 +56,7 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
   void on_lane_ready(LaneId lane, UniqueFd fd) override;
 
   // LaneHost:
-  void on_lane_readable(LaneId lane) override;
+  bool on_lane_readable(LaneId lane) override;
   void on_lane_writable(LaneId lane) override;
   Result<std::byte*> locate_put(const PutHeader& header) override;
   void on_put_placed(LaneId lane, const PutHeader& header) override;
@@ -69,6 +69,8 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
 
   TcpLane& lane(LaneId id) { return lanes_[lane_index(id)]; }
   Status check_put(const Put& put) const;
+  void acknowledge(TcpLane& small);
+  void raise_done(const OutgoingPut& put, TimeNs held_back);
   void fail(const Status& reason);
   void end(State state, Status reason, std::string_view farewell);
   Status timeout_reason() const;
@@ -89,7 +91,10 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
   TimeNs connect_deadline_ = 0;  // set by the first tick
   std::array<TcpLane, kLanes> lanes_;
   std::array<std::optional<Dialer>, kLanes> dialers_;
-  AckFrame placed_;  // puts of the peer, per lane, since the start
+  AckFrame placed_;             // puts of the peer, per lane, since the start
+  TimeNs small_placed_at_ = 0;  // the newest on the small lane
+  size_t small_unacknowledged_ = 0;
+  bool owes_ = false;  // an acknowledgement
 };
 
 }  // namespace railccl::tcp

@@ -7,7 +7,7 @@
 namespace railccl::tcp {
 
 Status TcpLane::watch() {
-  RAILCCL_TRY(poller_.add(fd_.get(), EPOLLIN, *this));
+  RAILCCL_TRY(core_.poller().add(fd_.get(), EPOLLIN, *this));
   watched_ = true;
   return Status::ok();
 }
@@ -22,15 +22,18 @@ void TcpLane::say_farewell(std::string_view reason) {
 }
 
 void TcpLane::close() {
-  if (watched_) poller_.remove(fd_.get());
-  watched_ = false;
+  if (watched_) core_.poller().remove(fd_.get());
+  if (write_interest_) core_.poller().expect_room(false);
+  core_.hot_lanes().forget(*this);
+  watched_ = write_interest_ = false;
   reset_and_close(fd_);
 }
 
 Status TcpLane::set_write_interest(bool wanted) {
   if (write_interest_ == wanted) return Status::ok();
   write_interest_ = wanted;
-  return poller_.modify(fd_.get(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, *this);
+  core_.poller().expect_room(wanted);
+  return core_.poller().modify(fd_.get(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, *this);
 }
 
 Result<bool> TcpLane::flush(size_t budget_bytes) {
@@ -55,7 +58,8 @@ void TcpLane::on_ready(uint32_t ready) {
       ready |= EPOLLERR;  // receive() tells why the socket is unusable
     }
   }
-  if (is_open() && (ready & ~static_cast<uint32_t>(EPOLLOUT)) != 0) host_.on_lane_readable(id_);
+  if ((ready & ~static_cast<uint32_t>(EPOLLOUT)) == 0 || !try_receive()) return;
+  if (is_open()) core_.hot_lanes().heat(*this);
 }
 
 }  // namespace railccl::tcp

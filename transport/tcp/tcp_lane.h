@@ -6,6 +6,7 @@
 
 #include "src/base/unique_fd.h"
 #include "transport/net/poller.h"
+#include "transport/tcp/rail_core.h"
 #include "transport/tcp/receive_lane.h"
 #include "transport/tcp/send_lane.h"
 
@@ -14,14 +15,15 @@ namespace railccl::tcp {
 // The endpoint, as its lanes see it.
 class LaneHost : public FrameHandler {
  public:
-  virtual void on_lane_readable(LaneId lane) = 0;
+  // True when something had come.
+  virtual bool on_lane_readable(LaneId lane) = 0;
   virtual void on_lane_writable(LaneId lane) = 0;
 };
 
 class TcpLane final : public net::Pollable {
  public:
-  TcpLane(LaneId id, const SendLane::Limits& limits, LaneHost& host, net::Poller& poller)
-      : id_(id), send_(limits), receive_(id), host_(host), poller_(poller) {}
+  TcpLane(LaneId id, const SendLane::Limits& limits, LaneHost& host, RailCore& core)
+      : id_(id), send_(limits), receive_(id), host_(host), core_(core) {}
   ~TcpLane() override { close(); }
   TcpLane(const TcpLane&) = delete;
   TcpLane& operator=(const TcpLane&) = delete;
@@ -45,6 +47,8 @@ class TcpLane final : public net::Pollable {
   Result<bool> flush(size_t budget_bytes);
   Result<ReceiveLane::Outcome> receive(std::span<std::byte> staging, size_t budget_bytes);
 
+  // Takes what has come, without having been told that anything has.
+  bool try_receive() { return is_open() && host_.on_lane_readable(id_); }
   void on_ready(uint32_t ready) override;
 
  private:
@@ -58,7 +62,7 @@ class TcpLane final : public net::Pollable {
   SendLane send_;
   ReceiveLane receive_;
   LaneHost& host_;
-  net::Poller& poller_;
+  RailCore& core_;
 };
 
 }  // namespace railccl::tcp

@@ -15,6 +15,8 @@ namespace tcp {
 namespace {
 
 constexpr TimeNs kTickPeriod = 10 * kMillisecond;
+// While hot lanes are read, the poller is asked for the others so often.
+constexpr TimeNs kAskPollerEvery = 10 * kMicrosecond;
 
 }  // namespace
 
@@ -55,15 +57,24 @@ Result<std::unique_ptr<Endpoint>> TcpRail::open_endpoint(uint64_t endpoint_tag) 
 bool TcpRail::progress(TimeNs now, EventSink& sink) {
   core_.begin_progress(sink, now);
   bool did = core_.acknowledge_members();  // and sends what was put since the last call
-  did = serve_ready() || did;
-  if (!connecting_.empty() || acceptor_->needs_tick() || ticking_) serve_timers(now);
+  did = serve_ready(now) || did;
+  if (tick_period_ != 0 || wanted_tick() != 0) serve_timers(now);
   did = core_.report_members() || did;
   did = core_.flush_members() || did;  // what was put in reaction to events
   core_.end_progress();
-  return did || core_.holds_acknowledgements();
+  return did || core_.has_work();
 }
 
-bool TcpRail::serve_ready() {
+bool TcpRail::serve_ready(TimeNs now) {
+  // Who sleeps in between has been away for longer, and was woken by the poller.
+  const bool asks = now - asked_poller_at_ >= kAskPollerEvery || core_.hot_lanes().empty() ||
+                    core_.poller().expects_room();
+  if (!asks) return core_.hot_lanes().read();
+  asked_poller_at_ = now;
+  return ask_poller();
+}
+
+bool TcpRail::ask_poller() {
   const auto ready = core_.poller().ready();
   bool bulk_waits = false;
   for (const epoll_event& event : ready) {
@@ -91,10 +102,17 @@ void TcpRail::serve_timers(TimeNs now) {
     acceptor_->tick(now);
     std::erase_if(connecting_, [](const TcpEndpoint* one) { return !one->connecting(); });
   }
-  const bool wanted = !connecting_.empty() || acceptor_->needs_tick();
-  if (wanted == ticking_) return;
-  ticking_ = wanted;
-  core_.poller().set_tick(wanted ? kTickPeriod : 0);
+  const TimeNs wanted = wanted_tick();
+  // The short tick outlives what it was set for by a little: it is not set anew for every put.
+  if (wanted == kAcknowledgeWithin) quiet_at_ = now + 2 * kAcknowledgeWithin;
+  if (wanted == tick_period_ || (tick_period_ == kAcknowledgeWithin && now < quiet_at_)) return;
+  tick_period_ = wanted;
+  core_.poller().set_tick(wanted);
+}
+
+TimeNs TcpRail::wanted_tick() const {
+  if (core_.holds_acknowledgements()) return kAcknowledgeWithin;
+  return connecting_.empty() && !acceptor_->needs_tick() ? 0 : kTickPeriod;
 }
 
 Expectation TcpRail::expectation(uint64_t endpoint_id) {

@@ -37,8 +37,10 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
  private:
   TcpRail(const TcpRailConfig& config, const TcpRailOptions& options, net::Poller poller);
 
-  bool serve_ready();
+  bool serve_ready(TimeNs now);
+  bool ask_poller();
   void serve_timers(TimeNs now);
+  TimeNs wanted_tick() const;
   void on_port_change(const Status& usable);
 
   RailCore core_;
@@ -47,7 +49,9 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<net::PortMonitor> monitor_;
   TimeNs next_tick_ = 0;
-  bool ticking_ = false;
+  TimeNs tick_period_ = 0;  // of the poller; 0: none
+  TimeNs quiet_at_ = 0;     // no acknowledgement has been held for a while
+  TimeNs asked_poller_at_ = 0;
 };
 
 }  // namespace railccl::tcp

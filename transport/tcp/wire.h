@@ -45,7 +45,7 @@ static_assert(sizeof(PutHeader) == 64 && offsetof(PutHeader, bytes) == 8 &&
 
 struct AckFrame {
   uint32_t magic = kAckMagic;
-  uint32_t reserved = 0;
+  uint32_t held_ns = 0;                   // since the newest small put of `placed` was placed
   std::array<uint64_t, kLanes> placed{};  // by lane
 };
 static_assert(sizeof(AckFrame) == 24 && offsetof(AckFrame, placed) == 8);
@@ -57,11 +57,12 @@ struct FarewellFrame {
 };
 static_assert(sizeof(FarewellFrame) == 128 && offsetof(FarewellFrame, text) == 8);
 
+constexpr TimeNs kMaxHeldNs = 0xffffffff;
 constexpr size_t kMaxHeaderBytes = sizeof(FarewellFrame);
 constexpr uint64_t kMaxPutBytes = uint64_t{1} << 30;
 
 constexpr uint32_t kAddressMagic = 0x50435452;  // "RTCP"
-constexpr uint16_t kWireVersion = 1;
+constexpr uint16_t kWireVersion = 2;
 constexpr size_t kSecretBytes = 16;
 
 struct AddressBlob {
