@@ -94,7 +94,7 @@ struct LinkOptions {
   Striping striping = Striping::kMeasured;
   uint64_t chunk_bytes = 0;          // 0: chosen by rate
   uint64_t small_put_bytes = 65536;  // below: one rail
-  uint32_t message_ring_bytes = 131072;
+  uint32_t message_ring_bytes = 262144;
   // Chunks and messages from host memory carry a CRC32C; the receiver of one that is damaged takes
   // it for a failure of its rail, so that it is sent again over another one.
   bool check = false;
@@ -111,7 +111,7 @@ struct LinkOptions {
   std::vector<Pair> pairs;
 };
 
-constexpr size_t kMaxMessageBytes = 16384;
+constexpr size_t kMaxMessageBytes = 32 * 1024 + 64;
 
 class Link {
  public:

@@ -32,7 +32,7 @@ struct CommOptions {
   int ranks_per_node = 0;              // 0: all of a machine
   bool share_memory = true;            // ranks of a node use shared memory
   bool attach_memory = true;           // and cross-memory attach
-  uint64_t eager_bytes = 8192;         // puts up to this travel as messages
+  uint64_t eager_bytes = 32768;        // puts up to this travel as messages
   uint64_t scratch_bytes = 0;          // per rank
   uint64_t channel_scratch_bytes = 0;  // if not 0, scratch_bytes is that times max_channels
   uint64_t piece_bytes = 0;            // 0: chosen

@@ -56,7 +56,7 @@ LinkOptions random_link(Random& random) {
   LinkOptions link;
   link.chunk_bytes = random() % 4 == 0 ? 0 : between(random, 1, 12) * kKiB;
   link.small_put_bytes = between(random, 1, 6) * kKiB;
-  link.message_ring_bytes = 49152;
+  link.message_ring_bytes = 3 * kMaxMessageBytes;
   link.striping = random() % 4 == 0 ? Striping::kEqual : Striping::kMeasured;
   link.rail_timeout_ns = between(random, 1, 5) * kMillisecond;
   link.link_timeout_ns = kSecond;

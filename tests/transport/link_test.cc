@@ -210,7 +210,7 @@ TEST(Link, RingsOfDifferentSizeUseTheSmaller) {
   LinkWorldOptions options;
   options.link.message_ring_bytes = 256 * 1024;
   LinkWorld world(options);
-  LinkOptions small{.self = 1, .peer = 0, .message_ring_bytes = 64 * 1024};
+  LinkOptions small{.self = 1, .peer = 0, .message_ring_bytes = 128 * 1024};
   small.pairs.push_back({});
   Rail* rail = world.side(1).rails[0].get();
   world.side(1).link.reset();

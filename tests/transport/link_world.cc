@@ -189,7 +189,7 @@ LinkOptions quick_link_options() {
   LinkOptions options;
   options.chunk_bytes = 16384;
   options.small_put_bytes = 8192;
-  options.message_ring_bytes = 65536;
+  options.message_ring_bytes = 131072;
   options.rail_timeout_ns = 4 * kMillisecond;
   options.link_timeout_ns = 5 * kSecond;
   options.probe_pause_ns = 500 * kMicrosecond;
