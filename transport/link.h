@@ -70,13 +70,15 @@ struct LinkRailStats {
   uint32_t damaged = 0;     // chunks and messages that came with a wrong checksum
   TimeNs stall_ns_max = 0;  // longest time without delivery while something was in flight
   bool slow = false;        // demoted: far slower than its siblings
+  bool standby = false;     // up, and a pair of a lower tier carries what there is
   std::string last_error;
 };
 
 class LinkSink {
  public:
   virtual ~LinkSink() = default;
-  virtual void on_connected(int peer) = 0;  // at least one rail is up
+  // At least one rail is up, of the lowest tier unless that did not connect in time.
+  virtual void on_connected(int peer) = 0;
   virtual void on_put_done(int peer, uint64_t token, const Status& status) = 0;
   virtual void on_notification(int peer, uint64_t tag) = 0;
   // `message` is valid during the call.
@@ -104,9 +106,12 @@ struct LinkOptions {
   TimeNs probe_pause_max_ns = 5 * kSecond;
   // Which local rail talks to which rail of the peer; each pair is one endpoint, index = position
   // here.
+  // Of the pairs that are up those of the lowest tier carry everything; the others stand by: they
+  // are probed while the link is in use, and carry what is left when no pair of a lower tier is up.
   struct Pair {
     int local_rail = 0;
     int peer_rail = 0;
+    int tier = 0;
   };
   std::vector<Pair> pairs;
 };

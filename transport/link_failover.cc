@@ -13,9 +13,16 @@ constexpr size_t kVerdictPartBytes = 8192;
 // A rail that was up for so many pauses has not flapped: the pause begins anew.
 constexpr TimeNs kHealthyPauses = 10;
 constexpr TimeNs kProbingTimeouts = 4;  // of the rail timeout
+// Between probes of a pair that stands by while the link is in use.
+constexpr TimeNs kStandbyProbeNs = kSecond;
 
 TimeNs tell_pause(const LinkOptions& options) {
   return std::clamp(options.rail_timeout_ns / 20, kMillisecond, 100 * kMillisecond);
+}
+
+// Puts complete although the peer's process stands still.
+bool completed_by_nic(const LinkPair& pair) {
+  return pair.info().transport == TransportKind::kVerbs;
 }
 
 }  // namespace
@@ -94,7 +101,7 @@ void LinkFailover::on_port_up(int local_rail, TimeNs now) {
 }
 
 void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
-  peer_alive_at_ = now;
+  (completed_by_nic(pair) ? peer_nic_alive_at_ : peer_alive_at_) = now;
   apply(pair, HealthEvent::kAlive, Status::ok(), now);
 }
 
@@ -108,7 +115,10 @@ void LinkFailover::on_echo(LinkPair& pair, uint32_t number, TimeNs now) {
     return;
   }
   apply(pair, HealthEvent::kProbesPassed, Status::ok(), now);
-  log(pair, "back, at a low share");
+  // It has nothing to carry by which it could prove itself.
+  const bool standby = best_tier(parts_.pairs) < pair.tier();
+  if (standby) apply(pair, HealthEvent::kProven, Status::ok(), now);
+  log(pair, standby ? "back, standing by" : "back, at a low share");
 }
 
 void LinkFailover::send_probe(LinkPair& pair, uint32_t number, TimeNs now) {
@@ -213,7 +223,7 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
   switch (pair.state()) {
     case RailState::kUp:
     case RailState::kRejoining:
-      if (now < pair.overdue_at(now)) return false;
+      if (now < pair.overdue_at(now)) return probe_standby(pair, mine, now);
       apply(pair, HealthEvent::kOverdue, Status::ok(), now);
       log(pair, "suspect: what is in flight takes much longer than it should");
       return true;
@@ -222,8 +232,7 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
         ping_at_ = now + options_.rail_timeout_ns / 4;
         parts_.out.send_on_control_path_only(wire::PingFrame{});
       }
-      // Silence of a peer that is silent everywhere is no fault of this rail.
-      if (now < pair.silent_at() || peer_alive_at_ <= pair.suspect_since()) return false;
+      if (now < pair.silent_at() || alive_at(pair) <= pair.suspect_since()) return false;
       apply(pair, HealthEvent::kSilent,
             error(Code::kRailFailed, "nothing was delivered for {} ms, and rank {} is alive",
                   options_.rail_timeout_ns / kMillisecond, options_.peer),
@@ -244,6 +253,23 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
       break;
   }
   return false;
+}
+
+// Silence of a peer that is silent everywhere is no fault of this rail. What needs the peer's
+// process to complete proves nothing when only its NIC is known to be alive.
+TimeNs LinkFailover::alive_at(const LinkPair& pair) const {
+  return completed_by_nic(pair) ? std::max(peer_alive_at_, peer_nic_alive_at_) : peer_alive_at_;
+}
+
+// A pair that carries nothing would be found dead only when it is needed. A link at rest is left at
+// rest.
+bool LinkFailover::probe_standby(LinkPair& pair, Recovery& mine, TimeNs now) {
+  if (now < mine.standby_probe_at || pair.waiting()) return false;
+  if (parts_.sender.idle() && !parts_.messages.unacknowledged()) return false;
+  if (pair.tier() <= best_tier(parts_.pairs)) return false;
+  mine.standby_probe_at = now + kStandbyProbeNs;
+  send_probe(pair, 0, now);
+  return true;
 }
 
 // Everything was completed here, but the peer does not say that it has it: its acknowledgement was
@@ -298,9 +324,9 @@ void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   mine.reconnect_at = now + mine.pause;
   log(pair, "fenced on both sides");
   // Only now: a peer that ends closes its endpoints too, before its goodbye is heard.
-  if (mine.was_up) {
-    RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: went on without {}", options_.self,
-                 options_.peer, pair.describe());
+  if (mine.was_up || pair.epoch() == 0) {
+    RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: {} without {}", options_.self, options_.peer,
+                 mine.was_up ? "went on" : "goes on", pair.describe());
   }
 }
 

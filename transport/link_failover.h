@@ -89,6 +89,8 @@ class LinkFailover {
     TimeNs probing_until = 0;
     uint32_t probes_back = 0;
     bool probe_due = false;
+    // --- While up, of a tier that stands by.
+    TimeNs standby_probe_at = 0;
   };
 
   Recovery& recovery(const LinkPair& pair) { return recovery_[static_cast<size_t>(pair.index())]; }
@@ -96,6 +98,8 @@ class LinkFailover {
   bool step_pair(LinkPair& pair, TimeNs now);
   bool step_down(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool step_health(LinkPair& pair, Recovery& recovery, TimeNs now);
+  TimeNs alive_at(const LinkPair& pair) const;
+  bool probe_standby(LinkPair& pair, Recovery& mine, TimeNs now);
   bool step_unacknowledged(TimeNs now);
   void settle(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool answer(LinkPair& pair, Recovery& recovery, TimeNs now);
@@ -108,7 +112,8 @@ class LinkFailover {
   const LinkOptions& options_;
   Parts parts_;
   std::vector<Recovery> recovery_;
-  TimeNs peer_alive_at_ = 0;
+  TimeNs peer_alive_at_ = 0;      // the peer's process
+  TimeNs peer_nic_alive_at_ = 0;  // one of its NICs, by completions that need no process
   TimeNs echo_at_ = 0;
   TimeNs ping_at_ = 0;
   TimeNs unacknowledged_check_at_ = 0;

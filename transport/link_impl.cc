@@ -79,6 +79,7 @@ Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   RAILCCL_TRY(messages_->connect(peer));
   has_peer_ = true;
   stuck_since_ = now;
+  best_tier_until_ = now + options_.rail_timeout_ns;
   for (LinkPair& pair : pairs_) {
     if (pair.state() != RailState::kProbing) continue;
     const auto index = static_cast<size_t>(pair.index());
@@ -212,6 +213,7 @@ bool LinkImpl::progress(TimeNs now) {
   now_ = now;
   if (ended_ || peer_gone_) return progress_to_end(now);
   if (!has_peer_) return false;
+  report_connected();
   if (std::exchange(pong_due_, false)) send_on_control_path_only(wire::PongFrame{});
   bool did = failover_->step(now);
   did |= flush_acknowledgement(now);
@@ -304,13 +306,19 @@ bool LinkImpl::check_rails_left(TimeNs now) {
 TimeNs LinkImpl::next_deadline() const {
   if (ended_ || peer_gone_ || !has_peer_) return kNever;
   const TimeNs stuck = stuck_since_ == kNever ? kNever : stuck_since_ + options_.link_timeout_ns;
-  return std::min(stuck, failover_->next_deadline(now_));
+  const TimeNs connect = connected_ || best_tier(pairs_) == kNoTier ? kNever : best_tier_until_;
+  return std::min({stuck, connect, failover_->next_deadline(now_)});
 }
 
 void LinkImpl::report_connected() {
   if (connected_) return;
-  connected_ = std::any_of(pairs_.begin(), pairs_.end(),
-                           [](const LinkPair& pair) { return pair.postable(); });
+  const int best = best_tier(pairs_);
+  // What is better may need a moment longer to connect for the first time.
+  const bool better_to_come =
+      now_ < best_tier_until_ && std::any_of(pairs_.begin(), pairs_.end(), [&](const auto& pair) {
+        return pair.tier() < best && pair.epoch() == 0 && pair.state() == RailState::kProbing;
+      });
+  connected_ = best != kNoTier && !better_to_come;
   if (connected_) sink_.on_connected(options_.peer);
 }
 
@@ -330,7 +338,11 @@ void LinkImpl::report_finished() {
 
 std::vector<LinkRailStats> LinkImpl::stats() const {
   std::vector<LinkRailStats> stats;
-  for (const LinkPair& pair : pairs_) stats.push_back(pair.stats(now_));
+  const int best = best_tier(pairs_);
+  for (const LinkPair& pair : pairs_) {
+    stats.push_back(pair.stats(now_));
+    stats.back().standby = pair.tier() > best && pair.postable();
+  }
   return stats;
 }
 

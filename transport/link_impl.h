@@ -98,6 +98,7 @@ class LinkImpl final : public Link, private FailoverOut {
   bool pong_due_ = false;
   TimeNs now_ = 0;  // last told
   TimeNs stuck_since_ = kNever;
+  TimeNs best_tier_until_ = 0;  // so long the first connection waits for a pair of a better tier
   uint64_t progress_made_ = 0;  // when something last got through, or nothing was to be sent:
   TimeNs progress_at_ = 0;
   uint32_t failures_then_ = 0;

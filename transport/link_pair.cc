@@ -79,6 +79,7 @@ HealthStep LinkPair::on_health(HealthEvent event, TimeNs now) {
   if (before == state_) return step;
   if (state_ == RailState::kSuspect) suspect_since_ = now;
   if (state_ == RailState::kUp && before == RailState::kProbing) up_since_ = now;
+  if (state_ == RailState::kUp) share_ = 1;
   if (state_ == RailState::kRejoining) {
     up_since_ = now;
     share_ = kFirstShare;
@@ -224,6 +225,7 @@ StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
   StripeRail view;
   view.usable = postable();
   if (!view.usable) return view;
+  view.tier = tier();
   view.demoted = stats_.slow;
   view.sample_due = elsewhere_bytes_ >= kSampleEveryBytes && now - data_at_ >= kSampleEveryNs;
   view.base_ns = base_ns_;
@@ -259,23 +261,48 @@ std::string LinkPair::describe() const {
                      stats_.last_error.empty() ? "no answer" : stats_.last_error);
 }
 
-LinkPair* best_for_control(LinkPairs& pairs) {
-  LinkPair* best = nullptr;
-  for (LinkPair& pair : pairs) {
-    if (pair.postable() && (best == nullptr || pair.base_ns() < best->base_ns())) best = &pair;
+int best_tier(const LinkPairs& pairs) {
+  int best = kNoTier;
+  for (const LinkPair& pair : pairs) {
+    if (pair.postable()) best = std::min(best, pair.tier());
   }
   return best;
 }
 
-void update_slow(LinkPairs& pairs, TimeNs now) {
+LinkPair* best_for_control(LinkPairs& pairs) {
+  const auto better = [](const LinkPair& one, const LinkPair& other) {
+    return one.tier() != other.tier() ? one.tier() < other.tier() : one.base_ns() < other.base_ns();
+  };
+  LinkPair* best = nullptr;
+  for (LinkPair& pair : pairs) {
+    if (pair.postable() && (best == nullptr || better(pair, *best))) best = &pair;
+  }
+  return best;
+}
+
+namespace {
+
+double fastest_of_tier(const LinkPairs& pairs, int tier, TimeNs now) {
   double fastest = 0;
   for (const LinkPair& pair : pairs) {
-    if (pair.postable() && pair.well_measured()) {
+    if (pair.tier() == tier && pair.postable() && pair.well_measured()) {
       fastest = std::max(fastest, pair.bytes_per_second(now));
     }
   }
+  return fastest;
+}
+
+}  // namespace
+
+void update_slow(LinkPairs& pairs, TimeNs now) {
+  int tier = kNoTier;
+  double fastest = 0;
   for (LinkPair& pair : pairs) {
     if (!pair.postable()) continue;
+    if (pair.tier() != tier) {
+      tier = pair.tier();
+      fastest = fastest_of_tier(pairs, tier, now);
+    }
     if (!pair.slow()) {
       const bool far =
           pair.well_measured() && is_demoted(pair.bytes_per_second(now), fastest, false);

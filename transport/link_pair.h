@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,7 @@ class LinkPair {
   int index() const { return config_.index; }
   int local_rail() const { return config_.rails.local_rail; }
   int peer_rail() const { return config_.rails.peer_rail; }
+  int tier() const { return config_.rails.tier; }
   const RailInfo& info() const { return config_.rail->info(); }
   uint16_t epoch() const { return epoch_; }
   RailState state() const { return state_; }
@@ -128,7 +130,7 @@ class LinkPair {
   // `counts`: it was in use before.
   void note_failure(const Status& status, bool counts);
   uint32_t failures() const { return stats_.failures; }
-  LinkRailStats stats(TimeNs now) const;
+  LinkRailStats stats(TimeNs now) const;  // all but `standby`
   // A record of this rail and peer.
   void trace(TraceKind kind, uint64_t a, uint64_t b, TimeNs now) const {
     trace_at(now, {.kind = kind,
@@ -182,9 +184,13 @@ class LinkPair {
 // Up to wire::kMaxPairs of them, by pair index.
 using LinkPairs = std::vector<LinkPair>;
 
-// The pair for what is small and urgent; null: none can be posted to.
+// The lowest tier of those that can be posted to; kNoTier: there is none.
+constexpr int kNoTier = std::numeric_limits<int>::max();
+int best_tier(const LinkPairs& pairs);
+// The pair for what is small and urgent, of the best tier; null: none can be posted to.
 LinkPair* best_for_control(LinkPairs& pairs);
-// Marks pairs that are far slower than their fastest sibling, and those that no longer are.
+// Marks pairs that are far slower than their fastest sibling (of the same tier), and those that no
+// longer are.
 void update_slow(LinkPairs& pairs, TimeNs now);
 
 }  // namespace railccl

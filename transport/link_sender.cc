@@ -148,23 +148,20 @@ bool LinkSender::post_urgent(TimeNs now) {
 
 bool LinkSender::post_whole_on_quickest(uint64_t sequence, TimeNs now) {
   OutPut& put = puts_[sequence];
-  uint32_t tried = 0;
   while (true) {
+    refresh_usable_views(put);
     int best = -1;
-    for (size_t i = 0; i < views_.size(); ++i) {
-      if (!views_[i].usable || (put.usable_pairs & ~tried & uint32_t{1} << i) == 0) continue;
-      if (best < 0 || views_[i].base_ns < views_[static_cast<size_t>(best)].base_ns) {
+    for (size_t i = 0; i < usable_views_.size(); ++i) {
+      const StripeRail& view = usable_views_[i];
+      if (!view.usable || view.full) continue;
+      if (best < 0 || view.base_ns < usable_views_[static_cast<size_t>(best)].base_ns) {
         best = static_cast<int>(i);
       }
     }
-    if (best < 0) {
-      blocked_ = blocked_ || tried == 0;
-      return false;
-    }
+    if (best < 0) return false;
     if (put.chunks.empty()) put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
     if (post_chunk(sequence, 0, best, now)) return true;
     put.chunks.clear();
-    tried |= uint32_t{1} << best;
   }
 }
 
@@ -182,7 +179,8 @@ bool LinkSender::post_queue(TimeNs now) {
   return did;
 }
 
-StripeChoice LinkSender::choose(const OutPut& put, const StripeRequest& request) {
+// The rails for this put: up, its buffers registered there, and of the best tier of those.
+void LinkSender::refresh_usable_views(const OutPut& put) {
   usable_views_ = views_;
   bool any = false;
   for (size_t i = 0; i < usable_views_.size(); ++i) {
@@ -190,6 +188,11 @@ StripeChoice LinkSender::choose(const OutPut& put, const StripeRequest& request)
     any = any || usable_views_[i].usable;
   }
   if (!any) blocked_ = true;
+  keep_best_tier(usable_views_);
+}
+
+StripeChoice LinkSender::choose(const OutPut& put, const StripeRequest& request) {
+  refresh_usable_views(put);
   return choose_rail(usable_views_, request, options_.striping);
 }
 
@@ -237,7 +240,9 @@ bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_in
   }
   const Status status = pair.post_chunk(put, now);
   if (!status.is_ok()) {
-    views_[index].usable = false;  // until the next refresh
+    // Until the next refresh.
+    if (status.code() == Code::kBackPressure) views_[index].full = true;
+    if (status.code() != Code::kBackPressure) views_[index].usable = false;
     return false;
   }
   const bool first_time = !chunk.replay;

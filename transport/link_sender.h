@@ -88,6 +88,7 @@ class LinkSender {
   bool may_begin(uint64_t sequence) const;
   bool post_next_chunk(uint64_t sequence, TimeNs now);
   bool post_whole_on_quickest(uint64_t sequence, TimeNs now);
+  void refresh_usable_views(const OutPut& put);
   StripeChoice choose(const OutPut& put, const StripeRequest& request);
   bool post_chunk(uint64_t sequence, uint64_t chunk_index, int pair, TimeNs now);
   Notification note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header) const;

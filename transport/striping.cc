@@ -53,7 +53,7 @@ bool any_regular(std::span<const StripeRail> rails) {
 }
 
 bool has_room(const StripeRail& rail, uint64_t bytes) {
-  return rail.in_flight == 0 || rail.in_flight + bytes <= rail.window;
+  return !rail.full && (rail.in_flight == 0 || rail.in_flight + bytes <= rail.window);
 }
 
 uint64_t round_up(uint64_t bytes) { return (bytes + kSizeUnit - 1) / kSizeUnit * kSizeUnit; }
@@ -80,7 +80,7 @@ StripeChoice sample(std::span<const StripeRail> rails, const StripeRequest& requ
   if (request.whole || request.put_left <= request.small_bytes) return {};
   for (size_t i = 0; i < rails.size(); ++i) {
     const StripeRail& rail = rails[i];
-    if (!rail.usable || !rail.sample_due || rail.in_flight != 0) continue;
+    if (!rail.usable || !rail.sample_due || rail.full || rail.in_flight != 0) continue;
     const double fits = nominal_rate(rail) * static_cast<double>(kSampleNs);
     // Less would measure the way, not the rate, and keep the rail's bad name for ever.
     const uint64_t least = request.small_bytes;
@@ -141,6 +141,14 @@ StripeChoice choose_equal(std::span<const StripeRail> rails, const StripeRequest
 }
 
 }  // namespace
+
+void keep_best_tier(std::span<StripeRail> rails) {
+  int best = std::numeric_limits<int>::max();
+  for (const StripeRail& rail : rails) {
+    if (rail.usable) best = std::min(best, rail.tier);
+  }
+  for (StripeRail& rail : rails) rail.usable = rail.usable && rail.tier == best;
+}
 
 StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest& request,
                          Striping striping) {

@@ -22,6 +22,8 @@ struct StripeRail {
   bool usable = false;      // up, and the buffers are registered there
   bool demoted = false;     // far slower than its siblings: samples only
   bool sample_due = false;  // carried nothing for long: measure it again
+  bool full = false;        // took no more just now, though the window has room
+  int tier = 0;             // see keep_best_tier
   double base_ns = 0;       // of a put on the idle rail, without the time its bytes take
   double bytes_per_second = 0;
   uint64_t in_flight = 0;     // bytes, not completed
@@ -45,6 +47,10 @@ struct StripeChoice {
   int rail = -1;  // -1: wait for a completion
   uint64_t bytes = 0;
 };
+// Of the rails that are usable those of the lowest tier stay so. A rail that is full still counts:
+// what it has no room for waits for it.
+void keep_best_tier(std::span<StripeRail> rails);
+
 StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest& request,
                          Striping striping);
 

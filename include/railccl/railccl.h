@@ -69,7 +69,8 @@ typedef enum {
   railcclRailSuspect = 1, /* overdue, being probed */
   railcclRailDown = 2,
   railcclRailProbing = 3,
-  railcclRailRejoining = 4 /* back, at a low share that grows */
+  railcclRailRejoining = 4, /* back, at a low share that grows */
+  railcclRailStandby = 5    /* up; used when no rail of a better transport is: TCP beside RDMA */
 } railcclRailState_t;
 
 /* One rail of this rank, over all its peers, since the communicator began. */

@@ -92,7 +92,8 @@ Json rail_json(int rank, size_t index, const railcclRailStats_t& rail) {
           {"replayed_bytes", rail.replayed_bytes},
           {"latency_us", number(rail.latency_us)},
           {"slow", rail.slow != 0},
-          {"up", rail.state == railcclRailUp}};
+          {"state", rail_state_text(rail.state)},
+          {"up", rail.state == railcclRailUp || rail.state == railcclRailStandby}};
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ std::string memory_text(int64_t bytes) {
   return fmt::format("{:.{}f} {}", amount, digits, unit);
 }
 
+}  // namespace
+
 std::string_view rail_state_text(railcclRailState_t state) {
   switch (state) {
     case railcclRailUp:
@@ -36,11 +38,11 @@ std::string_view rail_state_text(railcclRailState_t state) {
       return "probing";
     case railcclRailRejoining:
       return "rejoining";
+    case railcclRailStandby:
+      return "standby";
   }
   return "?";
 }
-
-}  // namespace
 
 std::string fixed_width(double value, int width) {
   for (const int digits : {2, 1, 0}) {

@@ -28,6 +28,7 @@ std::string line_end(const Options& options, const std::string& timestamp);
 std::string table_foot(const std::string& program, const Summary& summary);
 std::string memory_line(const MemoryUse& use);
 std::string error_line(const Summary& summary);
+std::string_view rail_state_text(railcclRailState_t state);
 std::string rails_table(std::span<const RankRails> ranks);
 
 // "2026-11-23 10:20:30", local time.

@@ -27,7 +27,8 @@ railcclRailStats_t describe(const RailInfo& info, const LinkRailStats& totals, u
   railcclRailStats_t stats{};
   info.name.copy(stats.name, sizeof stats.name - 1);
   transport_name(info.transport).copy(stats.transport, sizeof stats.transport - 1);
-  stats.state = static_cast<railcclRailState_t>(totals.state);
+  const bool standby = totals.standby && totals.state == RailState::kUp;
+  stats.state = standby ? railcclRailStandby : static_cast<railcclRailState_t>(totals.state);
   stats.slow = totals.slow;
   stats.bytes_sent = totals.bytes_sent;
   stats.bytes_received = totals.bytes_received;

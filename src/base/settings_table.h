@@ -120,7 +120,7 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
            "acknowledgement timeout, 4.096 us * 2^n; shorter than NCCL's 20: the link replays"),
     number(Key::kIbRetryCnt, "IB_RETRY_CNT", kShared, "7", 0, 7, kVerbs,
            "retransmissions before a queue pair gives up"),
-    number(Key::kIbQpsPerConnection, "IB_QPS_PER_CONNECTION", kShared, "1", 1, 128, kVerbs,
+    number(Key::kIbQpsPerConnection, "IB_QPS_PER_CONNECTION", kShared, "1", 1, 32, kVerbs,
            "queue pairs per endpoint, for fabrics that hash flows over paths"),
     number(Key::kIbTc, "IB_TC", kShared, "0", 0, 255, kVerbs, "traffic class"),
     number(Key::kIbSl, "IB_SL", kShared, "0", 0, 15, kVerbs, "service level"),

@@ -6,17 +6,20 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <set>
 
 #include "src/base/log.h"
 #include "src/core/explain_output.h"
 #include "src/core/own_node.h"
 #include "src/core/p2p.h"
+#include "src/core/rail_plan.h"
 
 namespace railccl {
 namespace {
 
 constexpr double kUnknownRailSpeed = 1.25e9;  // 10 Gbit/s
+constexpr double kBytesPerMegabit = 125000;
 constexpr uint64_t kUnknownCacheBytes = 1 << 20;
 
 // Serves the control path before the engine does. A rank that is through with the start may already
@@ -38,6 +41,21 @@ class StartSink final : public ControlSink {
   Status status_;
   EarlyMessages early_messages_;
 };
+
+// Of the rails that carry data as long as they are up.
+double rate_of_best_tier(const std::vector<RailSummary>& rails) {
+  int best = std::numeric_limits<int>::max();
+  double rate = 0;
+  for (const RailSummary& rail : rails) {
+    const int tier = tier_of(rail.transport);
+    if (tier > best) continue;
+    if (tier < best) rate = 0;
+    best = tier;
+    rate += rail.megabits_per_second > 0 ? rail.megabits_per_second * kBytesPerMegabit
+                                         : kUnknownRailSpeed;
+  }
+  return rate;
+}
 
 class Starter {
  public:
@@ -162,12 +180,9 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
                   [](const NodeInfo& node) { return node.pid == static_cast<uint32_t>(getpid()); });
   facts.direct = parts_.local == nullptr || one_process ||
                  (parts_.local->can_attach() && start_.options.attach_memory);
-  double rate = 0;
-  for (Rail* rail : start_.engine->rails()) {
-    const auto known = static_cast<double>(rail->info().bytes_per_second);
-    rate += known > 0 ? known : kUnknownRailSpeed;
-  }
-  facts.network_bytes_per_second = rate / static_cast<double>(local_ranks().size());
+  facts.network_bytes_per_second =
+      rate_of_best_tier(parts_.nodes[static_cast<size_t>(start_.rank)].rails) /
+      static_cast<double>(local_ranks().size());
   facts.streaming_bytes = start_.options.topology
                               ? start_.options.topology->shape().cache_bytes_per_core
                               : kUnknownCacheBytes;

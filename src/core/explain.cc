@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <ranges>
 
 #include "src/core/machine_text.h"
+#include "src/core/rail_plan.h"
 
 namespace railccl {
 namespace {
@@ -32,10 +35,14 @@ json describe_candidate(const Candidate& candidate, const Call& call) {
 json rails_of(const Communicator& communicator) {
   json rails = json::array();
   const auto& topology = communicator.parts().options.topology;
-  for (const Rail* rail : communicator.parts().engine->rails()) {
+  const std::span<Rail* const> all = communicator.parts().engine->rails();
+  const auto tier = [](const Rail* rail) { return tier_of(rail->info().transport); };
+  const int best = all.empty() ? 0 : std::ranges::min(all | std::views::transform(tier));
+  for (const Rail* rail : all) {
     const RailInfo& info = rail->info();
     rails.push_back(
         rail_as_json(info, topology ? topology->place_of(info.pci_address) : PciPlace{}));
+    rails.back()["standby"] = tier(rail) > best;
   }
   return rails;
 }

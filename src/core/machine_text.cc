@@ -58,6 +58,9 @@ std::string rail_as_text(const json& rail) {
     text += fmt::format(", PCI {}, NUMA node {}, distance: {}", pci, rail["numa_node"].get<int>(),
                         rail["distance"].get<std::string>());
   }
+  if (rail.value("standby", false)) {
+    text += ", stands by: last resort towards peers that no other rail reaches";
+  }
   return text + "\n";
 }
 

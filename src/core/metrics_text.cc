@@ -109,6 +109,9 @@ void add_all_rails(Page& page, Communicators all) {
   add_rails(page, all, "rail_state", "gauge",
             "Worst state towards any peer: 0 up, 1 suspect, 2 down, 3 probing, 4 rejoining.",
             [](const Stats& stats) { return static_cast<int>(stats.state); });
+  add_rails(page, all, "rail_standby", "gauge",
+            "1: used only when no rail of a better transport is up.",
+            [](const Stats& stats) { return static_cast<int>(stats.standby); });
   add_rails(page, all, "rail_slow", "gauge", "1: far slower than its siblings, demoted.",
             [](const Stats& stats) { return static_cast<int>(stats.slow); });
   add_rails(page, all, "rail_failures_total", "counter", "How often the rail went down.",

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "src/base/log.h"
 #include "src/base/trace.h"
 
 namespace railccl {
@@ -107,9 +108,18 @@ Status Peers::begin(int peer, TimeNs now) {
   link_options.pairs = plan_pairs(mine, theirs, options_.cross);
   if (link_options.pairs.empty()) {
     return error(Code::kInvalidUsage,
-                 "no rail in common: {}; look at RAILCCL_TRANSPORT, RAILCCL_RAILS and "
-                 "RAILCCL_SOCKET_IFNAME on both hosts",
-                 explain_no_pair(options_.rank, mine, peer, theirs));
+                 "no rail in common: {}; look at RAILCCL_TRANSPORT, RAILCCL_RAILS, "
+                 "RAILCCL_TCP_FALLBACK and RAILCCL_SOCKET_IFNAME on both hosts ({} and {})",
+                 explain_no_pair(options_.rank, mine, peer, theirs),
+                 nodes_[static_cast<size_t>(options_.rank)].host,
+                 nodes_[static_cast<size_t>(peer)].host);
+  }
+  const std::string unpaired = explain_unpaired(mine, theirs, link_options.pairs);
+  if (!unpaired.empty()) {
+    RAILCCL_WARN_ONCE(Subsys::kNet, "unequal rails",
+                      "rank {} to rank {} on {}: the two have different rails, {} are of no use "
+                      "between them (RAILCCL_CROSS_NIC=1 uses all of one transport)",
+                      options_.rank, peer, nodes_[static_cast<size_t>(peer)].host, unpaired);
   }
   auto peer_link = std::make_unique<PeerLink>();
   peer_link->peer = peer;

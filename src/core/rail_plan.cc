@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace railccl {
 namespace {
@@ -37,6 +38,8 @@ std::string count_rails(const std::vector<RailSummary>& rails) {
 
 }  // namespace
 
+int tier_of(TransportKind transport) { return transport == TransportKind::kTcp ? 1 : 0; }
+
 std::vector<LinkOptions::Pair> plan_pairs(const std::vector<RailSummary>& self,
                                           const std::vector<RailSummary>& peer, CrossRail cross) {
   std::vector<LinkOptions::Pair> pairs;
@@ -48,8 +51,9 @@ std::vector<LinkOptions::Pair> plan_pairs(const std::vector<RailSummary>& self,
     const size_t count =
         cross == CrossRail::kAllowed ? std::max(mine.size(), theirs.size()) : aligned;
     for (size_t i = 0; i < count; ++i) {
-      pairs.push_back(
-          {.local_rail = mine[i % mine.size()], .peer_rail = theirs[i % theirs.size()]});
+      pairs.push_back({.local_rail = mine[i % mine.size()],
+                       .peer_rail = theirs[i % theirs.size()],
+                       .tier = tier_of(transport)});
     }
     const auto distance = [&](const LinkOptions::Pair& pair) {
       return distance_of(self, pair.local_rail) + distance_of(peer, pair.peer_rail);
@@ -59,6 +63,21 @@ std::vector<LinkOptions::Pair> plan_pairs(const std::vector<RailSummary>& self,
         [&](const auto& one, const auto& other) { return distance(one) < distance(other); });
   }
   return pairs;
+}
+
+std::string explain_unpaired(const std::vector<RailSummary>& self,
+                             const std::vector<RailSummary>& peer,
+                             const std::vector<LinkOptions::Pair>& pairs) {
+  std::set<int> used_here;
+  std::set<int> used_there;
+  for (const LinkOptions::Pair& pair : pairs) {
+    used_here.insert(pair.local_rail);
+    used_there.insert(pair.peer_rail);
+  }
+  if (used_here.size() == self.size() && used_there.size() == peer.size()) return {};
+  return fmt::format("{} of {} rails here ({}) and {} of {} there ({})",
+                     self.size() - used_here.size(), self.size(), count_rails(self),
+                     peer.size() - used_there.size(), peer.size(), count_rails(peer));
 }
 
 std::string explain_no_pair(int self_rank, const std::vector<RailSummary>& self, int peer_rank,

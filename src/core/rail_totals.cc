@@ -16,6 +16,7 @@ void add(LinkRailStats& sum, const LinkRailStats& stats) {
   sum.slow = sum.slow || stats.slow;
   sum.bytes_per_second = std::max(sum.bytes_per_second, stats.bytes_per_second);
   sum.latency_us = std::max(sum.latency_us, stats.latency_us);
+  sum.standby = sum.standby && stats.standby;
   if (stats.state == RailState::kDown || sum.state == RailState::kUp) sum.state = stats.state;
 }
 
@@ -25,7 +26,10 @@ std::map<int, RailTotals> rail_totals(std::span<const Peers::RailReport> reports
   std::map<int, RailTotals> totals;
   for (const Peers::RailReport& report : reports) {
     const auto [entry, is_new] = totals.try_emplace(report.local_rail);
-    if (is_new) entry->second.sum.state = RailState::kUp;
+    if (is_new) {
+      entry->second.sum.state = RailState::kUp;
+      entry->second.sum.standby = true;
+    }
     add(entry->second.sum, report.stats);
   }
   return totals;

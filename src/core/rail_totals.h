@@ -10,7 +10,7 @@ namespace railccl {
 
 struct RailTotals {
   // Amounts are sums, stall_ns_max the longest, rate and latency the largest, `slow` of any peer;
-  // the state is the worst towards any peer.
+  // the state is the worst towards any peer; `standby`: towards all.
   LinkRailStats sum;
 };
 

@@ -117,9 +117,12 @@ Result<std::vector<Candidate>> find_tcp(const Settings& settings) {
 
 // `wanted`: by name, so that to find none is an error; otherwise nothing is found where there is
 // nothing. Text that is wrong is an error either way.
-Result<std::vector<Candidate>> find_verbs(const Settings& settings, bool wanted) {
-  const auto found = discover_verbs_rails(
-      {.hca_spec = settings.get_text(Setting::kIbHca), .gid = gid_wish(settings)});
+Result<std::vector<Candidate>> find_verbs(const Settings& settings, const VerbsLibrary& api,
+                                          bool wanted) {
+  const VerbsDiscoveryOptions options{.hca_spec = settings.get_text(Setting::kIbHca),
+                                      .gid = gid_wish(settings)};
+  const auto found =
+      api ? discover_verbs_rails(options, **api) : Result<VerbsDiscovery>(Error(api.error()));
   if (!found) {
     if (wanted || found.error().code() == Code::kInvalidArgument) {
       return Error(found.error().with_context("looking for verbs rails (RAILCCL_IB_HCA)"));
@@ -131,13 +134,18 @@ Result<std::vector<Candidate>> find_verbs(const Settings& settings, bool wanted)
     return error(Code::kInvalidUsage, "there is no verbs rail on this host: {}",
                  fmt::join(found->warnings, "; "));
   }
+  // Ports that nobody has chosen may well be down; RDMA devices without any rail are not meant so.
+  const bool surprising = settings.is_set(Setting::kIbHca) ||
+                          settings.is_set(Setting::kIbGidIndex) ||
+                          (found->rails.empty() && found->devices > 0);
   for (const std::string& warning : found->warnings) {
-    RAILCCL_INFO(Subsys::kNet, "verbs: {}", warning);
+    if (surprising) RAILCCL_WARN(Subsys::kNet, "verbs: {}", warning);
+    if (!surprising) RAILCCL_INFO(Subsys::kNet, "verbs: {}", warning);
   }
   std::vector<Candidate> candidates;
   for (const VerbsRailConfig& config : found->rails) {
-    candidates.push_back({config.info, [config, options = verbs_options(settings)] {
-                            return open_verbs_rail(config, options);
+    candidates.push_back({config.info, [config, options = verbs_options(settings), api] {
+                            return open_verbs_rail(config, options, **api);
                           }});
   }
   return candidates;
@@ -156,7 +164,8 @@ UcxRailOptions ucx_options(const Settings& settings) {
 }
 
 // UCX over the RDMA ports, or over the network interfaces where there is none.
-Result<std::vector<Candidate>> find_ucx(const Settings& settings, const TransportWish& wish) {
+Result<std::vector<Candidate>> find_ucx(const Settings& settings, const VerbsLibrary& api,
+                                        const TransportWish& wish) {
   if (const Status available = ucx_available(); !available) {
     return settings.bad_value(
         wish.from,
@@ -166,7 +175,7 @@ Result<std::vector<Candidate>> find_ucx(const Settings& settings, const Transpor
   }
   std::vector<Candidate> ports;
   if (!settings.get_bool(Setting::kIbDisable)) {
-    RAILCCL_ASSIGN(ports, find_verbs(settings, false));
+    RAILCCL_ASSIGN(ports, find_verbs(settings, api, false));
   }
   if (ports.empty()) {
     RAILCCL_ASSIGN(ports, find_tcp(settings));
@@ -181,17 +190,33 @@ Result<std::vector<Candidate>> find_ucx(const Settings& settings, const Transpor
   return candidates;
 }
 
+// RDMA rails, and after them those of the last resort, if they are wanted and there are any.
+Result<std::vector<Candidate>> with_fallback(const Settings& settings,
+                                             std::vector<Candidate> rails) {
+  if (!settings.get_bool(Setting::kTcpFallback)) return rails;
+  auto tcp = find_tcp(settings);
+  if (!tcp) {
+    if (tcp.error().code() == Code::kInvalidArgument) return tcp;
+    RAILCCL_WARN(Subsys::kNet, "no TCP rails to fall back on (RAILCCL_TCP_FALLBACK): {}",
+                 tcp.error().message());
+    return rails;
+  }
+  std::ranges::move(*tcp, std::back_inserter(rails));
+  return rails;
+}
+
 // Verbs rails where there are any, else TCP, unless one was asked for.
-Result<std::vector<Candidate>> find_rails(const Settings& settings, const TransportWish& wish) {
+Result<std::vector<Candidate>> find_rails(const Settings& settings, const VerbsLibrary& api,
+                                          const TransportWish& wish) {
   const bool disabled = settings.get_bool(Setting::kIbDisable);
-  if (wish.choice == TransportChoice::kVerbs && disabled) {
+  const bool wanted = wish.choice == TransportChoice::kVerbs;
+  if (wanted && disabled) {
     return settings.bad_value(Setting::kIbDisable, "0, since verbs rails are asked for");
   }
-  if (wish.choice == TransportChoice::kVerbs) return find_verbs(settings, true);
-  if (wish.choice == TransportChoice::kUcx) return find_ucx(settings, wish);
-  if (wish.choice == TransportChoice::kAuto && !disabled) {
-    RAILCCL_ASSIGN(auto candidates, find_verbs(settings, false));
-    if (!candidates.empty()) return candidates;
+  if (wish.choice == TransportChoice::kUcx) return find_ucx(settings, api, wish);
+  if (wanted || (wish.choice == TransportChoice::kAuto && !disabled)) {
+    RAILCCL_ASSIGN(auto candidates, find_verbs(settings, api, wanted));
+    if (!candidates.empty()) return with_fallback(settings, std::move(candidates));
   }
   return find_tcp(settings);
 }
@@ -207,18 +232,35 @@ std::vector<std::string> usable_transports() {
 }
 
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) {
+  return open_rails(settings, verbs::load_verbs());
+}
+
+Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
+                                                      const VerbsLibrary& api) {
   RAILCCL_ASSIGN(const TransportWish wish, wished_transport(settings));
-  RAILCCL_ASSIGN(const std::vector<Candidate> found, find_rails(settings, wish));
+  RAILCCL_ASSIGN(const std::vector<Candidate> found, find_rails(settings, api, wish));
   RAILCCL_ASSIGN(const std::vector<Candidate> picked, pick(settings, found));
   std::vector<std::unique_ptr<Rail>> rails;
+  // A rail that was asked for by name has to open; of the others those that do are used.
+  const bool named = settings.is_set(Setting::kRails);
+  Status first_refusal;
   for (const Candidate& candidate : picked) {
-    RAILCCL_ASSIGN(auto rail, candidate.open());
-    const RailInfo& info = rail->info();
+    auto rail = candidate.open();
+    if (!rail) {
+      if (named) return Error(rail.error());
+      RAILCCL_WARN(Subsys::kNet, "rail {} {} is left out: {}",
+                   transport_name(candidate.info.transport), candidate.info.name,
+                   rail.error().message());
+      if (first_refusal.is_ok()) first_refusal = rail.error();
+      continue;
+    }
+    const RailInfo& info = (*rail)->info();
     RAILCCL_INFO(Subsys::kNet, "rail {}: {} {}, {} Mbit/s, address {}", rails.size(),
                  transport_name(info.transport), info.name, info.bytes_per_second / 125000,
                  info.address);
-    rails.push_back(std::move(rail));
+    rails.push_back(std::move(*rail));
   }
+  if (rails.empty()) RAILCCL_TRY(first_refusal);
   return rails;
 }
 

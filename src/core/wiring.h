@@ -14,7 +14,15 @@ namespace railccl {
 // The transports whose libraries are there: "verbs", "ucx", "tcp".
 std::vector<std::string> usable_transports();
 
-// The rails that the settings ask for, in their order.
+namespace verbs {
+struct VerbsApi;
+}
+using VerbsLibrary = Result<const verbs::VerbsApi*>;
+
+// The rails that the settings ask for, in their order; with this machine's libibverbs, or with one
+// that is handed in.
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings);
+Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
+                                                      const VerbsLibrary& verbs_library);
 
 }  // namespace railccl

@@ -16,8 +16,10 @@ std::vector<NodeInfo> make_nodes(const Workload& workload) {
     nodes[rank].node_id = static_cast<uint64_t>(workload.nodes[rank]) + 1;
     nodes[rank].host = fmt::format("host{}", workload.nodes[rank]);
     for (int rail = 0; rail < workload.rails_used[rank]; ++rail) {
+      const auto regular = static_cast<int>(workload.rails.size()) - workload.standby_rails;
       nodes[rank].rails.push_back(
-          {.transport = TransportKind::kSim, .index = static_cast<uint8_t>(rail)});
+          {.transport = rail < regular ? TransportKind::kSim : TransportKind::kTcp,
+           .index = static_cast<uint8_t>(rail)});
     }
   }
   return nodes;

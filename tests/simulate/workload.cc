@@ -78,6 +78,13 @@ SimRailConfig random_rail(Random& random) {
   return rail;
 }
 
+// With a generator of its own: other draws are what they were before there were such rails.
+int random_standby(uint64_t seed, size_t rails) {
+  Random random(seed * 0x9e3779b97f4a7c15ull + 5);
+  if (rails < 2 || random() % 4 != 0) return 0;
+  return static_cast<int>(between(random, 1, rails - 1));
+}
+
 // Sums of floats depend on their order: what must be bit-equal should be able to differ.
 DataType random_type(Random& random) {
   constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kFloat32, DataType::kBfloat16,
@@ -200,6 +207,7 @@ Workload make_workload(uint64_t seed) {
   for (size_t i = 0; i < rails; ++i) {
     workload.rails.push_back(alike ? first : random_rail(random));
   }
+  workload.standby_rails = random_standby(seed, rails);
   const bool equal = random() % 8 != 0;
   for (int rank = 0; rank < workload.ranks; ++rank) {
     workload.rails_used.push_back(static_cast<int>(equal ? rails : between(random, 1, rails)));
@@ -239,6 +247,9 @@ std::string to_string(const Workload& workload) {
                       ? fmt::format("{}", workload.rails.size())
                       : fmt::format("{}", fmt::join(workload.rails_used, "/")),
                   workload.piece_bytes, workload.depth, workload.eager_bytes);
+  if (workload.standby_rails > 0) {
+    text += fmt::format(", the last {} of the rails stand by", workload.standby_rails);
+  }
   for (size_t i = 0; i < workload.operations.size(); ++i) {
     const OperationSpec& spec = workload.operations[i];
     text += fmt::format("; {} by {}{}", to_string(workload.call(i).fingerprint()), spec.algorithm,

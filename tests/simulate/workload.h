@@ -33,6 +33,7 @@ struct Workload {
   bool direct = false;               // ranks of a node reach each other's buffers
   std::vector<SimRailConfig> rails;  // of every rank; names are filled in per rank
   std::vector<int> rails_used;       // by rank: the others are not told to its peers
+  int standby_rails = 0;  // the last so many of `rails` are the last resort, as TCP beside RDMA is
   CrossRail cross = CrossRail::kAligned;
   LinkOptions link;
   uint64_t eager_bytes = 0;

@@ -67,7 +67,8 @@ LinkWorld::LinkWorld(const LinkWorldOptions& options)
       if (options.decorate) rail = options.decorate(rank, i, std::move(rail));
       mine.rails.push_back(std::move(rail));
       rails.push_back(mine.rails.back().get());
-      link_options.pairs.push_back({.local_rail = i, .peer_rail = i});
+      const int tier = options.tiers.empty() ? 0 : options.tiers[static_cast<size_t>(i)];
+      link_options.pairs.push_back({.local_rail = i, .peer_rail = i, .tier = tier});
     }
     auto link = Link::create(link_options, rails, kTagBase, mine);
     if (!link) ADD_FAILURE() << link.error().message();

@@ -23,6 +23,7 @@ namespace railccl::testing_support {
 struct LinkWorldOptions {
   uint64_t seed = 1;
   std::vector<uint64_t> rail_bytes_per_second = {1'250'000'000};
+  std::vector<int> tiers;  // of the rails' pairs; empty: all 0
   TimeNs latency_ns = 5 * kMicrosecond;
   LinkOptions link;  // pairs are filled in: rail i with rail i
   bool control_path = true;

@@ -303,5 +303,40 @@ TEST(Striping, DemotionHasHysteresis) {
   EXPECT_FALSE(is_demoted(0.17, 1, true));
 }
 
+TEST(StripingTier, OnlyTheLowestTierOfUsableRailsStaysUsable) {
+  std::vector<StripeRail> rails(4, idle_rail(kGigabyte));
+  rails[0].tier = rails[3].tier = 1;
+  rails[2].usable = false;
+  keep_best_tier(rails);
+  EXPECT_FALSE(rails[0].usable);
+  EXPECT_TRUE(rails[1].usable);
+  EXPECT_FALSE(rails[2].usable);
+  EXPECT_FALSE(rails[3].usable);
+}
+
+TEST(StripingTier, TheNextTierWhenNoneOfTheBestIsUsable) {
+  std::vector<StripeRail> rails(3, idle_rail(kGigabyte));
+  rails[0].usable = false;
+  rails[1].tier = 2;
+  rails[2].tier = 1;
+  keep_best_tier(rails);
+  EXPECT_FALSE(rails[1].usable);
+  EXPECT_TRUE(rails[2].usable);
+}
+
+TEST(StripingTier, ARailThatIsFullIsWaitedFor) {
+  std::vector<StripeRail> rails(2, idle_rail(kGigabyte));
+  rails[0].full = true;
+  rails[1].tier = 1;
+  keep_best_tier(rails);
+  for (const Striping striping : {Striping::kMeasured, Striping::kEqual}) {
+    EXPECT_EQ(choose_rail(rails, request_of(kMiB), striping).rail, -1);
+  }
+  rails[0].full = false;
+  for (const Striping striping : {Striping::kMeasured, Striping::kEqual}) {
+    EXPECT_EQ(choose_rail(rails, request_of(kMiB), striping).rail, 0);
+  }
+}
+
 }  // namespace
 }  // namespace railccl

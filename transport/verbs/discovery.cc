@@ -55,7 +55,8 @@ void list_ports(const VerbsApi& api, ibv_device* device, std::vector<FoundPort>&
   }
 }
 
-Result<std::vector<FoundPort>> list_ports(const VerbsApi& api, std::vector<std::string>& warnings) {
+Result<std::vector<FoundPort>> list_ports(const VerbsApi& api, int& devices,
+                                          std::vector<std::string>& warnings) {
   int count = 0;
   ibv_device** list = api.get_device_list(&count);
   if (list == nullptr && errno == ENOSYS) {
@@ -65,6 +66,7 @@ Result<std::vector<FoundPort>> list_ports(const VerbsApi& api, std::vector<std::
   std::vector<FoundPort> ports;
   for (int i = 0; i < count; ++i) list_ports(api, list[i], ports, warnings);
   api.free_device_list(list);
+  devices = count;
   if (count == 0) warnings.emplace_back("libibverbs finds no RDMA device");
   return ports;
 }
@@ -95,7 +97,8 @@ Result<VerbsRailConfig> inspect(const VerbsApi& api, const FoundPort& found, Gid
   RAILCCL_ASSIGN(const auto device, VerbsDevice::open(api, found.port.device, port));
   RAILCCL_ASSIGN(const ibv_port_attr attributes, device->query_port());
   if (attributes.state != IBV_PORT_ACTIVE) {
-    return error(Code::kRailFailed, "the port is {}", api.port_state_str(attributes.state));
+    return error(Code::kRailFailed, "the port is {}; a port is a rail if it is up at the start",
+                 api.port_state_str(attributes.state));
   }
   RAILCCL_ASSIGN(const std::vector<GidEntry> gids, device->query_gids());
   wish.ethernet = attributes.link_layer == IBV_LINK_LAYER_ETHERNET;
@@ -117,7 +120,7 @@ Result<VerbsDiscovery> discover_verbs_rails(const VerbsDiscoveryOptions& options
 Result<VerbsDiscovery> discover_verbs_rails(const VerbsDiscoveryOptions& options,
                                             const verbs::VerbsApi& api) {
   VerbsDiscovery discovery;
-  RAILCCL_ASSIGN(const auto found, verbs::list_ports(api, discovery.warnings));
+  RAILCCL_ASSIGN(const auto found, verbs::list_ports(api, discovery.devices, discovery.warnings));
   std::vector<verbs::HcaPort> names;
   for (const verbs::FoundPort& one : found) names.push_back(one.port);
   RAILCCL_ASSIGN(const auto selection, verbs::select_ports(options.hca_spec, names));

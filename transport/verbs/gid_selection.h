@@ -20,6 +20,7 @@ struct GidEntry {
   uint32_t index = 0;
   GidBytes gid{};
   GidType type = GidType::kInfiniband;
+  bool operator==(const GidEntry&) const = default;
 };
 
 struct GidWish {

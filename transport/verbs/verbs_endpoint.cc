@@ -38,9 +38,7 @@ Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(uint64_t tag, uint3
   RAILCCL_ASSIGN(endpoint->local_, host.local());
   endpoint->local_.first_packet = randombytes_uniform(1U << 24);
   while (endpoint->nonce_ == 0) randombytes_buf(&endpoint->nonce_, sizeof endpoint->nonce_);
-  const auto count =
-      std::clamp<size_t>(static_cast<size_t>(options.queue_pairs), 1, kMaxQueuePairs);
-  for (size_t i = 0; i < count; ++i) {
+  for (int i = 0; i < options.queue_pairs; ++i) {
     RAILCCL_ASSIGN(auto pair, QueuePair::create(device, options, id, static_cast<uint8_t>(i)));
     endpoint->pairs_.push_back(std::move(pair));
   }
@@ -250,6 +248,11 @@ void VerbsEndpoint::on_queue_pair_event(const char* what) {
   fail(error(Code::kRailFailed, "rail {} to {}: {}", host_.info().name, gid_text(peer_.gid), what));
 }
 
+void VerbsEndpoint::on_moved(const char* what) {
+  fail(error(Code::kRailFailed, "rail {}: {}: its GID {} is gone", host_.info().name, what,
+             gid_text(local_.gid.gid)));
+}
+
 // --- Ending --------------------------------------------------------------------------------------
 
 void VerbsEndpoint::stop_queue_pairs() {
@@ -301,8 +304,10 @@ void VerbsEndpoint::tick() {
   if (state_ == State::kConnecting) {
     if (connect_until_ == 0) connect_until_ = now + options_.connect_timeout_ns;
     if (now >= connect_until_) {
-      fail(error(Code::kTimeout, "rail {}: the peer's endpoint at {} does not answer",
-                 host_.info().name, gid_text(peer_.gid)));
+      fail(error(Code::kTimeout,
+                 "rail {} at {}: the peer's endpoint at {} does not answer: are the two on one "
+                 "network?",
+                 host_.info().name, gid_text(local_.gid.gid), gid_text(peer_.gid)));
     } else if (restarting_ && drained()) {
       if (const Status status = start_queue_pairs(); !status.is_ok()) fail(status);
     }

@@ -61,6 +61,9 @@ class VerbsEndpoint final : public Endpoint {
   void on_completion(const WorkId& id, const ibv_wc& completion);
   // One of its queue pairs was ended by the NIC.
   void on_queue_pair_event(const char* what);
+  // Its port has another address now.
+  void on_moved(const char* what);
+  const Local& local() const { return local_; }
   void tick();
   // Whether tick() has to be called again.
   bool wants_ticks() const;

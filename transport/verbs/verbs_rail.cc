@@ -31,6 +31,7 @@ constexpr int kPollBatch = 32;
 constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have their turn
 constexpr uint32_t kBusyRounds = 64;    // between two looks at device events when never idle
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
+constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
 unsigned access_flags(RelaxedOrdering ordering) {
   const unsigned access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
@@ -46,6 +47,10 @@ Result<std::unique_ptr<Rail>> VerbsRail::open(const VerbsRailConfig& config,
   if (sodium_init() < 0) {
     return error(Code::kSystemError, "libsodium cannot be initialized: no source of randomness");
   }
+  if (options.queue_pairs < 1 || options.queue_pairs > static_cast<int>(kMaxQueuePairs)) {
+    return error(Code::kInvalidArgument, "{} queue pairs per endpoint: 1 to {}",
+                 options.queue_pairs, kMaxQueuePairs);
+  }
   std::unique_ptr<VerbsRail> rail(new VerbsRail(config, options));
   RAILCCL_ASSIGN(rail->device_, VerbsDevice::open(api, config.device, config.port));
   rail->epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
@@ -57,7 +62,15 @@ Result<std::unique_ptr<Rail>> VerbsRail::open(const VerbsRailConfig& config,
   RAILCCL_TRY(rail->watch(rail->timer_.get()));
   RAILCCL_ASSIGN(const Local found, rail->local());
   rail->config_.info.address = gid_text(found.gid.gid);
+  RAILCCL_TRY(rail->check_locking());
   return rail;
+}
+
+// Nothing works on a rail without locked memory, so it is found out at once.
+Status VerbsRail::check_locking() {
+  std::vector<std::byte> memory(kLeastLockedBytes);
+  const auto registration = register_memory({.address = memory.data(), .bytes = memory.size()});
+  return registration ? Status::ok() : Status(registration.error());
 }
 
 Status VerbsRail::watch(int fd) {
@@ -85,6 +98,7 @@ Result<std::unique_ptr<Registration>> VerbsRail::register_memory(const MemoryReg
 
 Result<std::unique_ptr<Endpoint>> VerbsRail::open_endpoint(uint64_t endpoint_tag) {
   RAILCCL_TRY(device_lost_);
+  if (!port_up_) return error(Code::kRailFailed, "rail {}: the port is down", info().name);
   while (endpoints_.contains(next_id_)) next_id_ = next_id_ % kMaxEndpointId + 1;
   const uint32_t id = next_id_;
   next_id_ = next_id_ % kMaxEndpointId + 1;
@@ -223,11 +237,31 @@ void VerbsRail::on_device_event(const ibv_async_event& event) {
       device_lost_ = error(Code::kRailFailed, "rail {}: {}", info().name, text);
       set_port(false, text);
       break;
+    case IBV_EVENT_GID_CHANGE:
+    case IBV_EVENT_LID_CHANGE:
+      drop_moved(text);
+      break;
     default:
-      // GIDs, LIDs and partitions are read anew for every endpoint; one that cannot go on with the
-      // old ones fails by itself.
+      // Partitions are read anew for every endpoint; one that cannot go on with the old ones fails
+      // by itself.
       break;
   }
+}
+
+// The addresses of a port are read anew for every endpoint. One that still has an old one would
+// only find out by its timeouts.
+void VerbsRail::drop_moved(const char* why) {
+  const auto port = device_->query_port();
+  const auto gids = device_->query_gids();
+  if (!port || !gids) return;
+  std::vector<VerbsEndpoint*> moved;
+  for (const auto& [id, endpoint] : endpoints_) {
+    const Local& local = endpoint->local();
+    const bool stands =
+        local.lid == port->lid && std::ranges::find(*gids, local.gid) != gids->end();
+    if (!stands) moved.push_back(endpoint);
+  }
+  for (VerbsEndpoint* endpoint : moved) endpoint->on_moved(why);
 }
 
 void VerbsRail::set_port(bool up, const char* why) {

@@ -46,11 +46,13 @@ class VerbsRail final : public Rail, public EndpointHost {
   VerbsRail(const VerbsRailConfig& config, const VerbsRailOptions& options)
       : config_(config), options_(options) {}
   Status watch(int fd);
+  Status check_locking();
   bool poll_completions();
   bool serve_descriptors();
   void take_channel_events();
   bool take_device_events();
   void on_device_event(const ibv_async_event& event);
+  void drop_moved(const char* why);
   void set_port(bool up, const char* why);
   Status arm();
   void serve_ticks();

@@ -33,6 +33,7 @@ struct VerbsRailConfig {
 };
 
 struct VerbsDiscovery {
+  int devices = 0;                     // of any kind and state
   std::vector<VerbsRailConfig> rails;  // ports that are active, in order
   // For the log, and the reasons when there is no rail: ports that are down, devices that may not
   // be opened, items that match nothing.
@@ -50,7 +51,7 @@ struct VerbsRailOptions {
   verbs::GidWish gid;
   int ack_timeout = 14;  // 4.096 us * 2^n without an acknowledgement, then again
   int retry_count = 7;
-  int queue_pairs = 1;  // per endpoint; the smaller number of both sides counts
+  int queue_pairs = 1;  // per endpoint, 1 to 32; the smaller number of both sides counts
   int traffic_class = 0;
   int service_level = 0;
   int partition_index = 0;

@@ -1,0 +1,239 @@
+#include "tests/transport/fake_verbs.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace railccl::testing_support {
+namespace {
+
+FakeVerbs* current = nullptr;
+
+// What a context has beyond what libibverbs says of it.
+struct FakeContext {
+  ibv_context base{};
+  FakeDevice* device = nullptr;
+  std::deque<ibv_async_event> events;
+};
+FakeContext& of(ibv_context* context) { return *reinterpret_cast<FakeContext*>(context); }
+
+template <typename Object>
+Object* make() {
+  ++current->objects;
+  return new Object();
+}
+
+template <typename Object>
+int give_back(Object* object) {
+  --current->objects;
+  delete object;
+  return 0;
+}
+
+}  // namespace
+
+struct FakeFunctions {
+  static ibv_device** get_device_list(int* count) {
+    auto** list = new ibv_device*[current->devices_.size() + 1]();
+    *count = static_cast<int>(current->devices_.size());
+    for (size_t i = 0; i < current->devices_.size(); ++i) list[i] = &current->devices_[i]->device;
+    return list;
+  }
+  static void free_device_list(ibv_device** list) { delete[] list; }
+  static const char* get_device_name(ibv_device* device) { return device->name; }
+  static ibv_context* open_device(ibv_device* device) {
+    for (const auto& one : current->devices_) {
+      if (&one->device != device) continue;
+      errno = one->open_errno;
+      if (one->open_errno != 0) return nullptr;
+      auto* context = make<FakeContext>();
+      context->device = one.get();
+      context->base.device = device;
+      context->base.async_fd = eventfd(0, EFD_CLOEXEC);
+      context->base.ops.poll_cq = [](ibv_cq*, int, ibv_wc*) { return 0; };
+      context->base.ops.req_notify_cq = [](ibv_cq*, int) { return 0; };
+      context->base.ops.post_send = [](ibv_qp*, ibv_send_wr*, ibv_send_wr**) { return 0; };
+      context->base.ops.post_recv = [](ibv_qp*, ibv_recv_wr*, ibv_recv_wr**) { return 0; };
+      current->contexts_.push_back(&context->base);
+      return &context->base;
+    }
+    return nullptr;
+  }
+  static int close_device(ibv_context* context) {
+    std::erase(current->contexts_, context);
+    ::close(context->async_fd);
+    return give_back(&of(context));
+  }
+  static int query_device(ibv_context* context, ibv_device_attr* attributes) {
+    attributes->phys_port_cnt = static_cast<uint8_t>(of(context).device->ports.size());
+    attributes->max_cqe = 1 << 20;
+    return 0;
+  }
+  static int query_port(ibv_context* context, uint8_t number, _compat_ibv_port_attr* compat) {
+    auto* attributes = reinterpret_cast<ibv_port_attr*>(compat);
+    attributes->state = of(context).device->ports.at(number - 1u).state;
+    attributes->active_mtu = IBV_MTU_4096;
+    attributes->max_msg_sz = 1u << 31;
+    attributes->link_layer = IBV_LINK_LAYER_ETHERNET;
+    return 0;
+  }
+  static ssize_t query_gid_table(ibv_context* context, ibv_gid_entry* entries, size_t most,
+                                 uint32_t, size_t) {
+    size_t count = 0;
+    const auto& ports = of(context).device->ports;
+    for (size_t port = 0; port < ports.size(); ++port) {
+      for (const verbs::GidEntry& gid : ports[port].gids) {
+        if (count == most) return -ENOSPC;
+        ibv_gid_entry& entry = entries[count++];
+        entry = {};
+        std::memcpy(entry.gid.raw, gid.gid.data(), gid.gid.size());
+        entry.gid_index = gid.index;
+        entry.port_num = static_cast<uint32_t>(port + 1);
+        entry.gid_type =
+            gid.type == verbs::GidType::kRoceV1 ? IBV_GID_TYPE_ROCE_V1 : IBV_GID_TYPE_ROCE_V2;
+      }
+    }
+    return static_cast<ssize_t>(count);
+  }
+  static ibv_pd* alloc_pd(ibv_context* context) {
+    auto* pd = make<ibv_pd>();
+    pd->context = context;
+    return pd;
+  }
+  static ibv_mr* reg_mr(ibv_pd* pd, void* address, size_t bytes, uint64_t, unsigned) {
+    errno = current->register_errno;
+    if (current->register_errno != 0) return nullptr;
+    auto* mr = make<ibv_mr>();
+    mr->context = pd->context;
+    mr->addr = address;
+    mr->length = bytes;
+    mr->lkey = mr->rkey = static_cast<uint32_t>(current->objects);
+    return mr;
+  }
+  static ibv_comp_channel* create_channel(ibv_context* context) {
+    auto* channel = make<ibv_comp_channel>();
+    channel->context = context;
+    channel->fd = eventfd(0, EFD_CLOEXEC);
+    return channel;
+  }
+  static int destroy_channel(ibv_comp_channel* channel) {
+    ::close(channel->fd);
+    return give_back(channel);
+  }
+  static ibv_cq* create_cq(ibv_context* context, int entries, void* user, ibv_comp_channel* channel,
+                           int) {
+    auto* cq = make<ibv_cq>();
+    cq->context = context;
+    cq->cqe = entries;
+    cq->cq_context = user;
+    cq->channel = channel;
+    return cq;
+  }
+  static ibv_qp* create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
+    auto* qp = make<ibv_qp>();
+    qp->context = pd->context;
+    qp->qp_context = attributes->qp_context;
+    qp->qp_num = static_cast<uint32_t>(current->objects);
+    return qp;
+  }
+  static int modify_qp(ibv_qp*, ibv_qp_attr* attributes, int) {
+    return attributes->qp_state == IBV_QPS_RTR ? current->ready_to_receive_errno : 0;
+  }
+  static int get_async_event(ibv_context* context, ibv_async_event* event) {
+    auto& events = of(context).events;
+    errno = EAGAIN;
+    if (events.empty()) return -1;
+    *event = events.front();
+    events.pop_front();
+    uint64_t ignored = 0;
+    if (events.empty() && ::read(context->async_fd, &ignored, sizeof ignored) < 0) return -1;
+    return 0;
+  }
+};
+
+FakeDevice::FakeDevice(const std::string& name) {
+  name.copy(device.name, sizeof device.name - 1);
+  const std::string path = "/nowhere/" + name;
+  path.copy(device.ibdev_path, sizeof device.ibdev_path - 1);
+}
+
+FakeVerbs::FakeVerbs() {
+  EXPECT_EQ(current, nullptr);
+  current = this;
+  using F = FakeFunctions;
+  api_ = {.get_device_list = F::get_device_list,
+          .free_device_list = F::free_device_list,
+          .get_device_name = F::get_device_name,
+          .open_device = F::open_device,
+          .close_device = F::close_device,
+          .query_device = F::query_device,
+          .query_port = F::query_port,
+          .query_gid_table = F::query_gid_table,
+          .alloc_pd = F::alloc_pd,
+          .dealloc_pd = give_back<ibv_pd>,
+          .reg_mr_iova2 = F::reg_mr,
+          .dereg_mr = give_back<ibv_mr>,
+          .create_comp_channel = F::create_channel,
+          .destroy_comp_channel = F::destroy_channel,
+          .create_cq = F::create_cq,
+          .destroy_cq = give_back<ibv_cq>,
+          .get_cq_event = [](ibv_comp_channel*, ibv_cq**, void**) { return -1; },
+          .ack_cq_events = [](ibv_cq*, unsigned) {},
+          .create_qp = F::create_qp,
+          .modify_qp = F::modify_qp,
+          .destroy_qp = give_back<ibv_qp>,
+          .get_async_event = F::get_async_event,
+          .ack_async_event = [](ibv_async_event*) {},
+          .wc_status_str = [](ibv_wc_status) { return "a status"; },
+          .event_type_str =
+              [](ibv_event_type type) {
+                return type == IBV_EVENT_PORT_ERR       ? "port error"
+                       : type == IBV_EVENT_GID_CHANGE   ? "GID table change"
+                       : type == IBV_EVENT_DEVICE_FATAL ? "local catastrophic error"
+                                                        : "an event";
+              },
+          .port_state_str =
+              [](ibv_port_state state) {
+                return state == IBV_PORT_ACTIVE ? "PORT_ACTIVE" : "PORT_DOWN";
+              }};
+}
+
+FakeVerbs::~FakeVerbs() {
+  EXPECT_EQ(objects, 0) << "not given back";
+  current = nullptr;
+}
+
+std::vector<verbs::GidEntry> gids_of(const std::string& ipv4) {
+  verbs::GidEntry entry{.index = 0, .type = verbs::GidType::kRoceV1};
+  entry.gid[10] = entry.gid[11] = 0xff;
+  EXPECT_EQ(inet_pton(AF_INET, ipv4.c_str(), entry.gid.data() + 12), 1);
+  verbs::GidEntry second = entry;
+  second.index = 1;
+  second.type = verbs::GidType::kRoceV2;
+  return {entry, second};
+}
+
+FakeDevice& FakeVerbs::add_device(const std::string& name, const std::string& ipv4) {
+  devices_.push_back(std::make_unique<FakeDevice>(name));
+  devices_.back()->ports.push_back({.gids = gids_of(ipv4)});
+  return *devices_.back();
+}
+
+void FakeVerbs::raise(const FakeDevice& device, ibv_event_type type, int port) {
+  for (ibv_context* context : contexts_) {
+    if (of(context).device != &device) continue;
+    ibv_async_event event{};
+    event.event_type = type;
+    event.element.port_num = port;
+    of(context).events.push_back(event);
+    const uint64_t one = 1;
+    EXPECT_EQ(::write(context->async_fd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+  }
+}
+
+}  // namespace railccl::testing_support

@@ -1,0 +1,54 @@
+// A libibverbs of a test: devices, ports and GIDs as the test says, errors where it wants them, and
+// asynchronous events when it raises them. Nothing is ever sent. One at a time, since the library's
+// functions are plain functions.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "transport/verbs/gid_selection.h"
+#include "transport/verbs/verbs_api.h"
+
+namespace railccl::testing_support {
+
+struct FakePort {
+  ibv_port_state state = IBV_PORT_ACTIVE;
+  std::vector<verbs::GidEntry> gids;
+};
+
+struct FakeDevice {
+  explicit FakeDevice(const std::string& name);
+  ibv_device device{};
+  std::vector<FakePort> ports;
+  int open_errno = 0;  // what opening it fails with; 0: it opens
+};
+
+class FakeVerbs {
+ public:
+  FakeVerbs();
+  ~FakeVerbs();
+  FakeVerbs(const FakeVerbs&) = delete;
+  FakeVerbs& operator=(const FakeVerbs&) = delete;
+
+  const verbs::VerbsApi& api() const { return api_; }
+  // With one port that is up and has the GID of this IPv4 address, for both versions of RoCE.
+  FakeDevice& add_device(const std::string& name, const std::string& ipv4);
+  // Of every opened context of the device.
+  void raise(const FakeDevice& device, ibv_event_type type, int port = 1);
+
+  int register_errno = 0;          // of every registration from now on
+  int ready_to_receive_errno = 0;  // of every connecting queue pair from now on
+  int objects = 0;                 // that libibverbs has handed out and not got back
+
+ private:
+  friend struct FakeFunctions;
+  verbs::VerbsApi api_;
+  std::vector<std::unique_ptr<FakeDevice>> devices_;
+  std::vector<ibv_context*> contexts_;
+};
+
+std::vector<verbs::GidEntry> gids_of(const std::string& ipv4);
+
+}  // namespace railccl::testing_support

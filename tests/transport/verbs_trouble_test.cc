@@ -1,0 +1,226 @@
+// What verbs rails make of a machine that is not as it should be, and of one that changes: over a
+// libibverbs of the test's own.
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/transport/fake_verbs.h"
+#include "transport/verbs/verbs_transport.h"
+
+namespace railccl::testing_support {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Kind = RailEvent::Kind;
+
+class Sink final : public EventSink {
+ public:
+  void on_event(const RailEvent& event) override { events.push_back(event); }
+  const RailEvent* find(Kind kind) const {
+    for (const RailEvent& event : events) {
+      if (event.kind == kind) return &event;
+    }
+    return nullptr;
+  }
+  std::vector<RailEvent> events;
+};
+
+std::string text(const Status& status) { return std::string(status.message()); }
+
+class VerbsTrouble : public testing::Test {
+ protected:
+  VerbsDiscovery discover(const VerbsDiscoveryOptions& options = {}) {
+    auto found = discover_verbs_rails(options, fake_.api());
+    if (found) return std::move(*found);
+    ADD_FAILURE() << found.error().message();
+    return {};
+  }
+  std::unique_ptr<Rail> open(const VerbsRailOptions& options = {}) {
+    const VerbsDiscovery found = discover();
+    if (found.rails.empty()) {
+      ADD_FAILURE() << fmt::format("{}", fmt::join(found.warnings, "; "));
+      return nullptr;
+    }
+    auto rail = open_verbs_rail(found.rails[0], options, fake_.api());
+    if (rail) return std::move(*rail);
+    ADD_FAILURE() << rail.error().message();
+    return nullptr;
+  }
+  std::vector<RailEvent> progress(Rail& rail) {
+    Sink sink;
+    while (rail.progress(now_, sink)) {
+    }
+    return sink.events;
+  }
+
+  FakeVerbs fake_;
+  TimeNs now_ = kSecond;
+};
+
+TEST_F(VerbsTrouble, ADeviceThatMayNotBeOpenedIsNamedAndLeftOut) {
+  fake_.add_device("mlx5_0", "10.1.0.1").open_errno = EACCES;
+  fake_.add_device("mlx5_1", "10.2.0.1");
+  const VerbsDiscovery found = discover();
+  ASSERT_EQ(found.rails.size(), 1u);
+  EXPECT_EQ(found.rails[0].info.name, "mlx5_1:1");
+  EXPECT_EQ(found.devices, 2);
+  EXPECT_THAT(found.warnings, ElementsAre(AllOf(HasSubstr("mlx5_0"), HasSubstr("no permission"),
+                                                HasSubstr("/dev/infiniband/uverbs"))));
+}
+
+TEST_F(VerbsTrouble, APortThatIsDownAtTheStartIsNamed) {
+  fake_.add_device("mlx5_0", "10.1.0.1").ports[0].state = IBV_PORT_DOWN;
+  const VerbsDiscovery found = discover();
+  EXPECT_THAT(found.rails, IsEmpty());
+  EXPECT_THAT(found.warnings, ElementsAre(AllOf(HasSubstr("mlx5_0:1"), HasSubstr("PORT_DOWN"),
+                                                HasSubstr("up at the start"))));
+}
+
+TEST_F(VerbsTrouble, AGidIndexThatDoesNotExistIsNamedWithThoseThatDo) {
+  fake_.add_device("mlx5_0", "10.1.0.1");
+  const VerbsDiscovery found = discover({.gid = {.index = 7}});
+  EXPECT_THAT(found.rails, IsEmpty());
+  EXPECT_THAT(found.warnings,
+              ElementsAre(AllOf(HasSubstr("mlx5_0:1"), HasSubstr("no GID with index 7"),
+                                HasSubstr("1: 10.1.0.1 RoCE v2"))));
+}
+
+TEST_F(VerbsTrouble, MemoryThatCannotBeLockedIsFoundOutAtOnceWithTheLimitAndTheWayOut) {
+  fake_.add_device("mlx5_0", "10.1.0.1");
+  const VerbsDiscovery found = discover();
+  fake_.register_errno = ENOMEM;
+  const auto rail = open_verbs_rail(found.rails[0], {}, fake_.api());
+  ASSERT_FALSE(rail);
+  EXPECT_THAT(text(rail.error()), AllOf(HasSubstr("mlx5_0:1"), HasSubstr("cannot be locked"),
+                                        HasSubstr("ulimit -l"), HasSubstr("limit")));
+}
+
+TEST_F(VerbsTrouble, ABufferThatCannotBeLockedIsAnErrorOfThatBufferOnly) {
+  fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  std::vector<std::byte> memory(12345);
+  fake_.register_errno = ENOMEM;
+  const auto refused = rail->register_memory({.address = memory.data(), .bytes = memory.size()});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(text(refused.error()), AllOf(HasSubstr("12345 bytes"), HasSubstr("ulimit -l")));
+  fake_.register_errno = 0;
+  EXPECT_TRUE(rail->register_memory({.address = memory.data(), .bytes = memory.size()}));
+}
+
+TEST_F(VerbsTrouble, MoreQueuePairsThanAnAddressHoldsAreRefused) {
+  fake_.add_device("mlx5_0", "10.1.0.1");
+  const VerbsDiscovery found = discover();
+  for (const int count : {0, 33, 128}) {
+    const auto rail = open_verbs_rail(found.rails[0], {.queue_pairs = count}, fake_.api());
+    ASSERT_FALSE(rail) << count;
+    EXPECT_THAT(text(rail.error()), HasSubstr("1 to 32"));
+  }
+}
+
+TEST_F(VerbsTrouble, APeerThatNoWayLeadsToIsNamedWithBothAddresses) {
+  fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  auto mine = rail->open_endpoint(1);
+  auto other = rail->open_endpoint(2);
+  ASSERT_TRUE(mine && other);
+  fake_.ready_to_receive_errno = EHOSTUNREACH;
+  const Status status = (*mine)->connect((*other)->address());
+  ASSERT_FALSE(status.is_ok());
+  EXPECT_THAT(text(status), AllOf(HasSubstr("mlx5_0:1"), HasSubstr("10.1.0.1 (index 1)"),
+                                  HasSubstr("no way there"), HasSubstr("No route to host")));
+}
+
+TEST_F(VerbsTrouble, APeerThatDoesNotAnswerIsNamedWithBothAddresses) {
+  fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open({.connect_timeout_ns = kSecond});
+  auto mine = rail->open_endpoint(1);
+  auto other = rail->open_endpoint(2);
+  ASSERT_TRUE(mine && other);
+  ASSERT_TRUE((*mine)->connect((*other)->address()).is_ok());
+  EXPECT_THAT(progress(*rail), IsEmpty());
+  now_ += 2 * kSecond;
+  const auto events = progress(*rail);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kFailed);
+  EXPECT_THAT(text(events[0].status), AllOf(HasSubstr("mlx5_0:1 at 10.1.0.1"),
+                                            HasSubstr("does not answer"), HasSubstr("network")));
+}
+
+TEST_F(VerbsTrouble, APortThatGoesDownIsToldAndOpensNothingUntilItIsBack) {
+  FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  fake_.raise(device, IBV_EVENT_PORT_ERR);
+  auto events = progress(*rail);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kRailDown);
+  EXPECT_THAT(text(events[0].status), AllOf(HasSubstr("mlx5_0:1"), HasSubstr("port error")));
+  const auto refused = rail->open_endpoint(1);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(text(refused.error()), HasSubstr("port is down"));
+  fake_.raise(device, IBV_EVENT_PORT_ACTIVE);
+  events = progress(*rail);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kRailUp);
+  EXPECT_TRUE(rail->open_endpoint(1));
+}
+
+TEST_F(VerbsTrouble, AnotherPortsEventsAreNotOurs) {
+  FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  device.ports.push_back({.gids = gids_of("10.2.0.1")});
+  const auto rail = open();
+  fake_.raise(device, IBV_EVENT_PORT_ERR, 2);
+  EXPECT_THAT(progress(*rail), IsEmpty());
+  EXPECT_TRUE(rail->open_endpoint(1));
+}
+
+TEST_F(VerbsTrouble, ADeviceThatDiedDoesNotComeBack) {
+  FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  fake_.raise(device, IBV_EVENT_DEVICE_FATAL);
+  const auto events = progress(*rail);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kRailDown);
+  fake_.raise(device, IBV_EVENT_PORT_ACTIVE);
+  EXPECT_THAT(progress(*rail), IsEmpty());
+  const auto refused = rail->open_endpoint(1);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(text(refused.error()), HasSubstr("catastrophic"));
+}
+
+TEST_F(VerbsTrouble, AnAddressThatMovedEndsItsEndpointsAndNewOnesHaveTheNewOne) {
+  FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  auto mine = rail->open_endpoint(1);
+  auto other = rail->open_endpoint(2);
+  ASSERT_TRUE(mine && other);
+  ASSERT_TRUE((*mine)->connect((*other)->address()).is_ok());
+  // A table that changes elsewhere is nothing to them.
+  auto more = gids_of("10.7.0.1");
+  for (verbs::GidEntry& gid : more) {
+    gid.index += 2;
+    device.ports[0].gids.push_back(gid);
+  }
+  fake_.raise(device, IBV_EVENT_GID_CHANGE);
+  EXPECT_THAT(progress(*rail), IsEmpty());
+
+  const auto before = (*mine)->address();
+  device.ports[0].gids = gids_of("10.9.0.1");
+  fake_.raise(device, IBV_EVENT_GID_CHANGE);
+  const auto events = progress(*rail);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kFailed);
+  EXPECT_EQ(events[0].endpoint_tag, 1u);
+  EXPECT_THAT(text(events[0].status), AllOf(HasSubstr("10.1.0.1"), HasSubstr("GID table change")));
+  auto next = rail->open_endpoint(3);
+  ASSERT_TRUE(next);
+  const auto gid_of = [](const std::vector<std::byte>& address) {
+    return std::vector<std::byte>(address.begin() + 8, address.begin() + 24);
+  };
+  EXPECT_NE(gid_of((*next)->address()), gid_of(before));
+}
+
+}  // namespace
+}  // namespace railccl::testing_support
