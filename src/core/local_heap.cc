@@ -135,17 +135,33 @@ const std::vector<Range>& HeapRegistry::ranges() {
   return copy.ranges;
 }
 
-}  // namespace
-
-std::optional<HeapPlace> find_in_heap(const void* address, size_t bytes) {
+// Null: not all of it is in one allocation.
+const Range* find_range(const void* address, size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(address);
   const std::vector<Range>& ranges = HeapRegistry::instance().ranges();
   auto after = std::upper_bound(ranges.begin(), ranges.end(), begin,
                                 [](uintptr_t at, const Range& range) { return at < range.begin; });
-  if (after == ranges.begin()) return std::nullopt;
+  if (after == ranges.begin()) return nullptr;
   const Range& range = *--after;
-  if (begin >= range.end || bytes > range.end - begin) return std::nullopt;
-  return HeapPlace{.pid = range.pid, .segment = range.segment, .offset = begin - range.begin};
+  return begin >= range.end || bytes > range.end - begin ? nullptr : &range;
+}
+
+}  // namespace
+
+std::optional<HeapPlace> find_in_heap(const void* address, size_t bytes) {
+  const Range* range = find_range(address, bytes);
+  if (range == nullptr) return std::nullopt;
+  return HeapPlace{.pid = range->pid,
+                   .segment = range->segment,
+                   .offset = reinterpret_cast<uintptr_t>(address) - range->begin};
+}
+
+std::optional<HeapAllocation> find_allocation(const void* address, size_t bytes) {
+  const Range* range = find_range(address, bytes);
+  if (range == nullptr) return std::nullopt;
+  return HeapAllocation{.begin = reinterpret_cast<std::byte*>(range->begin),
+                        .bytes = range->end - range->begin,
+                        .segment = range->segment};
 }
 
 std::byte* own_heap_address(const HeapPlace& place, size_t bytes) {

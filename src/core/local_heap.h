@@ -48,6 +48,14 @@ struct HeapPlace {
 // Nothing unless all of [address, address + bytes) is in one allocation.
 std::optional<HeapPlace> find_in_heap(const void* address, size_t bytes);
 
+// The allocation of this process that holds all of [address, address + bytes).
+struct HeapAllocation {
+  std::byte* begin = nullptr;
+  size_t bytes = 0;
+  uint64_t segment = 0;
+};
+std::optional<HeapAllocation> find_allocation(const void* address, size_t bytes);
+
 // The allocation of this process (or of the one it was forked from) with that name; null if there
 // is none or the range is outside.
 std::byte* own_heap_address(const HeapPlace& place, size_t bytes);
