@@ -1,0 +1,193 @@
+"""Verbs rails over Soft-RoCE between two virtual machines with two rails each, booted once: every collective, what each rail
+carries, failover and failback by cable and by port, TCP as the last resort, loss, and machines that are not as they should be."""
+import os
+import unittest
+
+from qemu_session import Session
+from qemu_test import machines, missing
+from support import BIN, main, read_report
+
+PROGRAMS = ["all_reduce", "all_gather", "broadcast", "reduce", "reduce_scatter", "alltoall", "gather", "scatter", "sendrecv"]
+VERBS = ("rxe0:1", "rxe1:1")
+STALL_MS = 2000
+
+
+def perf(program, *arguments):
+    return [os.path.join(BIN, f"{program}_perf"), *arguments]
+
+
+@unittest.skipIf(missing(), missing())
+class Rdma(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.before = machines()
+        cls.failed = False
+        cls.session = Session(2, 2)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.session.close(cls.failed)
+        if machines() - cls.before:
+            raise AssertionError("a virtual machine was left behind")
+
+    def run(self, result=None):
+        faults = len(result.failures) + len(result.errors)
+        super().run(result)
+        type(self).failed |= len(result.failures) + len(result.errors) > faults
+
+    def check(self, command, environment=None, **options):
+        """The report of a run that must go well, by (rank, rail name), and its output."""
+        report = os.path.join("/tmp", f"railccl-rdma-{os.getpid()}.json")
+        code, output = self.session.run([*command, "--rails", "-J", report], environment, **options)
+        self.assertEqual(code, 0, output)
+        self.assertIn("# Out of bounds values : 0 OK", output)
+        rails = {(rail["rank"], rail["name"]): rail for rail in read_report(report)["rails"]}
+        os.remove(report)
+        return rails, output
+
+    def sum_of(self, rails, names, key):
+        return sum(rail[key] for (_, name), rail in rails.items() if name in names)
+
+    def test_every_collective_verified_and_traced(self):
+        for program in PROGRAMS:
+            with self.subTest(program):
+                rails, output = self.check(perf(program, "-b", "8", "-e", "1M", "-f", "128", "-n", "2", "-w", "1"),
+                                           {"RAILCCL_CHECK": "1", "RAILCCL_TRACE": "/tmp/railccl-rdma-%r.json"})
+                self.assertGreater(self.sum_of(rails, VERBS, "bytes"), 0, output)
+                for rank in (0, 1):
+                    path = f"/tmp/railccl-rdma-{rank}.json"
+                    with open(path, encoding="utf-8") as file:
+                        trace = file.read()
+                    os.remove(path)
+                    for rail in VERBS:
+                        self.assertIn(rail, trace)
+
+    def test_ranks_of_one_host_over_its_own_loopback(self):
+        rails, output = self.check(perf("all_reduce", "-b", "8", "-e", "1M", "-f", "128", "-n", "2", "-w", "1"),
+                                   {"RAILCCL_SHM_DISABLE": "1"}, nodes=1, ranks_per_node=3)
+        for rank in range(3):
+            for name in VERBS:
+                self.assertGreater(rails[rank, name]["bytes"], 0, output)
+
+    def test_both_rails_carry_at_least_a_quarter(self):
+        rails, output = self.check(perf("all_reduce", "-b", "4M", "-e", "4M", "-n", "5", "-w", "2"))
+        for rank in (0, 1):
+            for name in VERBS:
+                self.assertGreater(rails[rank, name]["share"], 0.25, output)
+            # Not zero: what a guest that stands still makes all rails suspect of goes over TCP meanwhile.
+            self.assertLess(rails[rank, "mgmt0"]["share"], 0.05, output)
+
+    def cut_during(self, by, cuts, seconds, on_cut=None):
+        """The report of an AllReduce during which these (node, rail) go and come back."""
+        names = {f"rxe{rail}:1" for _, rail in cuts}
+
+        def during(run):
+            def of_rails(metric):
+                return [run.metric(0, metric, f'rail="{name}"') for name in sorted(names)]
+            run.wait("operations", lambda: run.metric(0, "operations_total") > 3)
+            for node, rail in cuts:
+                self.session.cut(node, rail, by)
+            run.wait("failures", lambda: min(of_rails("rail_failures_total")) > 0)
+            if on_cut is not None:
+                on_cut(run)
+            before = run.metric(0, "operations_total")
+            run.wait("operations without the rail", lambda: run.metric(0, "operations_total") > before)
+            for node, rail in cuts:
+                self.session.restore(node, rail, by)
+            run.wait("recoveries", lambda: min(of_rails("rail_recoveries_total")) > 0)
+        try:
+            rails, output = self.check(perf("all_reduce", "-b", "1M", "-e", "1M", "-w", "2", "--seconds", str(seconds)),
+                                       during=during)
+        except TimeoutError:
+            for node, rail in cuts:
+                self.session.restore(node, rail, by)
+            raise
+        for name in names:
+            for rank in (0, 1):
+                self.assertGreater(rails[rank, name]["failures"], 0, output)
+                self.assertGreater(rails[rank, name]["recoveries"], 0, output)
+        stalls = {key: rail["stall_ms_max"] for key, rail in rails.items()}
+        print(f"{self.id()}: longest stall of each rail in ms: {stalls}")
+        return rails, output
+
+    def test_a_cable_that_is_pulled_and_plugged_in(self):
+        rails, output = self.cut_during("link", [(0, 1)], 20)
+        self.assertLess(rails[0, "rxe0:1"]["stall_ms_max"], STALL_MS, output)
+
+    def test_a_port_that_goes_down_and_up_with_its_address(self):
+        rails, output = self.cut_during("port", [(1, 0)], 20)
+        self.assertLess(rails[0, "rxe1:1"]["stall_ms_max"], STALL_MS, output)
+
+    def test_all_rails_cut_goes_on_over_tcp_and_back(self):
+        def on_cut(run):
+            run.wait("bytes over TCP", lambda: run.metric(0, "rail_sent_bytes_total", 'rail="mgmt0"') > 4e6)
+        rails, output = self.cut_during("link", [(0, 0), (0, 1)], 25, on_cut)
+        for rank in (0, 1):
+            self.assertGreater(rails[rank, "mgmt0"]["bytes"], 4e6, output)
+            self.assertEqual(rails[rank, "mgmt0"]["state"], "standby", output)
+
+    def on_rails(self, *command):
+        for node in (0, 1):
+            for rail in (0, 1):
+                self.session.fabric.run(node, *(word.format(rail=f"rail{rail}") for word in command))
+
+    def test_loss_and_delay_are_survived(self):
+        self.on_rails("tc", "qdisc", "replace", "dev", "{rail}", "root", "netem", "delay", "2ms", "1ms", "loss", "0.5%")
+        self.addCleanup(self.on_rails, "tc", "qdisc", "del", "dev", "{rail}", "root")
+        rails, output = self.check(perf("all_reduce", "-b", "256K", "-e", "1M", "-f", "4", "-n", "3", "-w", "1"))
+        self.assertGreater(self.sum_of(rails, VERBS, "bytes"), 0, output)
+
+    def test_a_rail_on_a_network_of_its_own_is_named_and_the_other_carries_on(self):
+        self.session.fabric.run(1, "ip", "address", "flush", "dev", "rail1")
+        self.session.fabric.run(1, "ip", "address", "add", "10.77.0.2/24", "dev", "rail1")
+        self.addCleanup(self.session.fabric.run, 1, "sh", "-c",
+                        "ip address flush dev rail1; ip address add 10.2.0.2/24 dev rail1")
+        rails, output = self.check(perf("all_reduce", "-b", "1M", "-e", "1M", "-n", "3", "-w", "1"),
+                                   {"RAILCCL_DEBUG": "WARN"})
+        self.assertRegex(output, r"rank 0 to rank 1: goes on without rxe1:1 .*10\.77\.0\.2")
+        for rank in (0, 1):
+            self.assertGreater(rails[rank, "rxe0:1"]["bytes"], 0, output)
+            self.assertEqual(rails[rank, "rxe1:1"]["bytes"], 0, output)
+
+    def on_rank_1(self, setting, *command):
+        return ["sh", "-c", f'[ "$RANK" = 0 ] || export {setting}; exec "$@"', "sh", *command]
+
+    def test_peers_with_different_numbers_of_rails_use_those_that_both_have(self):
+        rails, output = self.check(self.on_rank_1("RAILCCL_IB_HCA==rxe0", *perf("all_reduce", "-b", "1M", "-e", "1M", "-n", "2")),
+                                   {"RAILCCL_DEBUG": "WARN"})
+        self.assertIn("1 of 3 rails here (2 verbs, 1 tcp) and 0 of 2 there (1 verbs, 1 tcp) are of no use", output)
+        self.assertEqual({key for key in rails if key[1] in VERBS}, {(0, "rxe0:1"), (1, "rxe0:1")}, output)
+        self.assertGreater(self.sum_of(rails, VERBS, "bytes"), 0, output)
+
+    def test_peers_with_different_transports_use_what_both_have_or_say_why_not(self):
+        command = self.on_rank_1("RAILCCL_TRANSPORT=tcp", *perf("all_reduce", "-b", "1M", "-e", "1M", "-n", "2"))
+        rails, output = self.check(command)
+        self.assertEqual({name for _, name in rails}, {"mgmt0"}, output)
+        code, output = self.session.run(command, {"RAILCCL_TCP_FALLBACK": "0"})
+        self.assertNotEqual(code, 0, output)
+        self.assertRegex(output, "no rail in common: rank 0 has 2 verbs, rank 1 has 1 tcp")
+
+    def test_what_is_wrong_with_a_machine_is_named(self):
+        info = os.path.join(BIN, "railccl_info")
+
+        def says(pattern, setup, undo, command, **settings):
+            self.session.fabric.run(0, "sh", "-c", setup)
+            try:
+                code, output = self.session.run([*command, info], {"RAILCCL_TRANSPORT": "verbs"} | settings, nodes=1)
+            finally:
+                self.session.fabric.run(0, "sh", "-c", undo)
+            self.assertEqual(code, 0, output)
+            self.assertRegex(output, f"error: .*{pattern}")
+        says("rxe0 may not be opened: no permission on /dev/infiniband/uverbs", "chmod 600 /dev/infiniband/uverbs*",
+             "chmod 666 /dev/infiniband/uverbs*", ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+             RAILCCL_METRICS_FILE=None)
+        says("RDMA port rxe1:1: the port is PORT_DOWN", "ip link set rail0 down; ip link set rail1 down",
+             "ip link set rail0 up; ip link set rail1 up", [])
+        says("there is no GID with index 99; there are: 0: .*10.1.0.1 RoCE v2", "true", "true", [], RAILCCL_IB_GID_INDEX="99")
+        says("cannot be locked .*32 KiB; raise it with ulimit -l", "true", "true",
+             ["prlimit", "--memlock=32768:32768", "setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock"],
+             RAILCCL_TCP_FALLBACK="0")
+
+
+if __name__ == "__main__":
+    main()
