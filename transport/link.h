@@ -71,6 +71,8 @@ struct LinkRailStats {
   TimeNs stall_ns_max = 0;  // longest time without delivery while something was in flight
   bool slow = false;        // demoted: far slower than its siblings
   bool standby = false;     // up, and a pair of a lower tier carries what there is
+  uint32_t demotions = 0;   // how often it was
+  uint32_t promotions = 0;  // and how often that has ended
   std::string last_error;
 };
 
@@ -104,6 +106,12 @@ struct LinkOptions {
   TimeNs link_timeout_ns = 30 * kSecond;       // no rail left
   TimeNs probe_pause_ns = 100 * kMillisecond;  // before a rail that is down is tried again; doubles
   TimeNs probe_pause_max_ns = 5 * kSecond;
+  // How a rail's rate is learnt: RateMeterOptions; and for how long, and over how many bytes, it
+  // has to be far below its fastest sibling's before the rail is called slow.
+  TimeNs rate_window_ns = 10 * kMillisecond;
+  TimeNs rate_memory_ns = 200 * kMillisecond;
+  TimeNs slow_after_ns = 200 * kMillisecond;
+  uint64_t slow_after_bytes = 1 << 20;
   // Which local rail talks to which rail of the peer; each pair is one endpoint, index = position
   // here.
   // Of the pairs that are up those of the lowest tier carry everything; the others stand by: they

@@ -45,6 +45,10 @@ Status LinkImpl::open_pairs(std::span<Rail* const> rails, uint64_t endpoint_tag_
                          .rail = rail,
                          .endpoint_tag = endpoint_tag_base + static_cast<uint64_t>(index),
                          .rail_timeout_ns = options_.rail_timeout_ns,
+                         .rate_window_ns = options_.rate_window_ns,
+                         .rate_memory_ns = options_.rate_memory_ns,
+                         .slow_after_ns = options_.slow_after_ns,
+                         .slow_after_bytes = options_.slow_after_bytes,
                          .adapter = adapter.empty() ? -1 : number,
                          .peer = options_.peer,
                          .trace_source = options_.trace_source});

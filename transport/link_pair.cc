@@ -17,21 +17,21 @@ constexpr double kFirstShare = 0.125;
 constexpr uint32_t kShareChunks = 8;  // delivered, and the share doubles
 constexpr double kBaseDecay = 1.0 / 64;
 constexpr double kSampleWeight = 0.5;
-// What it takes to call a rail slow.
-constexpr TimeNs kFarForNs = 200 * kMillisecond;
-constexpr uint64_t kFarBytes = uint64_t{1} << 20;
+// A very slow rail needs long for the bytes that it takes to call it slow; then an eighth will do.
 constexpr TimeNs kFarLongNs = 2 * kSecond;
 
-RateMeterOptions meter_options(double bytes_per_second) {
-  return {.initial_bytes_per_second =
-              bytes_per_second > 0 ? bytes_per_second : kUnknownBytesPerSecond};
+RateMeterOptions meter_options(const LinkPair::Config& config, double bytes_per_second) {
+  return {
+      .initial_bytes_per_second = bytes_per_second > 0 ? bytes_per_second : kUnknownBytesPerSecond,
+      .window_ns = config.rate_window_ns,
+      .memory_ns = config.rate_memory_ns};
 }
 
 }  // namespace
 
 LinkPair::LinkPair(const Config& config)
     : config_(config),
-      rate_(meter_options(static_cast<double>(config.rail->info().bytes_per_second))),
+      rate_(meter_options(config, static_cast<double>(config.rail->info().bytes_per_second))),
       samples_(kSampleWeight) {
   const TimeNs latency = config.rail->info().latency_ns;
   base_ns_ = latency > 0 ? 2 * static_cast<double>(latency) : kUnknownBaseNs;
@@ -190,21 +190,23 @@ bool LinkPair::stays_far(bool far, TimeNs now) {
     far_delivered_ = rate_.bytes_delivered();
   }
   if (!far) return false;
-  // A very slow rail needs long for so many bytes.
   const bool long_enough = now - far_since_ >= kFarLongNs;
-  return now - far_since_ >= kFarForNs &&
-         rate_.bytes_delivered() - far_delivered_ >= (long_enough ? kFarBytes / 8 : kFarBytes);
+  return now - far_since_ >= config_.slow_after_ns &&
+         rate_.bytes_delivered() - far_delivered_ >=
+             (long_enough ? config_.slow_after_bytes / 8 : config_.slow_after_bytes);
 }
 
 void LinkPair::demote() {
   far_since_ = 0;
   stats_.slow = true;
+  ++stats_.demotions;
   samples_ = MovingMean(kSampleWeight);
 }
 
 void LinkPair::promote() {
   stats_.slow = false;
-  if (rate_.bytes_in_flight() == 0) rate_ = RateMeter(meter_options(samples_.value()));
+  ++stats_.promotions;
+  if (rate_.bytes_in_flight() == 0) rate_ = RateMeter(meter_options(config_, samples_.value()));
 }
 
 void LinkPair::on_small_done(const Completion& done, TimeNs now) {

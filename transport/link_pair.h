@@ -43,6 +43,10 @@ class LinkPair {
     Rail* rail = nullptr;
     uint64_t endpoint_tag = 0;
     TimeNs rail_timeout_ns = 0;
+    TimeNs rate_window_ns = 10 * kMillisecond;  // as in LinkOptions
+    TimeNs rate_memory_ns = 200 * kMillisecond;
+    TimeNs slow_after_ns = 200 * kMillisecond;
+    uint64_t slow_after_bytes = 1 << 20;
     int adapter = -1;  // a number for each adapter name; -1: none
     int peer = 0;
     TraceSource trace_source = 0;

@@ -76,6 +76,7 @@ enum class Setting : uint8_t {
   kPieceBytes,
   kScratchBytes,
   kPipelineDepth,
+  kRetune,
   // progress
   kPoll,
   kPollSpinUs,
@@ -101,6 +102,8 @@ constexpr size_t kSettings = static_cast<size_t>(Setting::kPredict) + 1;
 enum class DeviceChoice : uint8_t { kAuto, kHost, kCuda };
 enum class TransportChoice : uint8_t { kAuto, kVerbs, kUcx, kTcp };
 enum class StripingChoice : uint8_t { kMeasured, kEqual };
+// kExact: what leaves results bit for bit the same.
+enum class RetuneChoice : uint8_t { kExact, kAll, kOff };
 enum class FamilyChoice : uint8_t { kAny, kInet, kInet6 };
 enum class IbFamilyChoice : uint8_t { kInet, kInet6 };
 enum class PollChoice : uint8_t { kSpin, kAdaptive, kSleep };

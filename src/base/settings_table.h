@@ -165,6 +165,9 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
           "scratch memory per communicator and rank; 0: most channels times BUFFSIZE"),
     number(Key::kPipelineDepth, "PIPELINE_DEPTH", kNone, "0", 0, 64, kTuning,
            "pieces of a channel under way at a time; 0: 4"),
+    choice(Key::kRetune, "RETUNE", kNone, "exact", "exact|all|off", kTuning,
+           "what follows when rails change: exact: new choices that leave every result bit for bit "
+           "the same; all: also where floating-point sums round differently; off: nothing"),
 
     choice(Key::kPoll, "POLL", kNone, "adaptive", "spin|adaptive|sleep", kProgress,
            "how to wait: burn a core, spin briefly and then sleep, sleep at once"),

@@ -34,6 +34,7 @@ constexpr std::array<Info, kTraceKinds> kKinds = {{
     {"peer lost", "", kInstant, "code", ""},
     {"error", "", kInstant, "code", ""},
     {"predicted", "", kInstant, "sequence", "predicted_ns"},
+    {"rail picture", "", kInstant, "version", "operation"},
     {"mark", "", kInstant, "a", "b"},
 }};
 static_assert(!kKinds.back().name.empty(), "a kind of event has no row");

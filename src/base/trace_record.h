@@ -36,6 +36,7 @@ enum class TraceKind : uint8_t {
   kPeerLost,        // Code, -
   kError,           // Code, -
   kPredicted,       // sequence, nanoseconds: what the cost model expects of the operation
+  kRailPicture,     // version, first operation: what all ranks agree on about their rails
   kMark,            // anything: for tests and experiments
 };
 constexpr int kTraceKinds = static_cast<int>(TraceKind::kMark) + 1;

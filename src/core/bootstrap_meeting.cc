@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "src/core/control_path_tcp.h"
 #include "src/core/net_interface.h"
 
 namespace railccl::boot {
@@ -79,7 +80,7 @@ Result<bool> Meeting::step(TimeNs now) {
     if (const auto parent = contact.link->take_parent()) path_->set_parent(*parent);
   }
   path_->step(now);
-  if (path_->poll_gather(TcpControlPath::kPlacesSequence) != nullptr) return true;
+  if (path_->poll_gather(TreeControlPath::kPlacesSequence) != nullptr) return true;
   RAILCCL_TRY(path_problem(now));
   return false;
 }
@@ -108,11 +109,12 @@ Status Meeting::open_path(TimeNs now) {
                                      .key = session_key(ids_),
                                      .silence_timeout_ns = options_.silence_timeout_ns,
                                      .max_queued_bytes = kMessageQueue + tables};
-  RAILCCL_ASSIGN(path_, TcpControlPath::create(connection, tree_, std::move(listener.fd), now));
+  RAILCCL_ASSIGN(auto connections, TcpConnections::create(connection, std::move(listener.fd), now));
+  path_ = std::make_unique<TreeControlPath>(connection, tree_, std::move(connections), now);
   RAILCCL_TRY(poller_.watch(path_->wake_fd(), false));
   const Place place{
       .address = address_, .pid = static_cast<uint32_t>(::getpid()), .host = host_, .info = info_};
-  return path_->begin_gather(TcpControlPath::kPlacesSequence, pack(place));
+  return path_->begin_gather(TreeControlPath::kPlacesSequence, pack(place));
 }
 
 void Meeting::join_all() {

@@ -10,7 +10,7 @@
 #include "src/base/clock.h"
 #include "src/core/bootstrap.h"
 #include "src/core/bootstrap_contact.h"
-#include "src/core/control_path_tcp.h"
+#include "src/core/control_path_tree.h"
 #include "src/core/poller.h"
 #include "src/core/rank_tree.h"
 #include "src/core/unique_id.h"
@@ -56,7 +56,7 @@ class Meeting {
   std::vector<Contact> contacts_;
   SocketAddress address_;  // of this rank's listener
   std::string host_;
-  std::unique_ptr<TcpControlPath> path_;
+  std::unique_ptr<TreeControlPath> path_;
   TimeNs began_ = 0;
   TimeNs problem_at_ = 0;  // a rank was lost; 0: none
 };

@@ -50,7 +50,7 @@ void Communicator::abort() {
 }
 
 // A peer in its last operation may still need our acknowledgements: waits until all to whom there
-// is a link have said that they are through.
+// is a link have said that they are through. Others may need our word on a change of rails.
 void Communicator::say_goodbye(TimeNs deadline) {
   if (one_node_) return;
   std::vector<int> linked;
@@ -58,6 +58,7 @@ void Communicator::say_goodbye(TimeNs deadline) {
   {
     const DriverLock held(engine_);
     if (!peers_) return;  // another thread has closed it
+    if (rail_model_) rail_model_->leave();
     linked = peers_->linked();
     for (const int peer : linked) {
       const Status sent = control_->send(peer, {&goodbye, 1});
@@ -65,9 +66,10 @@ void Communicator::say_goodbye(TimeNs deadline) {
     }
   }
   const auto all_said = [this, &linked] {
-    return failed_.load() || std::all_of(linked.begin(), linked.end(), [this](int peer) {
-             return goodbyes_[static_cast<size_t>(peer)];
-           });
+    if (failed_.load()) return true;
+    if (rail_model_ && !rail_model_->ended()) return false;
+    return std::all_of(linked.begin(), linked.end(),
+                       [this](int peer) { return goodbyes_[static_cast<size_t>(peer)]; });
   };
   if (!engine_.drive_until(all_said, deadline)) {
     RAILCCL_INFO(Subsys::kDestroy, "communicator {}: rank {} leaves before its peers are through",

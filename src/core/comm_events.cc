@@ -18,20 +18,30 @@ constexpr TimeNs kTracedStall = 10 * kMillisecond;  // shorter ones are every-da
 
 void Communicator::on_control_message(int peer, std::span<const std::byte> message) {
   if (message.empty()) return;
-  if (static_cast<CommMessage>(message[0]) == CommMessage::kGoodbye) {
-    goodbyes_[static_cast<size_t>(peer)] = true;
-    return;
+  const auto body = message.subspan(1);
+  Status status;
+  switch (static_cast<CommMessage>(message[0])) {
+    case CommMessage::kForPeers:
+      if (peers_) status = peers_->on_control_message(peer, body, now_);
+      break;
+    case CommMessage::kGoodbye:
+      goodbyes_[static_cast<size_t>(peer)] = true;
+      break;
+    case CommMessage::kSharedId:
+      take_shared_id(body);
+      break;
+    case CommMessage::kRails:
+      if (rail_model_) status = rail_model_->accept(peer, body);
+      break;
   }
-  if (static_cast<CommMessage>(message[0]) == CommMessage::kSharedId) {
-    UniqueIdBytes id{};
-    if (message.size() != id.size() + 1) return;
-    std::memcpy(id.data(), message.data() + 1, id.size());
-    shared_ids_.push_back(id);
-    return;
-  }
-  if (!peers_ || static_cast<CommMessage>(message[0]) != CommMessage::kForPeers) return;
-  const Status status = peers_->on_control_message(peer, message.subspan(1), now_);
   if (!status) set_error(status.with_context(fmt::format("rank {}", peer)), true);
+}
+
+void Communicator::take_shared_id(std::span<const std::byte> bytes) {
+  UniqueIdBytes id{};
+  if (bytes.size() != id.size()) return;
+  std::memcpy(id.data(), bytes.data(), id.size());
+  shared_ids_.push_back(id);
 }
 
 void Communicator::on_peer_lost(int peer, const Status& status) {

@@ -29,6 +29,18 @@ WaitMode wait_mode(PollChoice choice) {
   return WaitMode::kAdaptive;
 }
 
+Retune retune(RetuneChoice choice) {
+  switch (choice) {
+    case RetuneChoice::kExact:
+      return Retune::kExact;
+    case RetuneChoice::kAll:
+      return Retune::kAll;
+    case RetuneChoice::kOff:
+      return Retune::kOff;
+  }
+  return Retune::kExact;
+}
+
 int family(FamilyChoice choice) {
   switch (choice) {
     case FamilyChoice::kAny:
@@ -52,6 +64,7 @@ uint64_t configuration_of(const CommOptions& options) {
   mix(static_cast<uint64_t>(options.min_channels));
   mix(static_cast<uint64_t>(options.max_channels));
   mix(options.only ? static_cast<uint64_t>(*options.only) + 1 : 0);
+  mix(static_cast<uint64_t>(options.retune));
   mix(options.user_schedule ? options.user_schedule->hash() : 0);
   mix(static_cast<uint64_t>(options.peers.cross));
   mix(static_cast<uint64_t>(options.ranks_per_node));
@@ -125,6 +138,7 @@ Status read_tuning_options(const Settings& settings, CommOptions& options) {
   options.piece_bytes = settings.get_bytes(Setting::kPieceBytes);
   options.depth = static_cast<int>(settings.get_int(Setting::kPipelineDepth));
   if (options.depth == 0) options.depth = kDefaultDepth;
+  options.retune = retune(settings.get_choice<RetuneChoice>(Setting::kRetune));
   auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
   if (!allowed) {
     return settings.bad_value(

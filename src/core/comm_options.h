@@ -14,6 +14,7 @@
 #include "src/core/bootstrap.h"
 #include "src/core/peers.h"
 #include "src/core/topology.h"
+#include "src/core/tuner.h"
 #include "src/core/user_schedule.h"
 #include "src/core/waiting_policy.h"
 
@@ -42,6 +43,7 @@ struct CommOptions {
   std::optional<TransportKind> only;                  // rails of this transport only (netName)
   std::shared_ptr<const UserSchedule> user_schedule;  // null: none
   std::vector<std::vector<std::string>> allowed;      // algorithms by Collective; empty: all
+  Retune retune = Retune::kExact;                     // what follows when rails change
   WaitMode wait_mode = WaitMode::kAdaptive;
   TimeNs spin_ns = 50 * kMicrosecond;
   std::shared_ptr<const Topology> topology;  // null: not known

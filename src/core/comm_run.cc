@@ -150,6 +150,7 @@ Status Communicator::start(const Call& call, TimeNs now) {
     RAILCCL_ASSIGN(current_call_.input, stage(bytes));
     std::memcpy(staged_, call.input, bytes);
   }
+  if (rail_model_ && rail_model_->begin(sequence_)) adopt_rail_picture();
   if (uses_small(current_call_)) {
     start_small(current_call_);
     return Status::ok();

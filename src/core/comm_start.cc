@@ -8,18 +8,18 @@
 #include <cstring>
 #include <limits>
 #include <set>
+#include <span>
 
 #include "src/base/log.h"
 #include "src/core/explain_output.h"
 #include "src/core/own_node.h"
 #include "src/core/p2p.h"
+#include "src/core/rail_model.h"
 #include "src/core/rail_plan.h"
 
 namespace railccl {
 namespace {
 
-constexpr double kUnknownRailSpeed = 1.25e9;  // 10 Gbit/s
-constexpr double kBytesPerMegabit = 125000;
 constexpr uint64_t kUnknownCacheBytes = 1 << 20;
 
 // Serves the control path before the engine does. A rank that is through with the start may already
@@ -43,16 +43,15 @@ class StartSink final : public ControlSink {
 };
 
 // Of the rails that carry data as long as they are up.
-double rate_of_best_tier(const std::vector<RailSummary>& rails) {
+double rate_of_best_tier(std::span<Rail* const> rails) {
   int best = std::numeric_limits<int>::max();
   double rate = 0;
-  for (const RailSummary& rail : rails) {
-    const int tier = tier_of(rail.transport);
+  for (const Rail* rail : rails) {
+    const int tier = tier_of(rail->info().transport);
     if (tier > best) continue;
     if (tier < best) rate = 0;
     best = tier;
-    rate += rail.megabits_per_second > 0 ? rail.megabits_per_second * kBytesPerMegabit
-                                         : kUnknownRailSpeed;
+    rate += supposed_bytes_per_second(rail->info());
   }
   return rate;
 }
@@ -118,7 +117,8 @@ Status Starter::check_configuration() const {
         Code::kInvalidUsage,
         "rank {} on {} and rank {} on {} have different settings; RAILCCL_ALGO, EAGER_BYTES, "
         "SCRATCH_BYTES, BUFFSIZE, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC, RANKS_PER_NODE, the "
-        "numbers of channels, netName and the content of SCHEDULE_FILE must be the same on all "
+        "numbers of channels, RETUNE, netName and the content of SCHEDULE_FILE must be the same on "
+        "all "
         "ranks (compare the output of railccl_info --env)",
         start_.rank, this_host_name(), rank, info.host);
   }
@@ -181,8 +181,7 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
   facts.direct = parts_.local == nullptr || one_process ||
                  (parts_.local->can_attach() && start_.options.attach_memory);
   facts.network_bytes_per_second =
-      rate_of_best_tier(parts_.nodes[static_cast<size_t>(start_.rank)].rails) /
-      static_cast<double>(local_ranks().size());
+      rate_of_best_tier(start_.engine->rails()) / static_cast<double>(local_ranks().size());
   facts.streaming_bytes = start_.options.topology
                               ? start_.options.topology->shape().cache_bytes_per_core
                               : kUnknownCacheBytes;
@@ -224,6 +223,7 @@ Status Starter::agree() {
                    parts_.nodes[static_cast<size_t>(rank)].host, facts.error);
     }
     parts_.direct = parts_.direct && facts.direct != 0;
+    parts_.network_rates.push_back(facts.network_bytes_per_second);
     parts_.machine.network_bytes_per_second =
         std::min(parts_.machine.network_bytes_per_second, facts.network_bytes_per_second);
     parts_.machine.streaming_bytes =
@@ -258,6 +258,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   parts_.id = public_hash(start_.ids);
   parts_.trace_source = add_trace_source(parts_.id, start_.rank);
   parts_.outputs = start_.outputs;
+  parts_.roots = static_cast<int>(start_.ids.size());
   RAILCCL_TRY(bootstrap());
   RAILCCL_TRY(read_nodes());
   RAILCCL_TRY(agree());

@@ -65,6 +65,8 @@ PlanInputs Communicator::plan_inputs() const {
           .min_channels = options.min_channels,
           .max_channels = options.max_channels,
           .machine = parts_.machine,
+          .retune = options.retune,
+          .machine_at_start = parts_.machine,
           .allowed = options.allowed,
           .user_schedule = options.user_schedule};
 }
@@ -81,6 +83,7 @@ Status Communicator::assemble() {
                                      static_cast<PeersObserver&>(*this));
   }
   plans_ = std::make_unique<PlanCache>(plan_inputs());
+  if (peers_ && options.retune != Retune::kOff) rail_model_ = make_rail_model();
   if (options.predict || parts_.outputs.metrics != nullptr) {
     stats_ = std::make_unique<OperationStats>(options.predict);
   }
@@ -152,6 +155,7 @@ bool Communicator::progress(TimeNs now) {
     control_next_ = now + kControlInterval;
     worked |= control_->progress(now, *this);
     if (announce_.exchange(false)) control_->announce_failure(error());
+    if (rail_model_ && !failed_.load()) worked |= progress_rail_model(now);
   }
   if (!try_drive()) return worked;
   const bool moved = drive(now);
@@ -164,6 +168,10 @@ TimeNs Communicator::next_deadline() const {
   TimeNs deadline = control_->next_deadline();
   if (peers_) deadline = std::min(deadline, peers_->next_deadline());
   if (announce_.load()) deadline = 0;
+  if (rail_model_ && !failed_.load()) {
+    deadline = std::min(deadline, rail_model_->next_deadline());
+    if (held_since_ != 0) deadline = std::min(deadline, held_since_ + hold_timeout());
+  }
   if (end_deadline_ != 0) deadline = std::min(deadline, end_deadline_);
   if (reason_deadline_ != 0 && !failed_.load()) deadline = std::min(deadline, reason_deadline_);
   return deadline;
@@ -231,6 +239,7 @@ bool Communicator::start_next(TimeNs now) {
   {
     const MutexLock guard(queue_mutex_);
     if (queue_.empty() || !queue_.front()->may_begin()) return false;
+    if (!may_start(now)) return false;
     current_ = queue_.front();
     queue_.pop_front();
   }
@@ -348,15 +357,6 @@ void Communicator::set_error(const Status& status, bool announce) {
 }
 
 void Communicator::fail(const Status& status) { set_error(status, true); }
-
-Result<Decision> Communicator::explain(const Call& call) const {
-  return decide(call, plans_->inputs(), is_in_place(call));
-}
-
-std::vector<Peers::RailReport> Communicator::rail_reports() const {
-  const DriverLock held(engine_);
-  return peers_ ? peers_->rail_reports() : std::vector<Peers::RailReport>{};
-}
 
 CommMetrics Communicator::metrics() const {
   CommMetrics metrics{.name = parts_.name,

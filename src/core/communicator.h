@@ -27,6 +27,7 @@
 #include "src/core/p2p.h"
 #include "src/core/peers.h"
 #include "src/core/plan.h"
+#include "src/core/rail_model.h"
 
 namespace railccl {
 
@@ -57,8 +58,10 @@ struct CommParts {
   uint64_t scratch_skip = 0;  // bytes of point-to-point slots in front of each rank's scratch
   bool direct = false;
   MachineModel machine;
-  EarlyMessages early_messages;  // that came before the communicator was there
-  Status early_error;            // the same: a rank that was lost or that announced a failure
+  std::vector<double> network_rates;  // by rank, as in RailModelOptions
+  int roots = 1;                      // of the bootstrap, which shape the tree of the control path
+  EarlyMessages early_messages;       // that came before the communicator was there
+  Status early_error;                 // the same: a rank that was lost or that announced a failure
   std::string name;
   uint64_t id = 0;  // public_hash of its unique ids
   TraceSource trace_source = 0;
@@ -118,6 +121,14 @@ class Communicator final : private EngineClient,
   bool uses_small(const Call& call) const;
   // What would be done for a call otherwise, with reasons.
   Result<Decision> explain(const Call& call) const;
+  // What the ranks hold to be true of their rails, and the model that follows from it.
+  struct RailsInForce {
+    RailPicture picture;
+    MachineModel machine;
+  };
+  RailsInForce rails_in_force() const;
+  // Whether the choice for this call stays that of the start when rails change.
+  bool choice_is_kept(const Call& call) const;
   std::vector<Peers::RailReport> rail_reports() const;
   // Under the driver lock.
   CommMetrics metrics() const;
@@ -127,6 +138,7 @@ class Communicator final : private EngineClient,
  private:
   explicit Communicator(CommParts parts);
   Status assemble() RAILCCL_REQUIRES(engine_.driver());
+  std::unique_ptr<RailModel> make_rail_model();
   PlanInputs plan_inputs() const;
   ExecutorServices services();
 
@@ -149,7 +161,7 @@ class Communicator final : private EngineClient,
   // LocalNotificationSink
   void on_local_notification(int index, uint64_t tag) override;
 
-  enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2, kSharedId = 3 };
+  enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2, kSharedId = 3, kRails = 4 };
   enum class Running : uint8_t { kNothing, kSmall, kSchedule };
 
   bool try_drive() { return !driving_.exchange(true); }
@@ -158,6 +170,11 @@ class Communicator final : private EngineClient,
   bool drive(TimeNs now);
   void wake_up();
   bool start_next(TimeNs now);
+  bool may_start(TimeNs now);
+  // For which the last of the ranks may be late with its word.
+  TimeNs hold_timeout() const { return parts_.options.peers.link.link_timeout_ns; }
+  bool progress_rail_model(TimeNs now);
+  void adopt_rail_picture();
   bool start_transfers(TimeNs now);
   Result<bool> step_transfers(TimeNs now);
   void complete(Operation& operation, const Status& status);
@@ -178,6 +195,7 @@ class Communicator final : private EngineClient,
   void sleep_here();
   Status check_node(TimeNs now);
   Status small_mismatch() const;
+  void take_shared_id(std::span<const std::byte> bytes);
   void watch_for_stall(bool worked, TimeNs now);
   uint64_t payload() const { return current_call_.count * current_call_.element(); }
   void trace_begin();
@@ -208,6 +226,7 @@ class Communicator final : private EngineClient,
   std::vector<Inbox> inboxes_;  // by rank
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<PlanCache> plans_;
+  std::unique_ptr<RailModel> rail_model_;  // null: one node, or the model stays as it is
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<P2p> p2p_;
   std::unique_ptr<OperationStats> stats_;  // null: nobody wants it
@@ -243,6 +262,7 @@ class Communicator final : private EngineClient,
   TimeNs node_abort_seen_ = 0;  // 0: not seen
   Status unexplained_;          // an operation failed because a peer is gone; the reason may come
   TimeNs reason_deadline_ = 0;  // until then; 0: none
+  TimeNs held_since_ = 0;  // the next operation waits for an agreement on rails; 0: it does not
   bool stall_reported_ = false;
   uint64_t gathers_ = kStartGathers;
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet

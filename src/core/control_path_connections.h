@@ -1,28 +1,21 @@
-// The authenticated TCP connections of one rank to other ranks: dials, answers the door, keeps
-// alive, notices who is gone. Knows nothing of trees or floods; what happens goes to the events.
-//
-// When two ranks dial each other at once, the smaller rank's connection is the one that counts:
-// the smaller answers the other's with kYield, the larger takes the smaller's and drops its own.
+// What a control path needs of connections to other ranks: they are made, answered and kept alive,
+// and it is noticed who is gone. Knows nothing of trees or floods; what happens goes to the events.
 //
 // One thread at a time; never blocks. Events come only from progress() and read_rest(); inside them
 // send() and want() may be called, but not drop().
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "src/base/clock.h"
-#include "src/core/dialer.h"
-#include "src/core/doorkeeper.h"
+#include "src/base/status.h"
 #include "src/core/framing.h"
 #include "src/core/handshake.h"
 #include "src/core/net_address.h"
-#include "src/core/poller.h"
 
 namespace railccl::boot {
 
@@ -57,61 +50,28 @@ struct ConnectionOptions {
   size_t max_queued_bytes = size_t{16} << 20;  // per peer; more: it has stalled
 };
 
-class Connections final : private Host {
+class Connections {
  public:
-  static Result<std::unique_ptr<Connections>> create(const ConnectionOptions& options,
-                                                     UniqueFd listener, TimeNs now);
-  ~Connections() override;
+  virtual ~Connections() = default;
 
   // Dials `peer` unless it is connected or being dialed, or its address is not known.
-  void want(int peer, ConnectionEvents& events);
-  bool up(int peer) const;
-  std::vector<int> peers_up() const;
+  virtual void want(int peer, ConnectionEvents& events) = 0;
+  virtual bool up(int peer) const = 0;
+  virtual std::vector<int> peers_up() const = 0;
   // Queued and sent as far as it goes; before the connection is up it waits.
-  void send(int peer, uint16_t type, std::span<const std::byte> payload, ConnectionEvents& events);
-  size_t queued_bytes(int peer) const;
-  bool all_sent() const;
+  virtual void send(int peer, uint16_t type, std::span<const std::byte> payload,
+                    ConnectionEvents& events) = 0;
+  virtual bool all_sent() const = 0;
   // Delivers what has arrived from `peer` and was not read yet.
-  void read_rest(int peer, ConnectionEvents& events);
+  virtual void read_rest(int peer, ConnectionEvents& events) = 0;
   // Ends the connection or the attempt; `last_words`, a frame of `type`, go out before if they can,
   // also to a peer that is down (a stopped process reads them when it goes on).
-  void drop(int peer, uint16_t type, std::span<const std::byte> last_words);
+  virtual void drop(int peer, uint16_t type, std::span<const std::byte> last_words) = 0;
 
-  bool progress(TimeNs now, ConnectionEvents& events);
-  TimeNs next_deadline() const;
-  int wake_fd() const { return poller_.fd(); }
-  TimeNs heard_at(int peer) const;  // 0: never
-
- private:
-  struct Peer;
-
-  Connections(const ConnectionOptions& options, Poller poller, TimeNs now);
-
-  Verdict on_proven(const Hello& hello) override;
-  void on_admitted(const Hello& hello, FrameStream stream, TimeNs now) override;
-
-  Peer* find(int peer) const;
-  Peer& find_or_add(int peer);
-  void dial(Peer& peer, ConnectionEvents& events);
-  void step_dialer(Peer& peer, ConnectionEvents& events);
-  void set_up(Peer& peer, FrameStream stream, ConnectionEvents& events);
-  void receive(Peer& peer, ConnectionEvents& events);
-  void flush(Peer& peer, ConnectionEvents& events);
-  void down(Peer& peer, DownCause cause, const std::string& reason, ConnectionEvents& events);
-  void handle(int fd, ConnectionEvents& events);
-  void forgive_own_pause(TimeNs now);
-  void check_times(ConnectionEvents& events);
-  void check_peer(Peer& peer, bool tick, ConnectionEvents& events);
-
-  ConnectionOptions options_;
-  Poller poller_;
-  std::unique_ptr<Doorkeeper> door_;
-  std::unordered_map<int, std::unique_ptr<Peer>> peers_;
-  std::unordered_map<int, int> by_fd_;
-  std::vector<std::pair<int, FrameStream>> admitted_;
-  TimeNs now_;
-  TimeNs next_tick_;
-  TimeNs next_retry_ = kNever;
+  virtual bool progress(TimeNs now, ConnectionEvents& events) = 0;
+  virtual TimeNs next_deadline() const = 0;
+  virtual int wake_fd() const = 0;              // readable: progress() has something to do
+  virtual TimeNs heard_at(int peer) const = 0;  // 0: never
 };
 
 }  // namespace railccl::boot

@@ -2,407 +2,337 @@
 
 #include <algorithm>
 
-#include "src/base/log.h"
-#include "src/core/bootstrap.h"
-#include "transport/byte_io.h"
-
 namespace railccl::boot {
 namespace {
 
-// What all must know also goes over direct connections, as long as that is not everyone to
-// everyone.
-constexpr size_t kFloodWide = 64;
-constexpr size_t kProbesPerHost = 64;
-constexpr TimeNs kGoodbyePause = 2 * kMillisecond;
+constexpr int kReadsAtOnce = 16;  // then the other connections have their turn
+constexpr int kReadsAtEnd = 4096;
+constexpr TimeNs kRetryPause = 50 * kMillisecond;
+constexpr TimeNs kHandshakeTimeout = 5 * kSecond;
+constexpr int kTicksPerSilence = 12;
+constexpr TimeNs kLongestTick = kSecond;  // attempts to connect have timeouts of their own
+constexpr int kKeepAlivesPerSilence = 3;
+const DoorLimits kDoorLimits{.guests = 64};
 
-double seconds(TimeNs time) { return static_cast<double>(time) / static_cast<double>(kSecond); }
+TimeNs tick_of(TimeNs silence_timeout) {
+  return std::min(silence_timeout / kTicksPerSilence, kLongestTick);
+}
 
 }  // namespace
 
-std::vector<std::byte> pack(const Place& place) {
-  wire::ByteWriter writer;
-  place.address.pack(writer);
-  writer.write<uint32_t>(place.pid);
-  const std::string_view host = std::string_view(place.host).substr(0, kMaxHostLabel);
-  writer.write<uint8_t>(static_cast<uint8_t>(host.size()));
-  writer.write_bytes(std::as_bytes(std::span(host)));
-  writer.write_bytes(place.info);
-  return writer.take();
-}
+struct TcpConnections::Peer {
+  int rank = 0;
+  std::unique_ptr<Dialer> dialer;
+  std::optional<FrameStream> stream;
+  std::vector<std::byte> backlog;  // frames that wait for the connection
+  bool down = false;               // reported; to be dropped
+  bool write_watched = false;
+  TimeNs wanted_at = 0;
+  TimeNs retry_at = kNever;
+  TimeNs heard_at = 0;
+  TimeNs sent_at = 0;
+  std::string last_problem;
+};
 
-Result<Place> unpack_place(std::span<const std::byte> bytes) {
-  wire::ByteReader reader(bytes);
-  Place place;
-  RAILCCL_ASSIGN(place.address, SocketAddress::unpack(reader));
-  place.pid = reader.read<uint32_t>();
-  const std::vector<std::byte> host = reader.read_bytes(reader.read<uint8_t>());
-  place.host.assign(reinterpret_cast<const char*>(host.data()), host.size());
-  if (!reader.ok() || reader.left() > kMaxInfoBytes) {
-    return error(Code::kPeerFailed, "malformed place of a rank");
-  }
-  place.info = reader.read_bytes(reader.left());
-  return place;
-}
-
-Result<std::unique_ptr<TcpControlPath>> TcpControlPath::create(const ConnectionOptions& options,
-                                                               const RankTree& tree,
+Result<std::unique_ptr<TcpConnections>> TcpConnections::create(const ConnectionOptions& options,
                                                                UniqueFd listener, TimeNs now) {
-  std::unique_ptr<TcpControlPath> self(new TcpControlPath(options, tree));
-  self->now_ = now;
-  RAILCCL_ASSIGN(self->connections_, Connections::create(options, std::move(listener), now));
+  RAILCCL_ASSIGN(Poller poller, Poller::create());
+  std::unique_ptr<TcpConnections> self(new TcpConnections(options, std::move(poller), now));
+  self->door_ = std::make_unique<Doorkeeper>(std::move(listener), options.key,
+                                             fmt::format("rank {}", options.rank), kDoorLimits,
+                                             self->poller_);
+  RAILCCL_TRY(self->door_->open());
   return self;
 }
 
-TcpControlPath::TcpControlPath(const ConnectionOptions& options, const RankTree& tree)
-    : options_(options), members_(tree, options.rank), book_(options.rank, options.ranks) {}
+TcpConnections::TcpConnections(const ConnectionOptions& options, Poller poller, TimeNs now)
+    : options_(options),
+      poller_(std::move(poller)),
+      now_(now),
+      next_tick_(now + tick_of(options.silence_timeout_ns)) {}
 
-TcpControlPath::~TcpControlPath() = default;
+TcpConnections::~TcpConnections() = default;
 
-void TcpControlPath::set_parent(const SocketAddress& address) {
-  parent_address_ = address;
-  connections_->want(members_.parent(), *this);
+TcpConnections::Peer* TcpConnections::find(int peer) const {
+  const auto found = peers_.find(peer);
+  return found == peers_.end() ? nullptr : found->second.get();
 }
 
-Status TcpControlPath::end_meeting() {
-  const GatherBook::Blobs* table = book_.poll(kPlacesSequence);
-  for (size_t rank = 0; rank < table->size(); ++rank) {
-    const Result<Place> place = unpack_place((*table)[rank]);
-    if (!place) return place.error().with_context(fmt::format("rank {}", rank));
+TcpConnections::Peer& TcpConnections::find_or_add(int rank) {
+  auto& slot = peers_[rank];
+  if (!slot) {
+    slot = std::make_unique<Peer>();
+    slot->rank = rank;
+    slot->wanted_at = now_;
   }
-  places_ = *table;
-  book_.forget(kPlacesSequence);
-  dirty_ = true;
-  return Status::ok();
+  return *slot;
 }
 
-void TcpControlPath::step(TimeNs now) {
-  now_ = now;
-  connections_->progress(now, *this);
-  settle();
+bool TcpConnections::up(int peer) const {
+  const Peer* entry = find(peer);
+  return entry != nullptr && entry->stream && !entry->down;
 }
 
-std::optional<Status> TcpControlPath::problem() const {
-  if (failure_) return failure_->status;
-  if (events_.empty()) return std::nullopt;
-  return events_.front().status.with_context("while the ranks were meeting");
-}
-
-std::span<const std::byte> TcpControlPath::info(int rank) const {
-  const std::vector<std::byte>& place = places_[static_cast<size_t>(rank)];
-  return std::span(place).last(unpack_place(place)->info.size());
-}
-
-std::optional<SocketAddress> TcpControlPath::address_of(int peer) {
-  if (outcast_ || members_.gone(peer)) return std::nullopt;
-  if (places_.empty()) return peer == members_.parent() ? parent_address_ : std::nullopt;
-  return unpack_place(places_[static_cast<size_t>(peer)])->address;
-}
-
-std::string TcpControlPath::describe(int rank) const {
-  if (places_.empty()) return fmt::format("rank {}", rank);
-  const Place place = *unpack_place(places_[static_cast<size_t>(rank)]);
-  return fmt::format("rank {} (host {}, process {})", rank, place.host, place.pid);
-}
-
-// --- what the caller does ---
-
-Status TcpControlPath::send(int peer, std::span<const std::byte> message) {
-  if (peer < 0 || peer >= ranks() || peer == rank() || message.size() > kMaxControlBytes) {
-    return error(Code::kInvalidArgument,
-                 "control message of {} bytes (at most {}) from rank {} to rank {} of {}",
-                 message.size(), kMaxControlBytes, rank(), peer, ranks());
+std::vector<int> TcpConnections::peers_up() const {
+  std::vector<int> result;
+  for (const auto& [rank, peer] : peers_) {
+    if (peer->stream && !peer->down) result.push_back(rank);
   }
-  if (closing_) return error(Code::kInvalidUsage, "control message after close");
-  if (outcast_) return failure_->status;
-  if (const auto gone = gone_.find(peer); gone != gone_.end()) {
-    return error(Code::kPeerFailed, "{}", gone->second.text);
-  }
-  tell(peer, ControlFrame::kMessage, message);
-  return Status::ok();
+  return result;
 }
 
-void TcpControlPath::announce_failure(const Status& status) {
-  if (failure_ || status.is_ok()) return;
-  failure_ = FailureRecord{.origin = rank(), .status = status};
-  flood(ControlFrame::kFailure, pack(*failure_));
+size_t TcpConnections::queued_bytes(int peer) const {
+  const Peer* entry = find(peer);
+  if (entry == nullptr) return 0;
+  return entry->backlog.size() + (entry->stream ? entry->stream->queued_bytes() : 0);
 }
 
-Status TcpControlPath::begin_gather(uint64_t sequence, std::span<const std::byte> mine) {
-  dirty_ = true;
-  return book_.begin(sequence, mine);
+bool TcpConnections::all_sent() const {
+  return std::all_of(peers_.begin(), peers_.end(), [this](const auto& entry) {
+    return entry.second->down || queued_bytes(entry.first) == 0;
+  });
 }
 
-const std::vector<std::vector<std::byte>>* TcpControlPath::poll_gather(uint64_t sequence) {
-  return book_.poll(sequence);
+TimeNs TcpConnections::heard_at(int peer) const {
+  const Peer* entry = find(peer);
+  return entry == nullptr ? 0 : entry->heard_at;
 }
 
-void TcpControlPath::close() {
-  if (closing_) return;
-  closing_ = true;
-  dirty_ = true;
-  members_.add_goodbye(rank());
-  goodbyes_.push_back(rank());
-  // Everyone connected must have it before the end of the stream; the others get it by the tree.
-  for (const int peer : connections_->peers_up()) {
-    for (const auto& frame : pack_goodbyes({rank()})) tell(peer, ControlFrame::kGoodbye, frame);
-  }
-}
-
-bool TcpControlPath::closed() const {
-  if (!closing_) return false;
-  return outcast_ || (members_.all_ended() && fresh_goodbyes_.empty() && to_settle_.empty() &&
-                      connections_->all_sent());
-}
-
-bool TcpControlPath::progress(TimeNs now, ControlSink& sink) {
-  now_ = now;
-  sink_ = &sink;
-  deliver_early(sink);
-  bool active = connections_->progress(now, *this);
-  active |= settle();
-  active |= deliver(sink);
-  sink_ = nullptr;
-  return active;
-}
-
-Status TcpControlPath::take_message(int peer, std::span<const std::byte> message) {
-  if (sink_ != nullptr) {
-    sink_->on_control_message(peer, message);
-    return Status::ok();
-  }
-  early_bytes_ += message.size();
-  if (early_bytes_ > options_.max_queued_bytes) {
-    return error(Code::kPeerFailed, "it sends too much while the ranks meet");
-  }
-  early_.emplace_back(peer, std::vector(message.begin(), message.end()));
-  return Status::ok();
-}
-
-void TcpControlPath::deliver_early(ControlSink& sink) {
-  while (!early_.empty()) {
-    const auto [peer, message] = std::move(early_.front());
-    early_.pop_front();
-    sink.on_control_message(peer, message);
-  }
-}
-
-bool TcpControlPath::deliver(ControlSink& sink) {
-  const bool any = !events_.empty();
-  while (!events_.empty()) {
-    const Event event = std::move(events_.front());
-    events_.pop_front();
-    if (event.kind == Event::Kind::kLost) {
-      sink.on_peer_lost(event.rank, event.status);
-    } else {
-      sink.on_failure_announced(event.rank, event.status);
-    }
-  }
-  return any;
-}
-
-int TcpControlPath::wake_fd() const { return connections_->wake_fd(); }
-
-TimeNs TcpControlPath::next_deadline() const {
-  const bool undelivered = !events_.empty() || !early_.empty();
-  if (dirty_ || !to_settle_.empty() || (undelivered && !places_.empty())) return 0;
-  const TimeNs deadline = connections_->next_deadline();
-  return fresh_goodbyes_.empty() ? deadline : std::min(deadline, goodbyes_at_);
-}
-
-void TcpControlPath::tell(int peer, ControlFrame type, std::span<const std::byte> payload) {
-  connections_->send(peer, static_cast<uint16_t>(type), payload, *this);
-}
-
-void TcpControlPath::flood(ControlFrame type, std::span<const std::byte> payload) {
-  const std::vector<int> up = connections_->peers_up();
-  for (const int peer : up) {
-    if (up.size() <= kFloodWide || members_.is_neighbour(peer)) tell(peer, type, payload);
-  }
-}
-
-// --- what the connections report ---
-
-// Whoever comes late learns all that was flooded before.
-void TcpControlPath::on_up(int peer) {
-  dirty_ = true;
-  if (const auto gone = gone_.find(peer); gone != gone_.end()) {
-    to_settle_.push_back(gone->second);  // which tells it so and drops the connection
+void TcpConnections::want(int rank, ConnectionEvents& events) {
+  Peer* peer = find(rank);
+  if (peer != nullptr && (peer->stream || peer->dialer || peer->down || peer->retry_at != kNever)) {
     return;
   }
-  for (const auto& [rank, record] : gone_) tell(peer, ControlFrame::kGone, pack(record));
-  if (failure_) tell(peer, ControlFrame::kFailure, pack(*failure_));
-  for (const auto& frame : pack_goodbyes(goodbyes_)) tell(peer, ControlFrame::kGoodbye, frame);
+  if (!events.address_of(rank)) return;
+  dial(find_or_add(rank), events);
 }
 
-Status TcpControlPath::on_frame(int peer, const Frame& frame) {
-  switch (static_cast<ControlFrame>(frame.type)) {
-    case ControlFrame::kMessage:
-      if (frame.payload.size() > kMaxControlBytes) break;
-      return take_message(peer, frame.payload);
-    case ControlFrame::kGone: {
-      RAILCCL_ASSIGN(GoneRecord record, unpack_gone(frame.payload, ranks()));
-      if (!members_.gone(record.rank)) to_settle_.push_back(std::move(record));
-      return Status::ok();
+void TcpConnections::dial(Peer& peer, ConnectionEvents& events) {
+  const auto address = events.address_of(peer.rank);
+  if (!address) return;
+  peer.retry_at = kNever;
+  const Hello who{.purpose = Purpose::kPeer,
+                  .from = static_cast<uint32_t>(options_.rank),
+                  .to = static_cast<uint32_t>(peer.rank),
+                  .ranks = static_cast<uint32_t>(options_.ranks)};
+  const TimeNs deadline = now_ + std::min(options_.silence_timeout_ns, kHandshakeTimeout);
+  peer.dialer = std::make_unique<Dialer>(*address, options_.key, who, deadline, poller_);
+  by_fd_[peer.dialer->fd()] = peer.rank;
+  // A dial that failed at once is seen to from progress(), like every other end of it.
+  if (peer.dialer->state() != Dialer::State::kPending) next_retry_ = now_;
+}
+
+void TcpConnections::step_dialer(Peer& peer, ConnectionEvents& events) {
+  const int fd = peer.dialer->fd();
+  const Dialer::State state = peer.dialer->step(now_);
+  if (state == Dialer::State::kPending) return;
+  by_fd_.erase(fd);
+  const std::unique_ptr<Dialer> dialer = std::move(peer.dialer);
+  if (state == Dialer::State::kConnected) return set_up(peer, dialer->take_stream(), events);
+  peer.last_problem = dialer->status().message();
+  if (state == Dialer::State::kRefused) {
+    return down(peer, DownCause::kRefused, peer.last_problem, events);
+  }
+  peer.retry_at = now_ + kRetryPause;
+  next_retry_ = std::min(next_retry_, peer.retry_at);
+}
+
+void TcpConnections::set_up(Peer& peer, FrameStream stream, ConnectionEvents& events) {
+  if (peer.dialer) by_fd_.erase(peer.dialer->fd());
+  peer.dialer.reset();
+  peer.retry_at = kNever;
+  peer.heard_at = peer.sent_at = now_;
+  by_fd_[stream.fd()] = peer.rank;
+  peer.stream.emplace(std::move(stream));
+  if (const Status watched = poller_.watch(peer.stream->fd(), false); !watched) {
+    return down(peer, DownCause::kClosed, std::string(watched.message()), events);
+  }
+  events.on_up(peer.rank);
+  peer.stream->queue_raw(peer.backlog);
+  peer.backlog = {};
+  flush(peer, events);
+  receive(peer, events);  // frames may have come right behind the handshake
+}
+
+Verdict TcpConnections::on_proven(const Hello& hello) {
+  const auto self = static_cast<uint32_t>(options_.rank);
+  const auto ranks = static_cast<uint32_t>(options_.ranks);
+  if (hello.purpose != Purpose::kPeer || hello.to != self || hello.ranks != ranks ||
+      hello.from >= ranks || hello.from == self) {
+    return Verdict::kWrongPlace;
+  }
+  const Peer* peer = find(static_cast<int>(hello.from));
+  if (peer == nullptr) return Verdict::kAccepted;
+  const bool mine_counts = peer->dialer != nullptr && self < hello.from;
+  return peer->stream || peer->down || mine_counts ? Verdict::kYield : Verdict::kAccepted;
+}
+
+void TcpConnections::on_admitted(const Hello& hello, FrameStream stream, TimeNs) {
+  admitted_.emplace_back(static_cast<int>(hello.from), std::move(stream));
+}
+
+void TcpConnections::send(int rank, uint16_t type, std::span<const std::byte> payload,
+                          ConnectionEvents& events) {
+  want(rank, events);
+  Peer& peer = find_or_add(rank);
+  if (peer.down) return;
+  if (!peer.stream) {
+    append_frame(peer.backlog, type, payload);
+  } else {
+    peer.stream->queue_frame(type, payload);
+    flush(peer, events);
+  }
+  if (!peer.down && queued_bytes(rank) > options_.max_queued_bytes) {
+    down(peer, DownCause::kStalled,
+         fmt::format("{} bytes wait for it and it does not take them in", queued_bytes(rank)),
+         events);
+  }
+}
+
+void TcpConnections::flush(Peer& peer, ConnectionEvents& events) {
+  if (peer.down) return;
+  if (peer.stream->queued_bytes() > 0) peer.sent_at = now_;
+  const Status sent = peer.stream->flush();
+  if (!sent) {
+    // What the peer said before it went is still worth reading; then its end is found.
+    return;
+  }
+  const bool write = peer.stream->queued_bytes() > 0;
+  if (write == peer.write_watched) return;
+  peer.write_watched = write;
+  if (const Status watched = poller_.watch(peer.stream->fd(), write); !watched) {
+    down(peer, DownCause::kClosed, std::string(watched.message()), events);
+  }
+}
+
+void TcpConnections::receive(Peer& peer, ConnectionEvents& events) {
+  for (int i = 0; i < kReadsAtOnce && !peer.down; ++i) {
+    const Result<bool> read = peer.stream->read_some();
+    if (read && *read) peer.heard_at = now_;
+    for (;;) {
+      const auto frame = peer.stream->next_frame();
+      if (!frame)
+        return down(peer, DownCause::kBadFrame, std::string(frame.error().message()), events);
+      if (!*frame) break;
+      if ((*frame)->type == kKeepAliveFrame) continue;
+      if (const Status fine = events.on_frame(peer.rank, **frame); !fine) {
+        return down(peer, DownCause::kBadFrame, std::string(fine.message()), events);
+      }
     }
-    case ControlFrame::kFailure: {
-      RAILCCL_ASSIGN(const FailureRecord record, unpack_failure(frame.payload, ranks()));
-      learn_failure(record);
-      return Status::ok();
+    if (!read) return down(peer, DownCause::kClosed, std::string(read.error().message()), events);
+    if (!*read) return;
+  }
+}
+
+void TcpConnections::read_rest(int rank, ConnectionEvents& events) {
+  Peer* peer = find(rank);
+  if (peer == nullptr || !peer->stream) return;
+  for (int i = 0; i < kReadsAtEnd; ++i) {
+    const Result<bool> read = peer->stream->read_some();
+    if (!read || !*read) return;
+    for (;;) {
+      const auto frame = peer->stream->next_frame();
+      if (!frame) return;
+      if (!*frame) break;
+      if ((*frame)->type != kKeepAliveFrame && !events.on_frame(rank, **frame)) return;
     }
-    case ControlFrame::kGoodbye: {
-      RAILCCL_ASSIGN(const std::vector<int> goodbyes, unpack_goodbyes(frame.payload, ranks()));
-      learn_goodbyes(goodbyes);
-      return Status::ok();
-    }
-    case ControlFrame::kGather:
-      dirty_ = true;
-      return book_.accept(peer, frame.payload);
-    case ControlFrame::kKeepAlive:
-      return Status::ok();
-  }
-  return error(Code::kPeerFailed, "malformed frame (type {}, length {})", frame.type,
-               frame.payload.size());
-}
-
-void TcpControlPath::on_down(int peer, DownCause cause, const std::string& reason) {
-  if (outcast_) return;
-  // At the end those who left at their own deadline have nobody left to speak for them.
-  const bool left = members_.said_goodbye(peer) || (closing_ && cause == DownCause::kRefused);
-  GoneRecord record{.rank = peer,
-                    .kind = left ? GoneRecord::Kind::kLeft : GoneRecord::Kind::kLost,
-                    .noticed_by = rank(),
-                    .text = left ? fmt::format("{} has closed its communicator", describe(peer))
-                                 : loss_text(peer, cause, reason)};
-  // While ranks meet the root knows better, and whoever ends the meeting says why.
-  if (!left && !closing_ && !places_.empty())
-    RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", record.text);
-  to_settle_.push_back(std::move(record));
-  if (cause == DownCause::kSilent && !left) probe_host_of(peer);
-}
-
-// Its host may be gone as a whole. The ranks there that have no live neighbour would be found one
-// level of the tree after the other, each after a silence timeout; so all are tried at once.
-void TcpControlPath::probe_host_of(int silent) {
-  if (places_.empty()) return;
-  const std::string host = unpack_place(places_[static_cast<size_t>(silent)])->host;
-  size_t probed = 0;
-  for (int other = 0; other < ranks() && probed < kProbesPerHost; ++other) {
-    if (other == rank() || other == silent || members_.gone(other)) continue;
-    if (unpack_place(places_[static_cast<size_t>(other)])->host != host) continue;
-    connections_->want(other, *this);
-    ++probed;
   }
 }
 
-std::string TcpControlPath::loss_text(int peer, DownCause cause, const std::string& reason) const {
-  const TimeNs heard = connections_->heard_at(peer);
-  const std::string last =
-      heard == 0 ? "" : fmt::format("; last heard from {:.1f} s before", seconds(now_ - heard));
-  const auto lost = [&](std::string why) {
-    return fmt::format("{} is lost, noticed by rank {}: {}{}", describe(peer), rank(), why, last);
-  };
-  switch (cause) {
-    case DownCause::kClosed:
-      return lost(fmt::format("its process has ended or was killed ({})", reason));
-    case DownCause::kRefused:
-      return lost(fmt::format("its process has ended ({})", reason));
-    case DownCause::kSilent:
-      return lost(
-          fmt::format("nothing was heard from it for {:.1f} s: its host or the network to "
-                      "it is down, or its process is stopped{}{}",
-                      seconds(options_.silence_timeout_ns), reason.empty() ? "" : "; ", reason));
-    case DownCause::kStalled:
-      return lost(fmt::format("its process is stopped or hangs ({})", reason));
-    case DownCause::kBadFrame:
-      return lost(reason);
-  }
-  return lost(reason);
+void TcpConnections::down(Peer& peer, DownCause cause, const std::string& reason,
+                          ConnectionEvents& events) {
+  if (peer.down) return;
+  peer.down = true;
+  if (peer.stream) poller_.forget(peer.stream->fd());
+  events.on_down(peer.rank, cause, reason);
 }
 
-// --- what follows from it ---
-
-void TcpControlPath::learn_failure(const FailureRecord& record) {
-  if (failure_) return;
-  failure_ = record;
-  events_.push_back(
-      {.kind = Event::Kind::kFailure, .rank = record.origin, .status = record.status});
-  flood(ControlFrame::kFailure, pack(record));
+void TcpConnections::drop(int rank, uint16_t type, std::span<const std::byte> last_words) {
+  Peer* peer = find(rank);
+  if (peer == nullptr) return;
+  if (peer->dialer) by_fd_.erase(peer->dialer->fd());
+  if (peer->stream) {
+    peer->stream->queue_frame(type, last_words);
+    (void)peer->stream->flush();
+    poller_.forget(peer->stream->fd());
+    by_fd_.erase(peer->stream->fd());
+  }
+  peers_.erase(rank);
 }
 
-void TcpControlPath::learn_goodbyes(const std::vector<int>& ranks) {
-  for (const int rank : ranks) {
-    if (!members_.add_goodbye(rank)) continue;
-    goodbyes_.push_back(rank);
-    if (fresh_goodbyes_.empty()) goodbyes_at_ = std::max(now_, goodbyes_at_);
-    fresh_goodbyes_.push_back(rank);
-  }
-}
-
-bool TcpControlPath::settle() {
-  bool active = dirty_ || !to_settle_.empty();
-  while (!to_settle_.empty()) {
-    const GoneRecord record = std::move(to_settle_.front());
-    to_settle_.pop_front();
-    take_leave_of(record);
-  }
-  if (dirty_ && !outcast_) mend();
-  dirty_ = false;
-  if (!fresh_goodbyes_.empty() && now_ >= goodbyes_at_) {
-    pass_goodbyes();
-    active = true;
-  }
-  return active;
-}
-
-void TcpControlPath::take_leave_of(const GoneRecord& record) {
-  if (outcast_) return;
-  if (record.rank == rank()) {
-    outcast_ = true;
-    const Status status =
-        error(Code::kPeerFailed, "the other ranks have given this rank up: {}", record.text);
-    if (!closing_) RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", status.message());
-    if (!failure_) {
-      failure_ = FailureRecord{.origin = record.noticed_by, .status = status};
-      events_.push_back(
-          {.kind = Event::Kind::kFailure, .rank = record.noticed_by, .status = status});
+void TcpConnections::handle(int fd, ConnectionEvents& events) {
+  if (door_->handle(fd, now_, *this)) {
+    for (auto& [rank, stream] : std::exchange(admitted_, {})) {
+      set_up(find_or_add(rank), std::move(stream), events);
     }
     return;
   }
-  if (!members_.gone(record.rank)) connections_->read_rest(record.rank, *this);
-  connections_->drop(record.rank, static_cast<uint16_t>(ControlFrame::kGone), pack(record));
-  if (!members_.mark_gone(record.rank)) return;
-  dirty_ = true;
-  gone_.emplace(record.rank, record);
-  if (record.kind == GoneRecord::Kind::kLost && !closing_) {
-    events_.push_back({.kind = Event::Kind::kLost,
-                       .rank = record.rank,
-                       .status = Status(Code::kPeerFailed, record.text)});
-  }
-  if (!members_.all_ended()) flood(ControlFrame::kGone, pack(record));
+  const auto found = by_fd_.find(fd);
+  if (found == by_fd_.end()) return;
+  Peer& peer = *find(found->second);
+  if (peer.dialer && peer.dialer->fd() == fd) return step_dialer(peer, events);
+  if (!peer.stream || peer.down) return;
+  flush(peer, events);
+  if (!peer.down) receive(peer, events);
 }
 
-// Sees to it that there is a connection to every neighbour in the tree as it is now, and that the
-// gathers go on over it.
-void TcpControlPath::mend() {
-  if (!members_.all_ended() && !places_.empty()) {
-    for (const int child : members_.children()) connections_->want(child, *this);
-    if (members_.parent() >= 0) connections_->want(members_.parent(), *this);
-  }
-  book_.advance(
-      members_, [this](int peer) { return connections_->up(peer); },
-      [this](int peer, std::span<const std::byte> payload) {
-        tell(peer, ControlFrame::kGather, payload);
-      });
+bool TcpConnections::progress(TimeNs now, ConnectionEvents& events) {
+  forgive_own_pause(now);
+  now_ = now;
+  const std::span<const int> ready = poller_.ready(0);
+  for (const int fd : ready) handle(fd, events);
+  const bool due = now >= next_deadline();
+  if (due) check_times(events);
+  return due || !ready.empty();
 }
 
-// Many ranks close at about the same time: their goodbyes travel together.
-void TcpControlPath::pass_goodbyes() {
-  goodbyes_at_ = now_ + kGoodbyePause;
-  const auto frames = pack_goodbyes(std::exchange(fresh_goodbyes_, {}));
-  for (const int peer : connections_->peers_up()) {
-    if (!members_.is_neighbour(peer)) continue;
-    for (const auto& frame : frames) tell(peer, ControlFrame::kGoodbye, frame);
+// If this process was not driven for a while, that is not the others' silence.
+void TcpConnections::forgive_own_pause(TimeNs now) {
+  const TimeNs pause = now - std::min(now, now_);
+  if (pause < options_.silence_timeout_ns / 2) return;
+  for (auto& [rank, peer] : peers_) {
+    peer->wanted_at += pause;
+    if (peer->heard_at != 0) peer->heard_at += pause;
   }
+}
+
+void TcpConnections::check_times(ConnectionEvents& events) {
+  door_->tick(now_);
+  const bool tick = now_ >= next_tick_;
+  if (tick) next_tick_ = now_ + tick_of(options_.silence_timeout_ns);
+  next_retry_ = kNever;
+  std::vector<Peer*> all;
+  for (const auto& [rank, peer] : peers_) all.push_back(peer.get());
+  for (Peer* peer : all) check_peer(*peer, tick, events);
+}
+
+void TcpConnections::check_peer(Peer& peer, bool tick, ConnectionEvents& events) {
+  if (peer.down) return;
+  if (peer.dialer && (tick || peer.dialer->state() != Dialer::State::kPending)) {
+    step_dialer(peer, events);
+  }
+  if (peer.retry_at != kNever && now_ >= peer.retry_at && !peer.down) dial(peer, events);
+  next_retry_ = std::min(next_retry_, peer.retry_at);
+  if (!tick || peer.down) return;
+  const TimeNs silence = options_.silence_timeout_ns;
+  if (!peer.stream) {
+    if (now_ > peer.wanted_at + silence && (peer.dialer || peer.retry_at != kNever)) {
+      down(peer, DownCause::kSilent,
+           fmt::format("no connection to it came up ({})", peer.last_problem), events);
+    }
+    return;
+  }
+  if (now_ > peer.heard_at + silence) {
+    return down(peer, DownCause::kSilent, "", events);
+  }
+  if (now_ >= peer.sent_at + silence / kKeepAlivesPerSilence) {
+    peer.stream->queue_frame(kKeepAliveFrame, {});
+    flush(peer, events);
+  }
+}
+
+TimeNs TcpConnections::next_deadline() const {
+  return std::min({next_tick_, next_retry_, door_->next_deadline()});
 }
 
 }  // namespace railccl::boot

@@ -1,120 +1,74 @@
-// The control path over TCP: a tree of connections that is mended when ranks are lost, direct
-// connections on demand, floods of what everybody must know. docs/bootstrap.md tells how and why.
+// The authenticated TCP connections of one rank to other ranks: dials, answers the door, keeps
+// alive, notices who is gone.
 //
-// Three parts with one job each: Connections (sockets), Membership (who is there, the mended tree),
-// GatherBook (all-gathers). This class passes between them what they say.
+// When two ranks dial each other at once, the smaller rank's connection is the one that counts:
+// the smaller answers the other's with kYield, the larger takes the smaller's and drops its own.
 //
-// Threading as ControlPath.
+// Threading as Connections.
 #pragma once
 
-#include <deque>
 #include <memory>
-#include <optional>
-#include <span>
-#include <string>
 #include <unordered_map>
-#include <vector>
+#include <utility>
 
-#include "src/core/control_path.h"
+#include "src/base/unique_fd.h"
 #include "src/core/control_path_connections.h"
-#include "src/core/control_path_gather.h"
-#include "src/core/control_path_membership.h"
-#include "src/core/control_path_records.h"
+#include "src/core/dialer.h"
+#include "src/core/doorkeeper.h"
+#include "src/core/poller.h"
 
 namespace railccl::boot {
 
-// What a rank tells of itself at the bootstrap: how to reach it, how to name it, its blob.
-struct Place {
-  SocketAddress address;
-  uint32_t pid = 0;
-  std::string host;             // at most kMaxHostLabel bytes
-  std::vector<std::byte> info;  // at most kMaxInfoBytes
-};
-std::vector<std::byte> pack(const Place& place);
-Result<Place> unpack_place(std::span<const std::byte> bytes);
-constexpr size_t kMaxHostLabel = 63;
-
-class TcpControlPath final : public ControlPath, private ConnectionEvents {
+class TcpConnections final : public Connections, private Host {
  public:
-  // The meeting comes first: the parent is told by set_parent, the places are gathered under
-  // kPlacesSequence, driven by step(), until end_meeting opens the rest. What arrives early, from
-  // ranks that are through already, is kept for the first progress().
-  static Result<std::unique_ptr<TcpControlPath>> create(const ConnectionOptions& options,
-                                                        const RankTree& tree, UniqueFd listener,
-                                                        TimeNs now);
-  ~TcpControlPath() override;
-  static constexpr uint64_t kPlacesSequence = 0;
-  void set_parent(const SocketAddress& address);
-  void step(TimeNs now);
-  std::optional<Status> problem()
-      const;  // the first rank that was lost, or error that was announced
-  bool failure_announced() const { return failure_.has_value(); }
-  Status end_meeting();
+  static Result<std::unique_ptr<TcpConnections>> create(const ConnectionOptions& options,
+                                                        UniqueFd listener, TimeNs now);
+  ~TcpConnections() override;
 
-  int rank() const override { return options_.rank; }
-  int ranks() const override { return options_.ranks; }
-  std::span<const std::byte> info(int rank) const override;
-  Status send(int peer, std::span<const std::byte> message) override;
-  void announce_failure(const Status& status) override;
-  Status begin_gather(uint64_t sequence, std::span<const std::byte> mine) override;
-  const std::vector<std::vector<std::byte>>* poll_gather(uint64_t sequence) override;
-  bool progress(TimeNs now, ControlSink& sink) override;
-  int wake_fd() const override;
+  void want(int peer, ConnectionEvents& events) override;
+  bool up(int peer) const override;
+  std::vector<int> peers_up() const override;
+  void send(int peer, uint16_t type, std::span<const std::byte> payload,
+            ConnectionEvents& events) override;
+  bool all_sent() const override;
+  void read_rest(int peer, ConnectionEvents& events) override;
+  void drop(int peer, uint16_t type, std::span<const std::byte> last_words) override;
+  bool progress(TimeNs now, ConnectionEvents& events) override;
   TimeNs next_deadline() const override;
-  void close() override;
-  bool closed() const override;
+  int wake_fd() const override { return poller_.fd(); }
+  TimeNs heard_at(int peer) const override;
+  size_t queued_bytes(int peer) const;
 
  private:
-  struct Event {
-    enum class Kind : uint8_t { kLost, kFailure } kind;
-    int rank;
-    Status status;
-  };
+  struct Peer;
 
-  TcpControlPath(const ConnectionOptions& options, const RankTree& tree);
+  TcpConnections(const ConnectionOptions& options, Poller poller, TimeNs now);
 
-  void on_up(int peer) override;
-  Status on_frame(int peer, const Frame& frame) override;
-  void on_down(int peer, DownCause cause, const std::string& reason) override;
-  std::optional<SocketAddress> address_of(int peer) override;
+  Verdict on_proven(const Hello& hello) override;
+  void on_admitted(const Hello& hello, FrameStream stream, TimeNs now) override;
 
-  bool settle();  // true when there was anything to do
-  void take_leave_of(const GoneRecord& record);
-  void learn_failure(const FailureRecord& record);
-  void learn_goodbyes(const std::vector<int>& ranks);
-  void mend();
-  void probe_host_of(int silent);
-  void pass_goodbyes();
-  Status take_message(int peer, std::span<const std::byte> message);
-  void deliver_early(ControlSink& sink);
-  bool deliver(ControlSink& sink);
-
-  void tell(int peer, ControlFrame type, std::span<const std::byte> payload);
-  void flood(ControlFrame type, std::span<const std::byte> payload);
-  std::string describe(int rank) const;
-  std::string loss_text(int peer, DownCause cause, const std::string& reason) const;
+  Peer* find(int peer) const;
+  Peer& find_or_add(int peer);
+  void dial(Peer& peer, ConnectionEvents& events);
+  void step_dialer(Peer& peer, ConnectionEvents& events);
+  void set_up(Peer& peer, FrameStream stream, ConnectionEvents& events);
+  void receive(Peer& peer, ConnectionEvents& events);
+  void flush(Peer& peer, ConnectionEvents& events);
+  void down(Peer& peer, DownCause cause, const std::string& reason, ConnectionEvents& events);
+  void handle(int fd, ConnectionEvents& events);
+  void forgive_own_pause(TimeNs now);
+  void check_times(ConnectionEvents& events);
+  void check_peer(Peer& peer, bool tick, ConnectionEvents& events);
 
   ConnectionOptions options_;
-  std::unique_ptr<Connections> connections_;
-  Membership members_;
-  GatherBook book_;
-  std::optional<SocketAddress> parent_address_;  // while the ranks meet
-  std::vector<std::vector<std::byte>> places_;   // packed, by rank; empty while the ranks meet
-  std::unordered_map<int, GoneRecord> gone_;
-  std::deque<GoneRecord> to_settle_;
-  std::optional<FailureRecord> failure_;
-  std::vector<int> goodbyes_;        // all that are known
-  std::vector<int> fresh_goodbyes_;  // not yet passed on
-  TimeNs goodbyes_at_ = 0;           // when they are
-  std::deque<Event> events_;
-  std::deque<std::pair<int, std::vector<std::byte>>>
-      early_;  // messages before the first progress()
-  size_t early_bytes_ = 0;
-  ControlSink* sink_ = nullptr;  // during progress()
-  TimeNs now_ = 0;
-  bool dirty_ = true;  // something changed that settle() has to look at
-  bool closing_ = false;
-  bool outcast_ = false;  // the others have declared this rank lost
+  Poller poller_;
+  std::unique_ptr<Doorkeeper> door_;
+  std::unordered_map<int, std::unique_ptr<Peer>> peers_;
+  std::unordered_map<int, int> by_fd_;
+  std::vector<std::pair<int, FrameStream>> admitted_;
+  TimeNs now_;
+  TimeNs next_tick_;
+  TimeNs next_retry_ = kNever;
 };
 
 }  // namespace railccl::boot

@@ -62,6 +62,23 @@ json nodes_of(const Communicator& communicator) {
   return nodes;
 }
 
+json rails_in_force_of(const Communicator& communicator) {
+  const Communicator::RailsInForce now = communicator.rails_in_force();
+  json reduced = json::array();
+  for (const auto& [rank, view] : now.picture.reduced) {
+    reduced.push_back({{"rank", rank},
+                       {"rails_down", rails_in(view.down)},
+                       {"rails_slow", rails_in(view.slow)},
+                       {"towards", view.towards},
+                       {"bytes_per_second", view.bytes_per_second}});
+  }
+  return {{"version", now.picture.version},
+          {"from_operation", now.picture.from_operation},
+          {"network_bytes_per_second", now.machine.network_bytes_per_second},
+          {"reduced", reduced},
+          {"why", to_string(now.picture)}};
+}
+
 // Empty without RAILCCL_PREDICT.
 json measured_of(const Communicator& communicator) {
   json measured = json::array();
@@ -95,7 +112,13 @@ std::string text_of_measured(const json& measured) {
   return text;
 }
 
-std::string why(const json& chosen, const json& considered) {
+std::string why(const json& chosen, const json& considered, bool kept) {
+  if (kept) {
+    return fmt::format(
+        "predicted {:.1f} us; kept from the start, so that results stay the same "
+        "bit for bit (RAILCCL_RETUNE)",
+        chosen["predicted_us"].get<double>());
+  }
   for (const json& other : considered) {
     if (other.contains("left_out") || other["algorithm"] == chosen["algorithm"]) continue;
     const double ratio = other["predicted_us"].get<double>() / chosen["predicted_us"].get<double>();
@@ -106,12 +129,19 @@ std::string why(const json& chosen, const json& considered) {
   return "the only one that can run it";
 }
 
+std::string text_of_rails(const json& rails) {
+  return fmt::format("rails in force: {}; {:.1f} MB/s for each rank\n",
+                     rails["why"].get<std::string>(),
+                     rails["network_bytes_per_second"].get<double>() / 1e6);
+}
+
 std::string text_of_call(const json& call) {
   std::string text =
       fmt::format("{}: {} in pieces of {} bytes, {} channels, {} pieces under way ({})\n",
                   call["call"].get<std::string>(), call["chosen"]["algorithm"].get<std::string>(),
                   call["chosen"]["piece_bytes"].get<uint64_t>(), call["channels"].get<int>(),
                   call["depth"].get<int>(), call["why"].get<std::string>());
+  if (call.contains("rails_in_force")) text += text_of_rails(call["rails_in_force"]);
   for (const json& other : call["considered"]) {
     if (other["algorithm"] == call["chosen"]["algorithm"]) continue;
     text +=
@@ -140,12 +170,15 @@ Result<json> explain_call(const Communicator& communicator, const Call& call) {
     considered.push_back(describe_candidate(candidate, call));
   }
   const json chosen = describe_candidate(decision.chosen, call);
+  const json rails = rails_in_force_of(communicator);
+  const bool kept = rails["version"].get<uint64_t>() > 0 && communicator.choice_is_kept(call);
   return json{{"call", to_string(call.fingerprint())},
               {"chosen", chosen},
               {"channels", decision.channels},
               {"depth", decision.depth},
               {"considered", considered},
-              {"why", why(chosen, considered)},
+              {"why", why(chosen, considered, kept)},
+              {"rails_in_force", rails},
               {"predicted_and_measured", measured_of(communicator)}};
 }
 
@@ -157,6 +190,7 @@ Result<json> explain_all(const Communicator& communicator) {
               {"machine", machine_of(communicator)},
               {"rails", rails_of(communicator)},
               {"nodes", nodes_of(communicator)},
+              {"rails_in_force", rails_in_force_of(communicator)},
               {"gpudirect", "none: host memory"},
               {"node_memory", communicator.parts().direct
                                   ? "direct: ranks of a node load and store each other's buffers"
@@ -169,6 +203,7 @@ Result<json> explain_all(const Communicator& communicator) {
       RAILCCL_ASSIGN(json one, explain_call(communicator, call));
       one["bytes"] = bytes;
       one.erase("predicted_and_measured");
+      one.erase("rails_in_force");
       all["choices"].push_back(std::move(one));
     }
   }
@@ -191,6 +226,7 @@ std::string explanation_as_text(const json& explanation) {
     text += fmt::format("  {}: ranks {}, {} rails\n", node["host"].get<std::string>(),
                         node["ranks"].dump(), node["rails"].get<size_t>());
   }
+  text += text_of_rails(explanation["rails_in_force"]);
   text += fmt::format("{:>14} {:>12}  {:<14} {}\n", "collective", "bytes", "algorithm", "why");
   for (const json& choice : explanation["choices"]) {
     const auto call = choice["call"].get<std::string>();

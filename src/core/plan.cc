@@ -54,6 +54,8 @@ Status check_scratch(const OperationPlan& plan, size_t element) {
   return Status::ok();
 }
 
+bool is_integer(DataType type) { return type <= DataType::kUint64; }
+
 bool is_user_schedule(const Candidate& candidate, const PlanInputs& inputs) {
   return inputs.user_schedule != nullptr &&
          candidate.algorithm == &inputs.user_schedule->algorithm();
@@ -118,6 +120,18 @@ bool uses_user_schedule(const Call& call, const PlanInputs& inputs) {
       .empty();
 }
 
+// What is only moved has no order. Integers wrap around, and the least or largest of numbers is one
+// of them (docs/numerics.md: also of floats with zeros and NaN among them). Sums, products and
+// averages of floats round differently.
+bool is_order_free(const Call& call) {
+  return !is_reduction(call.collective) || is_integer(call.type) || call.op == ReduceOp::kMin ||
+         call.op == ReduceOp::kMax;
+}
+
+bool choice_is_kept(const Call& call, const PlanInputs& inputs) {
+  return inputs.retune == Retune::kExact && !is_order_free(call);
+}
+
 Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_place) {
   TuningLimits limits{.slot_bytes = slot_bytes(inputs, inputs.max_channels),
                       .depth = inputs.depth,
@@ -128,7 +142,10 @@ Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_plac
   const auto index = static_cast<size_t>(call.collective);
   if (index < inputs.allowed.size()) limits.allowed = inputs.allowed[index];
   const Shape shape = shape_of(call, inputs, in_place);
-  Result<Decision> decision = decide(shape, call.element(), inputs.machine, limits);
+  const bool kept = choice_is_kept(call, inputs);
+  Result<Decision> decision =
+      decide(shape, call.element(), kept ? inputs.machine_at_start : inputs.machine, limits);
+  if (kept && decision) predict_again(*decision, shape, call.element(), inputs.machine, limits);
   if (inputs.user_schedule != nullptr) consider_user_schedule(shape, call, inputs, decision);
   return decision;
 }
@@ -157,6 +174,11 @@ Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool
   }
   RAILCCL_TRY(check_scratch(plan, call.element()));
   return plan;
+}
+
+void PlanCache::set_machine(const MachineModel& machine) {
+  inputs_.machine = machine;
+  entries_.clear();
 }
 
 Result<std::shared_ptr<const OperationPlan>> PlanCache::get(const Call& call, bool in_place) {

@@ -25,7 +25,9 @@ struct PlanInputs {
   uint64_t piece_bytes = 0;
   int min_channels = 1;
   int max_channels = 2;
-  MachineModel machine;
+  MachineModel machine;  // that is in force
+  Retune retune = Retune::kExact;
+  MachineModel machine_at_start;
   std::vector<std::vector<std::string>> allowed;      // by Collective; empty: all algorithms
   std::shared_ptr<const UserSchedule> user_schedule;  // null: none
 };
@@ -57,6 +59,10 @@ struct OperationPlan {
 // What the tuner was asked for this call; also for explaining.
 Shape shape_of(const Call& call, const PlanInputs& inputs, bool in_place);
 Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_place);
+// Whether the result is the same bit for bit in whatever order the ranks' values are combined.
+bool is_order_free(const Call& call);
+// Whether the choice for this call stays that of the start, whatever the machine is like by now.
+bool choice_is_kept(const Call& call, const PlanInputs& inputs);
 // Whether the user's own schedule runs it.
 bool uses_user_schedule(const Call& call, const PlanInputs& inputs);
 Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool in_place);
@@ -66,6 +72,8 @@ class PlanCache {
  public:
   explicit PlanCache(PlanInputs inputs) : inputs_(std::move(inputs)) {}
   const PlanInputs& inputs() const { return inputs_; }
+  // For the plans that are asked for from now on.
+  void set_machine(const MachineModel& machine);
   Result<std::shared_ptr<const OperationPlan>> get(const Call& call, bool in_place);
 
  private:

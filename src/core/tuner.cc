@@ -39,6 +39,10 @@ std::vector<uint64_t> piece_sizes(const Shape& shape, size_t element, const Tuni
   return sizes;
 }
 
+int pieces_under_way(const Algorithm& algorithm, const TuningLimits& limits) {
+  return limits.depth * std::min(algorithm.channels, limits.max_channels);
+}
+
 Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t element,
                    const MachineModel& machine, const TuningLimits& limits) {
   Candidate best{.algorithm = &algorithm, .piece = 0, .seconds = 0, .unsuitable = {}};
@@ -47,7 +51,7 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
     best.unsuitable = "not among the allowed algorithms";
     return best;
   }
-  const int under_way = limits.depth * std::min(algorithm.channels, limits.max_channels);
+  const int under_way = pieces_under_way(algorithm, limits);
   for (const uint64_t piece : piece_sizes(shape, element, limits)) {
     Shape tried = shape;
     tried.piece = piece;
@@ -118,6 +122,19 @@ Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineM
       static_cast<int>(std::clamp<uint64_t>(pieces, 1, static_cast<uint64_t>(wanted)));
   decision.depth = limits.depth;
   return decision;
+}
+
+void predict_again(Decision& decision, const Shape& shape, size_t element_bytes,
+                   const MachineModel& machine, const TuningLimits& limits) {
+  const auto again = [&](Candidate& candidate) {
+    if (!candidate.unsuitable.empty()) return;
+    Shape cut = shape;
+    cut.piece = candidate.piece;
+    candidate.seconds = predict(candidate.algorithm->cost(cut), cut, element_bytes, machine,
+                                pieces_under_way(*candidate.algorithm, limits));
+  };
+  for (Candidate& candidate : decision.considered) again(candidate);
+  again(decision.chosen);
 }
 
 }  // namespace railccl

@@ -27,6 +27,13 @@ struct MachineModel {
   uint64_t streaming_bytes = 8 << 20;     // results larger than this do not stay in the cache
 };
 
+// What may follow when the model of the network changes.
+enum class Retune : uint8_t {
+  kExact,  // choices that leave every result bit for bit the same
+  kAll,    // also those by which sums of floating-point numbers round differently
+  kOff,    // the model does not change
+};
+
 struct TuningLimits {
   uint64_t slot_bytes = 0;   // scratch of one piece
   int depth = 4;             // pieces of a channel under way
@@ -60,5 +67,9 @@ double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
 // (names them and why).
 Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineModel& machine,
                         const TuningLimits& limits);
+
+// The seconds of a decision, which stays as it is, on another machine.
+void predict_again(Decision& decision, const Shape& shape, size_t element_bytes,
+                   const MachineModel& machine, const TuningLimits& limits);
 
 }  // namespace railccl

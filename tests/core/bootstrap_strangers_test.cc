@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "src/base/log.h"
-#include "src/core/control_path_connections.h"
+#include "src/core/control_path_tcp.h"
 #include "src/core/dialer.h"
 #include "src/core/doorkeeper.h"
 #include "src/core/net_address.h"
@@ -299,8 +299,8 @@ TEST(Peers, WithMalformedFramesAreLost) {
     boot::Socket listener = boot::open_listener(loopback(0));
     const SocketAddress address = boot::local_address(listener.fd.get());
     const TimeNs now = kSecond;
-    auto connections = boot::Connections::create({.rank = 0, .ranks = 4, .key = kKey},
-                                                 std::move(listener.fd), now);
+    auto connections = boot::TcpConnections::create({.rank = 0, .ranks = 4, .key = kKey},
+                                                    std::move(listener.fd), now);
     ASSERT_TRUE(connections);
     Ends ends;
     boot::Poller poller = std::move(*boot::Poller::create());
@@ -331,8 +331,8 @@ TEST(Peers, InTheWrongPlaceAreTurnedAway) {
   boot::Socket listener = boot::open_listener(loopback(0));
   const SocketAddress address = boot::local_address(listener.fd.get());
   const TimeNs now = kSecond;
-  auto connections =
-      boot::Connections::create({.rank = 0, .ranks = 4, .key = kKey}, std::move(listener.fd), now);
+  auto connections = boot::TcpConnections::create({.rank = 0, .ranks = 4, .key = kKey},
+                                                  std::move(listener.fd), now);
   ASSERT_TRUE(connections);
   Ends ends;
   const boot::Purpose peer = boot::Purpose::kPeer;

@@ -1,6 +1,7 @@
 // What settings and config make of a plan: channels, scratch, a schedule of the user's own.
 #include "src/core/plan.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -96,6 +97,7 @@ PlanInputs inputs_of(const std::vector<int>& nodes) {
   inputs.scratch_bytes = 32 << 20;
   inputs.eager_bytes = 8192;
   inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"ring"});
+  inputs.machine_at_start = inputs.machine;
   return inputs;
 }
 
@@ -118,6 +120,71 @@ TEST(Plan, HasAsManyChannelsAsAskedForAndEachOfThemWork) {
   inputs.max_channels = 1;
   inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"tree"});
   EXPECT_EQ(make_plan(call, inputs, true)->channels, 1);
+}
+
+// What this rank does, in full.
+std::string text_of(const OperationPlan& plan) {
+  std::string text = fmt::format("{} pieces of {}, the last {}\n", plan.pieces, plan.piece_elements,
+                                 plan.tail_elements);
+  for (const OperationPlan::Channel& channel : plan.by_channel) {
+    text += to_string(channel.main) + to_string(channel.tail);
+  }
+  return text;
+}
+
+// How many of the plans for calls of many sizes change when the network is slower.
+int plans_changed(const Call& example, Retune retune) {
+  int changed = 0;
+  for (const std::vector<int>& nodes : {std::vector{0, 1}, {0, 1, 2, 3, 4}, {0, 0, 1, 1, 1, 2}}) {
+    PlanInputs inputs = inputs_of(nodes);
+    inputs.allowed.clear();
+    inputs.retune = retune;
+    for (uint64_t count = 16; count < (1 << 23); count *= 3) {
+      Call call = example;
+      call.count = count;
+      PlanCache plans(inputs);
+      const std::string before = text_of(**plans.get(call, false));
+      for (const double part : {0.5, 0.1, 0.01}) {
+        MachineModel slower = inputs.machine;
+        slower.network_bytes_per_second *= part;
+        plans.set_machine(slower);
+        changed += text_of(**plans.get(call, false)) == before ? 0 : 1;
+      }
+    }
+  }
+  return changed;
+}
+
+// Results are bit for bit the same whatever rails fail (docs/failover.md).
+TEST(Plan, ASlowerNetworkLeavesTheOrderOfFloatingPointSumsAsItIs) {
+  for (const Collective collective :
+       {Collective::kAllReduce, Collective::kReduce, Collective::kReduceScatter}) {
+    for (const DataType type : {DataType::kFloat16, DataType::kFloat64}) {
+      for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kAvg}) {
+        EXPECT_EQ(plans_changed({.collective = collective, .type = type, .op = op}, Retune::kExact),
+                  0);
+      }
+    }
+  }
+}
+
+TEST(Plan, ASlowerNetworkChangesWhatHasNoOrder) {
+  EXPECT_GT(plans_changed({.collective = Collective::kAllReduce, .type = DataType::kInt32},
+                          Retune::kExact),
+            0);
+  EXPECT_GT(plans_changed({.collective = Collective::kBroadcast}, Retune::kExact), 0);
+  EXPECT_GT(
+      plans_changed({.collective = Collective::kAllReduce, .op = ReduceOp::kMax}, Retune::kExact),
+      0);
+  EXPECT_GT(plans_changed({.collective = Collective::kAllReduce}, Retune::kAll), 0);
+}
+
+TEST(Plan, AChoiceThatIsKeptIsPredictedForTheNetworkAsItIs) {
+  PlanInputs inputs = inputs_of({0, 1});
+  const Call call{.collective = Collective::kAllReduce, .count = 1 << 22};
+  const double before = decide(call, inputs, false)->chosen.seconds;
+  inputs.machine.network_bytes_per_second /= 10;
+  EXPECT_GT(decide(call, inputs, false)->chosen.seconds, 2 * before);
 }
 
 class ScheduleFile : public ::testing::Test {

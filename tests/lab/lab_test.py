@@ -1,5 +1,6 @@
 """Two nodes and more with several rails in network namespaces: results, what each rail carried, what wrong use gets."""
 import os
+import re
 import unittest
 
 from support import BIN, lab, LabTest, main, namespaces_possible, PROGRAMS, run, SOURCE
@@ -30,6 +31,23 @@ class Lab(LabTest):
                                 "all_reduce", ["-b", "4M", "-e", "4M", "--seconds", "5"])
         self.assertGreater(sum(rail["failures"] for rail in report["rails"]), 0)
         self.assertGreater(sum(rail["recoveries"] for rail in report["rails"]), 0)
+
+    def test_a_rail_that_is_cut_changes_the_picture_on_all_ranks_at_the_same_operation(self):
+        code, output = lab(["--nodes", "3", "--rails", "2", "--rate", "1000", "--cut", "0:1@2+2"],
+                           ["env", "RAILCCL_DEBUG=INFO", "RAILCCL_DEBUG_SUBSYS=TUNING",
+                            os.path.join(BIN, "all_gather_perf"), "-b", "1M", "-e", "1M", "--seconds", "10"])
+        self.assertEqual(code, 0, output)
+        # The program has two communicators, whose lines may come in any order.
+        pictures = {}
+        for rank, version, text in re.findall(r"rank (\d+): rails, version (\d+) (since operation \d+: .*)", output):
+            pictures.setdefault(rank, set()).add((int(version), text))
+        self.assertEqual(sorted(pictures), ["0", "1", "2"], output)
+        self.assertEqual(pictures["0"], pictures["1"])
+        self.assertEqual(pictures["0"], pictures["2"])
+        self.assertTrue(any("rank 0: rail 1 down" in text for _, text in pictures["0"]), pictures["0"])
+        newest = max(version for version, _ in pictures["0"])
+        for text in [text for version, text in pictures["0"] if version == newest]:
+            self.assertNotIn("down", text)
 
     def test_a_killed_rank_is_named_on_every_other(self):
         code, output = lab(["--nodes", "2", "--rails", "1", "--ranks-per-node", "2", "--kill", "3@2"],

@@ -42,7 +42,8 @@ SeedResult Campaign::run(uint64_t seed) {
                                .ranks = workload.ranks,
                                .rails = static_cast<int>(workload.rails.size()),
                                .run_ns = reference_.ended_at,
-                               .corruption = workload.link.check});
+                               .corruption = workload.link.check,
+                               .silence_timeout_ns = workload.silence_timeout_ns});
   result.run = run_with(seed, result.faults);
   return result;
 }
@@ -51,7 +52,7 @@ RunResult Campaign::run_with(uint64_t seed, const std::vector<Fault>& faults) {
   RunResult result;
   result.violation = prepare(seed);
   if (!result.violation.empty()) return result;
-  const bool must = must_succeed(faults, script_->workload.common_rails());
+  const bool must = must_succeed(faults, script_->workload.tolerated());
   const TimeNs deadline =
       20 * reference_.ended_at + time_lost(faults) + (must ? kRecovery : kUntilErrors);
   SimWorld world(*script_,

@@ -28,6 +28,8 @@ class Campaign {
   RunResult run_with(uint64_t seed, const std::vector<Fault>& faults);
   // Leaves out faults as long as the seed fails.
   std::vector<Fault> minimise(uint64_t seed, std::vector<Fault> faults);
+  // Of the seed that was run last; null: it could not be made.
+  const Workload* workload() const { return script_ == nullptr ? nullptr : &script_->workload; }
   // What the seed does, for people.
   std::string describe(uint64_t seed, const std::vector<Fault>& faults);
 

@@ -9,14 +9,17 @@
 namespace railccl::simulate {
 namespace {
 
-constexpr std::array<std::string_view, 8> kNames = {"none",
-                                                    "fence-after-verdict",
-                                                    "release-at-completion",
-                                                    "old-epoch-accepted",
-                                                    "chunk-twice",
-                                                    "credit-lost",
-                                                    "no-drain",
-                                                    "ack-before-whole"};
+constexpr std::array<std::string_view, 11> kNames = {"none",
+                                                     "fence-after-verdict",
+                                                     "release-at-completion",
+                                                     "old-epoch-accepted",
+                                                     "chunk-twice",
+                                                     "credit-lost",
+                                                     "no-drain",
+                                                     "ack-before-whole",
+                                                     "picture-early",
+                                                     "promise-forgotten",
+                                                     "no-hold"};
 constexpr uint64_t kTagsPerLink = 256;
 constexpr TimeNs kLateFence = 300 * kMicrosecond;
 

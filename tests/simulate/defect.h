@@ -29,6 +29,9 @@ enum class Defect : uint8_t {
   kCreditLost,           // a signal that comes while a rail is down is forgotten
   kNoDrainOnClose,       // an endpoint counts as closed with puts outstanding
   kAckBeforeWhole,       // a put is acknowledged when a part of it is here
+  kPictureEarly,         // some ranks use a new picture of the rails one operation too early
+  kPromiseForgotten,     // what a rank below has begun does not count for when a picture is used
+  kNoHold,               // ranks go on while a picture is being agreed on
 };
 std::string_view defect_name(Defect defect);
 std::optional<Defect> defect_by_name(std::string_view name);

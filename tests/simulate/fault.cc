@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 namespace railccl::simulate {
 namespace {
@@ -47,12 +48,23 @@ void choose_rail_fault(Random& random, const FaultPlan& plan, Fault& fault) {
       plan.corruption && chance(random, 30) ? Sim::kCorrupt : kKinds[random() % kKinds.size()];
   fault.duration = any_length(random, 10 * kMicrosecond, kMillisecond);
   fault.value = 0.02 + static_cast<double>(random() % 1000) / 2000;
+  if (fault.rail_kind == Sim::kRate && chance(random, 50)) fault.value /= 8;  // slow
   fault.lasts = any_length(random, 20 * kMicrosecond, kLongestOutage);
   if (chance(random, 4)) fault.lasts = 0;
 }
 
+// A third of the faults wait for something to happen to which they are a bad sequel.
+void choose_phase(Random& random, const FaultPlan& plan, Fault& fault) {
+  if (!chance(random, 34)) return;
+  fault.phase = static_cast<Fault::Phase>(1 + random() % (kPhases - 1));
+  const bool long_phase =
+      fault.phase == Fault::Phase::kInit || fault.phase == Fault::Phase::kFinalize;
+  fault.after = random() % (long_phase ? plan.run_ns / 8 + 1 : 2 * kMicrosecond);
+}
+
 Fault random_fault(Random& random, const FaultPlan& plan) {
   Fault fault;
+  choose_phase(random, plan, fault);
   fault.rank = static_cast<int>(random() % static_cast<uint64_t>(plan.ranks));
   fault.rail = static_cast<int>(random() % static_cast<uint64_t>(plan.rails));
   const uint64_t kind = random() % 100;
@@ -65,12 +77,13 @@ Fault random_fault(Random& random, const FaultPlan& plan) {
   } else if (kind < 93) {
     fault.kind = Fault::Kind::kPause;
     fault.lasts = any_length(random, 50 * kMicrosecond, kLongestOutage);
-  } else if (kind < 99) {
+    if (chance(random, 4)) fault.lasts = between(random, 1, 3 * plan.silence_timeout_ns);
+  } else if (kind < 98) {
     fault.kind = Fault::Kind::kControlStall;
     fault.lasts = any_length(random, 100 * kMicrosecond, kLongestOutage);
   } else {
-    fault.kind = random() % 2 == 0 ? Fault::Kind::kDeath : Fault::Kind::kAbort;
-    fault.lasts = any_length(random, 100 * kMicrosecond, kLongestOutage);
+    constexpr std::array kEnds = {Fault::Kind::kDeath, Fault::Kind::kVanish, Fault::Kind::kAbort};
+    fault.kind = kEnds[random() % kEnds.size()];
   }
   return fault;
 }
@@ -92,9 +105,7 @@ bool harmless_for_ever(Sim kind) {
          kind == Sim::kRate || kind == Sim::kLateWrites || kind == Sim::kLoss;
 }
 
-}  // namespace
-
-std::string to_string(const Fault& fault) {
+std::string describe(const Fault& fault) {
   const TimeNs at = fault.at / kMicrosecond;
   const TimeNs lasts = fault.lasts / kMicrosecond;
   switch (fault.kind) {
@@ -109,11 +120,33 @@ std::string to_string(const Fault& fault) {
       return fmt::format("rank {}, {} us: its control path is late by {} us", fault.rank, at,
                          lasts);
     case Fault::Kind::kDeath:
-      return fmt::format("rank {}, {} us: dies, known {} us later", fault.rank, at, lasts);
+      return fmt::format("rank {}, {} us: dies", fault.rank, at);
+    case Fault::Kind::kVanish:
+      return fmt::format("rank {}, {} us: its host is gone", fault.rank, at);
     case Fault::Kind::kAbort:
       return fmt::format("rank {}, {} us: its user aborts", fault.rank, at);
   }
   return "unknown fault";
+}
+
+}  // namespace
+
+std::string_view name_of(Fault::Kind kind) {
+  constexpr std::array<std::string_view, kFaultKinds> kNames = {
+      "rail", "flapping", "pause", "control stall", "death", "vanish", "abort"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+std::string_view name_of(Fault::Phase phase) {
+  constexpr std::array<std::string_view, kPhases> kNames = {"any time", "init",   "ready exchange",
+                                                            "fence",    "replay", "finalize"};
+  return kNames[static_cast<size_t>(phase)];
+}
+
+std::string to_string(const Fault& fault) {
+  if (fault.phase == Fault::Phase::kAny) return describe(fault);
+  return fmt::format("{} ns after the next {}: {}", fault.after, name_of(fault.phase),
+                     describe(fault));
 }
 
 // Half of the faults come right after another one: in its fence, its replay, its way back.
@@ -127,6 +160,7 @@ std::vector<Fault> make_faults(const FaultPlan& plan) {
     const bool close = i > 0 && chance(random, 50);
     fault.at = close ? before + any_length(random, kMicrosecond, 4 * kMillisecond)
                      : between(random, 0, plan.run_ns);
+    if (fault.phase == Fault::Phase::kInit) fault.at = 0;
     before = fault.at;
     faults.push_back(fault);
   }
@@ -156,7 +190,7 @@ std::vector<SimFault> rail_faults(const Fault& fault, int rails) {
       list.push_back({.kind = Sim::kRestore, .at = at + step / 3, .rail = number});
     }
   }
-  if (fault.kind == Fault::Kind::kDeath) {
+  if (fault.kind == Fault::Kind::kDeath || fault.kind == Fault::Kind::kVanish) {
     for (int rail = 0; rail < rails; ++rail) {
       list.push_back({.kind = Sim::kCut, .at = fault.at, .rail = fault.rank * rails + rail});
     }
@@ -164,12 +198,20 @@ std::vector<SimFault> rail_faults(const Fault& fault, int rails) {
   return list;
 }
 
-bool must_succeed(const std::vector<Fault>& faults, int common_rails) {
-  std::vector<bool> touched(static_cast<size_t>(common_rails), false);
+bool must_succeed(const std::vector<Fault>& faults, const Tolerated& tolerated) {
+  std::vector<bool> touched(static_cast<size_t>(tolerated.common_rails), false);
+  std::map<int, TimeNs> silent;  // by rank: at most for so long at a time
   for (const Fault& fault : faults) {
-    if (fault.kind == Fault::Kind::kDeath || fault.kind == Fault::Kind::kAbort) return false;
-    if (fault.kind == Fault::Kind::kRail && fault.lasts == 0 && fault.rail < common_rails &&
-        !harmless_for_ever(fault.rail_kind)) {
+    const bool stays_silent =
+        fault.kind == Fault::Kind::kPause || fault.kind == Fault::Kind::kControlStall;
+    if (stays_silent) silent[fault.rank] += fault.lasts;
+    if (silent[fault.rank] > tolerated.silence_timeout_ns / 2) return false;
+    if (fault.kind == Fault::Kind::kDeath || fault.kind == Fault::Kind::kVanish ||
+        fault.kind == Fault::Kind::kAbort) {
+      return false;
+    }
+    if (fault.kind == Fault::Kind::kRail && fault.lasts == 0 &&
+        fault.rail < tolerated.common_rails && !harmless_for_ever(fault.rail_kind)) {
       touched[static_cast<size_t>(fault.rail)] = true;
     }
   }
@@ -178,7 +220,7 @@ bool must_succeed(const std::vector<Fault>& faults, int common_rails) {
 
 TimeNs time_lost(const std::vector<Fault>& faults) {
   TimeNs lost = 0;
-  for (const Fault& fault : faults) lost = std::max(lost, fault.at) + fault.lasts;
+  for (const Fault& fault : faults) lost = std::max(lost, fault.at) + fault.after + fault.lasts;
   return lost;
 }
 

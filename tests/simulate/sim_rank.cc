@@ -10,9 +10,7 @@ namespace railccl::simulate {
 namespace {
 
 constexpr uint64_t kTagsPerLink = 256;
-constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;  // as the communicator's
-constexpr TimeNs kCloseAfterError = kSecond;
-constexpr std::byte kForLink{2};  // first byte of what Peers sends for a link (peers.cc)
+constexpr TimeNs kCloseAfterError = kSecond;  // as the communicator's
 
 size_t largest(const Script& script, uint64_t (*bytes)(const Call&, int, int), int rank) {
   uint64_t most = 1;
@@ -62,7 +60,6 @@ SimRank::SimRank(SimRankParts parts)
                                    inboxes_, observer);
   executor_ = std::make_unique<Executor>(services());
   p2p_ = std::make_unique<P2p>(services());
-  next_operation(0);
 }
 
 ScratchView SimRank::scratch_view() const {
@@ -91,6 +88,7 @@ ExecutorServices SimRank::services() {
 }
 
 SimRank::~SimRank() {
+  rail_model_.reset();
   p2p_.reset();
   executor_.reset();
   peers_.reset();
@@ -161,46 +159,6 @@ bool SimRank::on_small_data(int peer, const MessageHeader& header,
   return executor_->on_small_data(peer, header, body);
 }
 
-void SimRank::send_to_peers(int peer, std::span<const std::byte> bytes) {
-  if (parts_.defect == Defect::kOldEpochAccepted && bytes[0] == kForLink) {
-    const auto frame = wire::decode_frame(bytes.subspan(1));
-    if (frame) old_epochs_[static_cast<size_t>(peer)].on_sent(*frame);
-  }
-  parts_.control->send(
-      {.from = parts_.rank, .to = peer, .bytes = {bytes.begin(), bytes.end()}, .failure = {}});
-}
-
-std::vector<std::byte> SimRank::with_old_epochs(int peer, std::span<const std::byte> bytes) const {
-  std::vector<std::byte> changed(bytes.begin(), bytes.end());
-  auto frame = bytes[0] == kForLink ? wire::decode_frame(bytes.subspan(1))
-                                    : Result<wire::Frame>(wire::PongFrame{});
-  if (bytes[0] != kForLink || !frame) return changed;
-  old_epochs_[static_cast<size_t>(peer)].on_received(*frame);
-  changed = wire::encode(*frame);
-  changed.insert(changed.begin(), kForLink);
-  return changed;
-}
-
-void SimRank::on_control(const ControlMessage& message, TimeNs now) {
-  now_ = now;
-  if (ended()) return;
-  switch (message.kind) {
-    case ControlMessage::Kind::kGoodbye:
-      goodbyes_[static_cast<size_t>(message.from)] = true;
-      break;
-    case ControlMessage::Kind::kFailure:
-      set_error(message.failure, false);
-      break;
-    case ControlMessage::Kind::kForPeers: {
-      const bool changed = parts_.defect == Defect::kOldEpochAccepted;
-      const Status status = peers_->on_control_message(
-          message.from, changed ? with_old_epochs(message.from, message.bytes) : message.bytes,
-          now);
-      if (!status) set_error(status, true);
-    }
-  }
-}
-
 void SimRank::abort() {
   set_error(Status(Code::kAborted, fmt::format("rank {} aborted", parts_.rank)), true);
 }
@@ -219,19 +177,18 @@ bool SimRank::progress_rails(TimeNs now) {
 bool SimRank::progress(TimeNs now) {
   if (ended()) return false;
   now_ = now;
-  bool did = progress_rails(now);
-  did |= peers_->progress(now);
-  if (std::exchange(announce_, false)) {
-    for (int rank = 0; rank < workload_.ranks; ++rank) {
-      if (rank == parts_.rank) continue;
-      parts_.control->send({.kind = ControlMessage::Kind::kFailure,
-                            .from = parts_.rank,
-                            .to = rank,
-                            .bytes = {},
-                            .failure = error_});
+  if (stage_ == Stage::kArrive) {
+    if (!error_.is_ok()) {  // aborted before it had begun
+      stage_ = Stage::kEnded;
+      parts_.observer->on_process_end(parts_.rank);
     }
-    did = true;
+    if (ended() || now < workload_.arrival[static_cast<size_t>(parts_.rank)]) return ended();
+    arrive(now);
+    return true;
   }
+  bool did = progress_rails(now);
+  did |= progress_control(now);
+  did |= peers_->progress(now);
   if (!error_.is_ok()) return end_with_error(now) || did;
   if (parts_.local != nullptr) did |= parts_.local->poll(*this);
   return step(now) || did;
@@ -239,6 +196,10 @@ bool SimRank::progress(TimeNs now) {
 
 bool SimRank::step(TimeNs now) {
   switch (stage_) {
+    case Stage::kMeet:
+      return step_meeting(now);
+    case Stage::kAgree:
+      return step_agreement(now);
     case Stage::kPause:
       return begin_operation(now);
     case Stage::kRun: {
@@ -250,39 +211,19 @@ bool SimRank::step(TimeNs now) {
       return step_goodbye(now);
     case Stage::kClosing:
       if (!peers_->closed()) return false;
-      stage_ = Stage::kEnded;
+      part(now);
       return true;
+    case Stage::kParting:
+      return step_parting(now);
+    case Stage::kArrive:
     case Stage::kEnded:
       return false;
   }
   return false;
 }
 
-// As the communicator: a peer in its last operation may still need this rank's acknowledgements.
-bool SimRank::step_goodbye(TimeNs now) {
-  const std::vector<int> linked = peers_->linked();
-  if (close_deadline_ == 0) {
-    close_deadline_ = now + kGoodbyeTimeout;
-    // Rails that end because their peer is through have not failed: the figures are those of now.
-    reports_ = peers_->rail_reports();
-    for (const int peer : linked) {
-      parts_.control->send({.kind = ControlMessage::Kind::kGoodbye,
-                            .from = parts_.rank,
-                            .to = peer,
-                            .bytes = {},
-                            .failure = {}});
-    }
-    return true;
-  }
-  const bool all = std::all_of(linked.begin(), linked.end(),
-                               [this](int peer) { return goodbyes_[static_cast<size_t>(peer)]; });
-  if (!all && now < close_deadline_) return false;
-  peers_->close(Status(Code::kAborted, "finalized"), now);
-  stage_ = Stage::kClosing;
-  return true;
-}
-
 bool SimRank::end_with_error(TimeNs now) {
+  if (stage_ == Stage::kParting) return step_parting(now);
   if (stage_ != Stage::kClosing) {
     const bool running = stage_ == Stage::kRun;
     stage_ = Stage::kClosing;
@@ -299,7 +240,7 @@ bool SimRank::end_with_error(TimeNs now) {
   executor_->abandon();
   (void)p2p_->abandon();
   if (call_.output != nullptr) parts_.watch->open_buffer(call_.output, false);
-  stage_ = Stage::kEnded;
+  part(now);
   return true;
 }
 
@@ -311,7 +252,11 @@ void SimRank::set_error(const Status& status, bool announce) {
 
 TimeNs SimRank::next_deadline(TimeNs now) const {
   if (ended()) return kNever;
-  TimeNs deadline = peers_->next_deadline();
+  if (stage_ == Stage::kArrive) {
+    return error_.is_ok() ? workload_.arrival[static_cast<size_t>(parts_.rank)] : now;
+  }
+  TimeNs deadline = std::min(peers_->next_deadline(), control_->next_deadline());
+  if (rail_model_ && error_.is_ok()) deadline = std::min(deadline, rail_model_->next_deadline());
   if (stage_ == Stage::kPause) deadline = std::min(deadline, pause_until_);
   if (close_deadline_ != 0) deadline = std::min(deadline, close_deadline_);
   return announce_ ? now : deadline;
@@ -326,7 +271,8 @@ uint64_t SimRank::bytes_received_from(int peer) const {
 }
 
 std::string SimRank::describe() const {
-  static constexpr const char* kStages[] = {"pauses", "runs", "says goodbye", "closes", "ended"};
+  static constexpr const char* kStages[] = {"has not come", "meets",  "agrees", "pauses", "runs",
+                                            "says goodbye", "closes", "parts",  "ended"};
   std::string text =
       fmt::format("rank {} {}, operation {}: {}", parts_.rank, kStages[static_cast<size_t>(stage_)],
                   next_, executor_->describe());

@@ -1,7 +1,7 @@
-// One rank of a simulated run: its rails, links (Peers) and Executor are the library's own; around
-// them is what the communicator does, without threads, sockets and clocks: calls the operations of
-// the workload one after another, checks each result, says goodbye, ends. Ranks of one node have a
-// local domain.
+// One rank of a simulated run: its rails, links (Peers), Executor, control path and agreement on
+// rails (RailModel) are the library's own; around them is what the start and the communicator do,
+// without threads, sockets and clocks: meets the other ranks, calls the operations of the workload
+// one after another, checks each result, says goodbye, ends. Ranks of one node have a local domain.
 #pragma once
 
 #include <memory>
@@ -9,12 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "src/core/control_path_tree.h"
 #include "src/core/executor.h"
 #include "src/core/local_domain.h"
 #include "src/core/p2p.h"
 #include "src/core/peers.h"
 #include "src/core/rail_host.h"
 #include "src/core/rail_memory.h"
+#include "src/core/rail_model.h"
 #include "tests/simulate/defect.h"
 #include "tests/simulate/judge.h"
 #include "tests/simulate/watch.h"
@@ -28,24 +30,24 @@ struct Script {
   Workload workload;
   std::shared_ptr<const Layout> layout;
   std::vector<NodeInfo> nodes;
-  std::vector<std::vector<std::shared_ptr<const OperationPlan>>> plans;  // by operation, rank
-  std::vector<std::vector<std::vector<std::byte>>> inputs;               // by operation, rank
-  std::vector<std::vector<std::vector<std::byte>>> results;              // by operation, rank
+  // By operation and rank.
+  using Plans = std::vector<std::vector<std::shared_ptr<const OperationPlan>>>;
+  Plans plans;
+  Plans alternatives;  // while a picture of the rails with an odd number is in force
+  std::vector<std::vector<std::vector<std::byte>>> inputs;   // by operation, rank
+  std::vector<std::vector<std::vector<std::byte>>> results;  // by operation, rank
 };
 
-// The control path between ranks: reliable, in order, slow.
-struct ControlMessage {
-  enum class Kind : uint8_t { kForPeers, kGoodbye, kFailure };
-  Kind kind = Kind::kForPeers;
-  int from = 0;
-  int to = 0;
-  std::vector<std::byte> bytes;
-  Status failure;
-};
-class ControlNet {
+// What a rank tells its world.
+class SimRankObserver {
  public:
-  virtual ~ControlNet() = default;
-  virtual void send(ControlMessage message) = 0;
+  virtual ~SimRankObserver() = default;
+  // It listens: ranks that have it as parent can be told where.
+  virtual void on_opened(int rank) = 0;
+  virtual void on_phase(Fault::Phase phase) = 0;
+  // The rank runs collective `number` on this picture of the rails.
+  virtual void on_collective(int rank, uint64_t number, const RailPicture& picture) = 0;
+  virtual void on_process_end(int rank) = 0;
 };
 
 // Scratch of a rank in its local domain: what pairs of a node use, then that of schedules.
@@ -59,11 +61,13 @@ struct SimRankParts {
   std::unique_ptr<LocalDomain> local;  // null: alone on its node
   Watch* watch = nullptr;
   Judge* judge = nullptr;
-  ControlNet* control = nullptr;
+  SimRankObserver* observer = nullptr;
+  std::unique_ptr<boot::Connections> connections;
   Defect defect = Defect::kNone;
 };
 
 class SimRank final : private PeersObserver,
+                      private ControlSink,
                       private RailHost,
                       private EventSink,
                       private LocalNotificationSink {
@@ -71,14 +75,18 @@ class SimRank final : private PeersObserver,
   explicit SimRank(SimRankParts parts);
   ~SimRank() override;
 
-  void on_control(const ControlMessage& message, TimeNs now);
   void abort();
+  // Its parent in the tree listens.
+  void tell_parent();
   // True when anything happened.
   bool progress(TimeNs now);
   TimeNs next_deadline(TimeNs now) const;
 
   // All operations are over, with success or an error, and all links are closed.
   bool ended() const { return stage_ == Stage::kEnded; }
+  bool opened() const { return control_ != nullptr; }
+  bool starting() const { return stage_ <= Stage::kAgree; }
+  bool finalizing() const { return stage_ >= Stage::kGoodbye && stage_ < Stage::kEnded; }
   const Status& error() const { return error_; }
   size_t operations_done() const { return next_; }
   // Of now, or of the moment at which the end began.
@@ -91,7 +99,17 @@ class SimRank final : private PeersObserver,
   std::string describe() const;
 
  private:
-  enum class Stage : uint8_t { kPause, kRun, kGoodbye, kClosing, kEnded };
+  enum class Stage : uint8_t {
+    kArrive,   // not there yet
+    kMeet,     // places are gathered over the tree
+    kAgree,    // and what else the start gathers
+    kPause,    // until the next operation is called
+    kRun,      // an operation
+    kGoodbye,  // as Communicator::say_goodbye
+    kClosing,  // the links
+    kParting,  // the control path
+    kEnded,
+  };
 
   // RailHost
   std::span<Rail* const> rails() const override { return rail_pointers_; }
@@ -101,6 +119,10 @@ class SimRank final : private PeersObserver,
   void on_event(const RailEvent& event) override;
   // LocalNotificationSink
   void on_local_notification(int index, uint64_t tag) override;
+  // ControlSink
+  void on_control_message(int peer, std::span<const std::byte> message) override;
+  void on_peer_lost(int peer, const Status& status) override;
+  void on_failure_announced(int origin, const Status& status) override;
   // PeersObserver
   void on_peers_failed(const Status& status) override { set_error(status, true); }
   void on_put_done(uint64_t token, const Status& status) override;
@@ -119,6 +141,15 @@ class SimRank final : private PeersObserver,
   void finish_operation(TimeNs now);
   void check_result();
   void next_operation(TimeNs now);
+  void arrive(TimeNs now);
+  bool step_meeting(TimeNs now);
+  bool step_agreement(TimeNs now);
+  void take_message(int peer, std::span<const std::byte> message);
+  bool progress_control(TimeNs now);
+  std::vector<std::byte> tampered(std::span<const std::byte> message) const;
+  std::shared_ptr<const OperationPlan> plan_in_force() const;
+  void part(TimeNs now);
+  bool step_parting(TimeNs now);
   bool step_goodbye(TimeNs now);
   bool end_with_error(TimeNs now);
   void set_error(const Status& status, bool announce);
@@ -141,8 +172,12 @@ class SimRank final : private PeersObserver,
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<P2p> p2p_;
+  std::unique_ptr<boot::TreeControlPath> control_;  // null: it has not arrived
+  std::unique_ptr<RailModel> rail_model_;           // null: the start is not through
+  // Messages that came before the start was through.
+  std::vector<std::pair<int, std::vector<std::byte>>> early_;
 
-  Stage stage_ = Stage::kPause;
+  Stage stage_ = Stage::kArrive;
   size_t next_ = 0;  // operation
   uint64_t collectives_ = 0;
   Call call_;

@@ -23,6 +23,9 @@ void SimRank::next_operation(TimeNs now) {
 
 bool SimRank::begin_operation(TimeNs now) {
   if (now < pause_until_) return false;
+  const bool counted = workload_.operations[next_].collective != Collective::kSendRecv;
+  const bool held = counted && !rail_model_->may_begin(collectives_ + 1);
+  if (held && parts_.defect != Defect::kNoHold) return false;
   const OperationSpec& spec = workload_.operations[next_];
   call_ = workload_.call(next_);
   const auto rank = static_cast<size_t>(parts_.rank);
@@ -40,11 +43,23 @@ bool SimRank::begin_operation(TimeNs now) {
   if (call_.op == ReduceOp::kAvg) arithmetic.divide_by = static_cast<uint32_t>(workload_.ranks);
   stage_ = Stage::kRun;
   // Collectives are counted from 1; groups of pairs are not among them.
-  const Status status = is_pairwise() ? begin_pairwise(now)
-                                      : executor_->begin(call_, arithmetic, ++collectives_,
-                                                         parts_.script->plans[next_][rank], now);
+  if (counted) {
+    rail_model_->begin(++collectives_);
+    parts_.observer->on_collective(parts_.rank, collectives_, rail_model_->picture());
+    parts_.observer->on_phase(Fault::Phase::kReady);
+  }
+  const Status status =
+      counted ? executor_->begin(call_, arithmetic, collectives_, plan_in_force(), now)
+              : begin_pairwise(now);
   if (!status) set_error(status, true);
   return true;
+}
+
+std::shared_ptr<const OperationPlan> SimRank::plan_in_force() const {
+  const auto rank = static_cast<size_t>(parts_.rank);
+  const auto& alternative = parts_.script->alternatives[next_][rank];
+  const bool odd = rail_model_->picture().version % 2 == 1;
+  return odd && alternative != nullptr ? alternative : parts_.script->plans[next_][rank];
 }
 
 Status SimRank::begin_pairwise(TimeNs now) {

@@ -39,14 +39,21 @@ Result<std::unique_ptr<Script>> make_script(uint64_t seed) {
     inputs.allowed.assign(kCollectives, {});
     inputs.allowed[static_cast<size_t>(spec.collective)] = {spec.algorithm};
     auto& plans = script->plans.emplace_back();
+    auto& alternatives = script->alternatives.emplace_back();
+    PlanInputs other = workload.alternative_inputs(spec);
     auto& data = script->inputs.emplace_back();
     for (int rank = 0; rank < workload.ranks; ++rank) {
       data.push_back(input_data(workload, i, rank));
       plans.emplace_back();
+      alternatives.emplace_back();
       if (spec.collective == Collective::kSendRecv) continue;
       inputs.rank = rank;
       RAILCCL_ASSIGN(OperationPlan plan, make_plan(workload.call(i), inputs, spec.in_place));
       plans.back() = std::make_shared<const OperationPlan>(std::move(plan));
+      other.rank = rank;
+      if (spec.alternative.empty()) continue;
+      auto changed = make_plan(workload.call(i), other, spec.in_place);
+      if (changed) alternatives.back() = std::make_shared<const OperationPlan>(std::move(*changed));
     }
     script->results.emplace_back(static_cast<size_t>(workload.ranks));
   }
@@ -59,7 +66,8 @@ SimWorld::SimWorld(Script& script, const RunOptions& options)
       options_(options),
       watch_(judge_),
       network_(std::make_unique<SimNetwork>(
-          SimOptions{.seed = options.seed, .copy_data = true, .observer = &watch_})) {
+          SimOptions{.seed = options.seed, .copy_data = true, .observer = &watch_})),
+      tree_(workload_.ranks, workload_.roots, workload_.tree_arity) {
   const auto ranks = static_cast<size_t>(workload_.ranks);
   const size_t rails = workload_.rails.size();
   watch_.set_network(*network_);
@@ -68,8 +76,16 @@ SimWorld::SimWorld(Script& script, const RunOptions& options)
   due_.assign(ranks, 0);
   dead_.assign(ranks, false);
   frozen_until_.assign(ranks, 0);
-  control_late_until_.assign(ranks, 0);
-  control_.resize(ranks * ranks);
+  watch_.set_on_phase([this](Fault::Phase phase) { on_phase(phase); });
+  control_net_ = std::make_unique<SimControlNet>(
+      *network_,
+      SimControlOptions{.ranks = workload_.ranks,
+                        .delay_ns = workload_.control_delay,
+                        .silence_timeout_ns = workload_.silence_timeout_ns},
+      [this](int rank, TimeNs at) {
+        TimeNs& due = due_[static_cast<size_t>(rank)];
+        due = std::min(due, at);
+      });
   defect_memory_.resize(ranks);
   make_local_domains();
   for (int rank = 0; rank < workload_.ranks; ++rank) add_rank(rank);
@@ -123,7 +139,8 @@ void SimWorld::add_rank(int rank) {
                      .local = std::move(local_domains_[index]),
                      .watch = &watch_,
                      .judge = &judge_,
-                     .control = this,
+                     .observer = this,
+                     .connections = control_net_->connections(rank),
                      .defect = options_.defect};
   for (size_t i = 0; i < workload_.rails.size(); ++i) {
     SimRailConfig config = workload_.rails[i];
@@ -143,88 +160,125 @@ void SimWorld::add_rank(int rank) {
 // --- Faults --------------------------------------------------------------------------------------
 
 void SimWorld::inject(const Fault& fault) {
+  if (fault.phase != Fault::Phase::kAny) {
+    waiting_.push_back(fault);
+    return;
+  }
+  network_->schedule(fault.at, [this, fault] { strike(fault); });
+}
+
+// The first of those that wait for it.
+void SimWorld::on_phase(Fault::Phase phase) {
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](const Fault& fault) {
+    return fault.phase == phase && fault.at <= now();
+  });
+  if (found == waiting_.end()) return;
+  Fault fault = *found;
+  waiting_.erase(found);
+  fault.at = now() + fault.after;
+  network_->schedule(fault.at, [this, fault] { strike(fault); });
+}
+
+bool SimWorld::in_phase(Fault::Phase phase) const {
+  const auto any = [this](bool (SimRank::*is)() const) {
+    return std::any_of(ranks_.begin(), ranks_.end(),
+                       [is](const auto& rank) { return (rank.get()->*is)(); });
+  };
+  switch (phase) {
+    case Fault::Phase::kAny:
+      return true;
+    case Fault::Phase::kInit:
+      return any(&SimRank::starting);
+    case Fault::Phase::kReady:
+      return ready_at_ != 0 && now() <= ready_at_ + kLeastLatency;
+    case Fault::Phase::kFence:
+      return watch_.fencing();
+    case Fault::Phase::kReplay:
+      return watch_.replaying();
+    case Fault::Phase::kFinalize:
+      return any(&SimRank::finalizing);
+  }
+  return false;
+}
+
+void SimWorld::count(const Fault& fault) {
+  ++result_.faults[static_cast<size_t>(fault.kind)];
+  if (fault.kind == Fault::Kind::kRail) {
+    ++result_.rail_faults[static_cast<size_t>(fault.rail_kind)];
+  }
+  for (size_t i = 0; i < result_.in_phase.size(); ++i) {
+    if (in_phase(static_cast<Fault::Phase>(i))) ++result_.in_phase[i];
+  }
+}
+
+// The fault begins now.
+void SimWorld::strike(const Fault& fault) {
+  const auto rank = static_cast<size_t>(fault.rank);
+  if (dead_[rank]) return;
+  count(fault);
   for (const SimFault& each : rail_faults(fault, static_cast<int>(workload_.rails.size()))) {
     network_->inject(each);
   }
-  const auto rank = static_cast<size_t>(fault.rank);
   const TimeNs until = fault.at + fault.lasts;
   switch (fault.kind) {
     case Fault::Kind::kRail:
     case Fault::Kind::kFlapping:
       break;
     case Fault::Kind::kPause:
-      network_->schedule(fault.at, [this, rank, until] {
-        frozen_until_[rank] = std::max(frozen_until_[rank], until);
-      });
+      frozen_until_[rank] = std::max(frozen_until_[rank], until);
       network_->schedule(until, [this, rank] { awake_[rank] = true; });
       break;
     case Fault::Kind::kControlStall:
-      network_->schedule(fault.at, [this, rank, until] {
-        control_late_until_[rank] = std::max(control_late_until_[rank], until);
-      });
+      control_net_->delay(fault.rank, until);
       break;
     case Fault::Kind::kDeath:
-      network_->schedule(fault.at, [this, rank] { dead_[rank] = true; });
-      network_->schedule(until, [this, rank] { announce_death(static_cast<int>(rank)); });
+      dead_[rank] = true;
+      control_net_->end_process(fault.rank);
+      break;
+    case Fault::Kind::kVanish:
+      dead_[rank] = true;
+      control_net_->vanish(fault.rank);
       break;
     case Fault::Kind::kAbort:
-      network_->schedule(fault.at, [this, rank] {
-        ranks_[rank]->abort();
-        awake_[rank] = true;
-      });
+      ranks_[rank]->abort();
+      awake_[rank] = true;
       break;
   }
 }
 
-// The control path tells every rank, as the bootstrap does.
-void SimWorld::announce_death(int rank) {
-  const Status failure(Code::kPeerFailed, fmt::format("rank {} has ended", rank));
-  for (int to = 0; to < workload_.ranks; ++to) {
-    if (to == rank || !alive(static_cast<size_t>(to))) continue;
-    ranks_[static_cast<size_t>(to)]->on_control({.kind = ControlMessage::Kind::kFailure,
-                                                 .from = rank,
-                                                 .to = to,
-                                                 .bytes = {},
-                                                 .failure = failure},
-                                                now());
-    awake_[static_cast<size_t>(to)] = true;
+// --- What the ranks tell -------------------------------------------------------------------------
+
+// A parent is told once both listen, as the roots do.
+void SimWorld::on_opened(int rank) {
+  const int parent = tree_.parent(rank);
+  if (parent >= 0 && ranks_[static_cast<size_t>(parent)]->opened()) tell_parent_soon(rank);
+  for (const int child : tree_.children(rank)) {
+    if (ranks_[static_cast<size_t>(child)]->opened()) tell_parent_soon(child);
   }
 }
 
-// --- The control path ----------------------------------------------------------------------------
-
-void SimWorld::send(ControlMessage message) {
-  const auto from = static_cast<size_t>(message.from);
-  const auto queue_index =
-      from * static_cast<size_t>(workload_.ranks) + static_cast<size_t>(message.to);
-  std::deque<InFlight>& queue = control_[queue_index];
-  TimeNs at = std::max(now(), control_late_until_[from]) + workload_.control_delay +
-              network_->random() % workload_.control_delay;
-  if (!queue.empty()) at = std::max(at, queue.back().at);
-  control_next_ = std::min(control_next_, at);
-  queue.push_back({.at = at, .message = std::move(message)});
+void SimWorld::tell_parent_soon(int rank) {
+  const TimeNs delay = workload_.control_delay;
+  network_->schedule(now() + delay + network_->random() % delay, [this, rank] {
+    if (dead_[static_cast<size_t>(rank)]) return;
+    ranks_[static_cast<size_t>(rank)]->tell_parent();
+    awake_[static_cast<size_t>(rank)] = true;
+  });
 }
 
-bool SimWorld::deliver_control() {
-  if (control_next_ > now()) return false;
-  bool did = false;
-  // What is delivered may cause more to be sent.
-  control_next_ = kNever;
-  for (size_t index = 0; index < control_.size(); ++index) {
-    std::deque<InFlight>& queue = control_[index];
-    const size_t to = index % ranks_.size();
-    while (!queue.empty() && queue.front().at <= now() && !frozen(to)) {
-      const ControlMessage message = std::move(queue.front().message);
-      queue.pop_front();
-      if (!dead_[to]) ranks_[to]->on_control(message, now());
-      awake_[to] = true;
-      did = true;
-    }
-    if (queue.empty() || dead_[to]) continue;
-    const TimeNs at = queue.front().at;
-    control_next_ = std::min(control_next_, frozen(to) ? std::max(at, frozen_until_[to]) : at);
+// The promise of the agreement: all ranks run an operation on one picture.
+void SimWorld::on_collective(int rank, uint64_t number, const RailPicture& picture) {
+  ready_at_ = now();
+  const auto [first, is_first] = pictures_.try_emplace(number, picture);
+  result_.pictures = std::max(result_.pictures, picture.version);
+  const RailPicture& other = first->second;
+  if (is_first || (other.version == picture.version && other.reduced == picture.reduced &&
+                   other.from_operation == picture.from_operation)) {
+    return;
   }
-  return did;
+  judge_.violation(
+      now(), "rank {} runs collective {} on version {} of the rails, another one on version {}",
+      rank, number, picture.version, other.version);
 }
 
 // --- The run -------------------------------------------------------------------------------------
@@ -249,7 +303,7 @@ bool SimWorld::progress_ranks() {
 }
 
 void SimWorld::advance() {
-  TimeNs next = std::min(network_->next_event(), control_next_);
+  TimeNs next = network_->next_event();
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     if (dead_[rank]) continue;
     next = std::min(next, frozen(rank) ? std::max(due_[rank], frozen_until_[rank]) : due_[rank]);
@@ -270,7 +324,7 @@ bool SimWorld::all_ended() const {
 
 RunResult SimWorld::run() {
   while (!judge_.violated()) {
-    while (deliver_control() | progress_ranks()) {
+    while (progress_ranks()) {
       if (judge_.violated()) break;
     }
     if (all_ended() || judge_.violated()) break;
@@ -279,7 +333,8 @@ RunResult SimWorld::run() {
     }
     advance();
   }
-  RunResult result{.ended_at = now()};
+  RunResult result = result_;
+  result.ended_at = now();
   if (!judge_.violated()) {
     network_->advance_to(now() + kAfterwards);
     check_end();
@@ -309,7 +364,7 @@ void SimWorld::check_end() {
                      std::all_of(ranks_.begin(), ranks_.end(),
                                  [](const auto& rank) { return rank->error().is_ok(); });
   if (whole) check_counts();
-  const bool must = must_succeed(options_.faults, workload_.common_rails());
+  const bool must = must_succeed(options_.faults, workload_.tolerated());
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     if (!alive(rank) || ranks_[rank]->error().is_ok()) continue;
     if (must) {
@@ -329,6 +384,8 @@ void SimWorld::add_up(RunResult& result) const {
       result.failures += report.stats.failures;
       result.recoveries += report.stats.recoveries;
       result.replayed_bytes += report.stats.replayed_bytes;
+      result.demotions += report.stats.demotions;
+      result.promotions += report.stats.promotions;
     }
   }
   result.events = events_;

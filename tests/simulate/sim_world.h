@@ -2,12 +2,15 @@
 // script and faults give the same run, event by event.
 #pragma once
 
-#include <deque>
+#include <array>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "src/core/rank_tree.h"
 #include "tests/simulate/fault.h"
+#include "tests/simulate/sim_control.h"
 #include "tests/simulate/sim_rank.h"
 
 namespace railccl::simulate {
@@ -32,9 +35,16 @@ struct RunResult {
   uint64_t recoveries = 0;
   uint64_t replayed_bytes = 0;
   uint64_t posted_again = 0;
+  uint64_t pictures = 0;  // versions of the rails that were used after the first
+  uint64_t demotions = 0;
+  uint64_t promotions = 0;
+  // What was injected, and how much of it while the run was in some phase.
+  std::array<uint64_t, kFaultKinds> faults{};
+  std::array<uint64_t, kRailFaultKinds> rail_faults{};
+  std::array<uint64_t, kPhases> in_phase{};
 };
 
-class SimWorld final : private ControlNet {
+class SimWorld final : private SimRankObserver {
  public:
   SimWorld(Script& script, const RunOptions& options);
   ~SimWorld() override;
@@ -46,9 +56,14 @@ class SimWorld final : private ControlNet {
   void add_rank(int rank);
   void wake_node_of(size_t rank);
   void inject(const Fault& fault);
-  void announce_death(int rank);
-  void send(ControlMessage message) override;
-  bool deliver_control();
+  void strike(const Fault& fault);
+  void count(const Fault& fault);
+  bool in_phase(Fault::Phase phase) const;
+  void on_opened(int rank) override;
+  void on_phase(Fault::Phase phase) override;
+  void on_collective(int rank, uint64_t number, const RailPicture& picture) override;
+  void on_process_end(int rank) override { control_net_->end_process(rank); }
+  void tell_parent_soon(int rank);
   bool progress_ranks();
   void advance();
   bool all_ended() const;
@@ -67,6 +82,8 @@ class SimWorld final : private ControlNet {
   Judge judge_;
   Watch watch_;
   std::unique_ptr<SimNetwork> network_;
+  boot::RankTree tree_;
+  std::unique_ptr<SimControlNet> control_net_;
   std::vector<DefectMemory> defect_memory_;
   std::vector<std::unique_ptr<LocalDomain>> local_domains_;  // by rank, until the rank is made
   std::vector<std::unique_ptr<SimRank>> ranks_;
@@ -74,14 +91,11 @@ class SimWorld final : private ControlNet {
   std::vector<TimeNs> due_;  // by rank: when it wants to be called
   std::vector<bool> dead_;
   std::vector<TimeNs> frozen_until_;
-  std::vector<TimeNs> control_late_until_;  // by sender
-  struct InFlight {
-    TimeNs at = 0;
-    ControlMessage message;
-  };
-  std::vector<std::deque<InFlight>> control_;  // from * ranks + to, in order
-  TimeNs control_next_ = kNever;
+  std::vector<Fault> waiting_;                // for their phase
+  TimeNs ready_at_ = 0;                       // when the last collective was begun; 0: none was
+  std::map<uint64_t, RailPicture> pictures_;  // by collective, of the first rank that began it
   uint64_t events_ = 0;
+  RunResult result_;
 };
 
 }  // namespace railccl::simulate

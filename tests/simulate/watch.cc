@@ -52,6 +52,8 @@ void Watch::on_put(uint64_t number, uint64_t link, const Put& put) {
   uint64_t& carrier = carriers_[{link, item, offset}];
   if (carrier != 0) {
     ++posted_again_;
+    posted_again_at_ = now();
+    on_phase_(Fault::Phase::kReplay);
     const auto old = ends_.find(carrier);
     if (!fenced(carrier) || (old != ends_.end() && !fenced(old->second.peer))) {
       judge_.violation(now(),
@@ -76,8 +78,16 @@ void Watch::on_put_done(uint64_t number) {
   --end.outstanding;
 }
 
+void Watch::on_fence_begun(uint64_t number) {
+  End& end = ends_[number];
+  if (std::exchange(end.fencing, true)) return;
+  ++fences_;
+  on_phase_(Fault::Phase::kFence);
+}
+
 void Watch::on_fenced(uint64_t number) {
   End& end = ends_[number];
+  if (end.fencing && !end.fenced) --fences_;
   if (end.outstanding != 0) {
     judge_.violation(now(), "an endpoint was closed with {} puts that had not completed",
                      end.outstanding);
@@ -155,7 +165,10 @@ class WatchEndpoint final : public Endpoint {
     watch_.on_put(number_, link_, put);
     return Status::ok();
   }
-  void close() override { inner_->close(); }
+  void close() override {
+    watch_.on_fence_begun(number_);
+    inner_->close();
+  }
   uint64_t number() const { return number_; }
 
  private:

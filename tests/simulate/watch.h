@@ -17,11 +17,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tests/simulate/fault.h"
 #include "tests/simulate/judge.h"
 #include "transport/rail.h"
 #include "transport/sim/sim_network.h"
 
 namespace railccl::simulate {
+
+// No rail of a workload is faster to deliver anything.
+constexpr TimeNs kLeastLatency = 2 * kMicrosecond;
 
 class Watch final : public SimObserver {
  public:
@@ -38,6 +42,7 @@ class Watch final : public SimObserver {
   void on_connect(uint64_t number, uint64_t peer);
   void on_put(uint64_t number, uint64_t link, const Put& put);
   void on_put_done(uint64_t number);
+  void on_fence_begun(uint64_t number);
   void on_fenced(uint64_t number);
 
   void on_landing(const SimLanding& landing) override;
@@ -46,11 +51,16 @@ class Watch final : public SimObserver {
   // Payload of puts that the link has posted, each chunk once.
   uint64_t bytes_posted(uint64_t link) const;
   uint64_t posted_again() const { return posted_again_; }
+  // What is going on, for faults that wait for it.
+  void set_on_phase(std::function<void(Fault::Phase)> on_phase) { on_phase_ = std::move(on_phase); }
+  bool fencing() const { return fences_ > 0; }
+  bool replaying() const { return posted_again_ > 0 && now() <= posted_again_at_ + kLeastLatency; }
 
  private:
   struct End {
     uint64_t peer = 0;
     uint64_t outstanding = 0;
+    bool fencing = false;
     bool fenced = false;
   };
   struct Buffer {
@@ -76,6 +86,9 @@ class Watch final : public SimObserver {
   std::unordered_map<std::array<uint64_t, 3>, uint64_t, ItemHash> carriers_;
   std::unordered_map<uint64_t, uint64_t> bytes_posted_;  // by link
   uint64_t posted_again_ = 0;
+  TimeNs posted_again_at_ = 0;
+  int fences_ = 0;  // that have begun and not ended
+  std::function<void(Fault::Phase)> on_phase_;
 };
 
 // `link_base` makes the numbers of this rank's links unique: link = link_base + tag of its first

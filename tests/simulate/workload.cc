@@ -28,7 +28,7 @@ int random_ranks(Random& random) {
   if (kind < 80) return static_cast<int>(between(random, 3, 4));
   if (kind < 95) return static_cast<int>(between(random, 5, 8));
   if (kind < 99) return static_cast<int>(between(random, 9, 16));
-  return static_cast<int>(between(random, 17, 64));
+  return random() % 4 == 0 ? 64 : static_cast<int>(between(random, 17, 63));
 }
 
 // Mostly a rank per node, since rails are what is tested; some nodes have several, in any order.
@@ -63,7 +63,28 @@ LinkOptions random_link(Random& random) {
   link.check = random() % 4 == 0;
   link.probe_pause_ns = between(random, 50, 500) * kMicrosecond;
   link.probe_pause_max_ns = between(random, 5, 20) * kMillisecond;
+  link.rate_window_ns = 200 * kMicrosecond;
+  link.rate_memory_ns = kMillisecond;
+  link.slow_after_ns = 300 * kMicrosecond;
+  link.slow_after_bytes = 16 * kKiB;
   return link;
+}
+
+void choose_membership(Random& random, Workload& workload) {
+  workload.control_delay = between(random, 30, 400) * kMicrosecond;
+  workload.silence_timeout_ns = between(random, 100, 400) * kMillisecond;
+  workload.roots = static_cast<int>(
+      random() % 4 == 0 ? between(random, 1, static_cast<uint64_t>(workload.ranks)) : 1);
+  workload.tree_arity = static_cast<int>(between(random, 1, 8));
+  for (int rank = 0; rank < workload.ranks; ++rank) {
+    workload.arrival.push_back(random() % 2 == 0 ? 0 : between(random, 1, 300) * kMicrosecond);
+  }
+  const TimeNs pause = (workload.ranks > 8 ? 1000 : 150) * kMicrosecond;
+  workload.rail_watch = {.pause_ns = pause,
+                         .lasting_ns = pause * (random() % 3),
+                         .rate_lasting_ns = pause * (random() % 3),
+                         .sample_bytes = 16 * kKiB};
+  workload.picture_pause_ns = between(random, 100, 1000) * kMicrosecond;
 }
 
 SimRailConfig random_rail(Random& random) {
@@ -142,6 +163,9 @@ OperationSpec random_operation(Random& random, const Workload& workload) {
   spec.count = std::max<uint64_t>(1, bytes / element_bytes(spec.type));
   const std::vector<std::string> names = suitable(workload, spec);
   if (!names.empty()) spec.algorithm = names[random() % names.size()];
+  if (!names.empty() && is_order_free(workload.call(spec))) {
+    spec.alternative = names[random() % names.size()];
+  }
   for (uint64_t rank = 0; rank < ranks; ++rank) {
     spec.pause.push_back(random() % 3 != 0 ? 0 : between(random, 1, 400) * kMicrosecond);
   }
@@ -186,6 +210,14 @@ PlanInputs Workload::plan_inputs(int rank) const {
   return inputs;
 }
 
+PlanInputs Workload::alternative_inputs(const OperationSpec& spec) const {
+  PlanInputs inputs = plan_inputs(0);
+  inputs.piece_bytes = std::max<uint64_t>(kKiB, piece_bytes / 2);
+  inputs.allowed.assign(kCollectives, {});
+  inputs.allowed[static_cast<size_t>(spec.collective)] = {spec.alternative};
+  return inputs;
+}
+
 Call Workload::call(const OperationSpec& spec) const {
   return {.collective = spec.collective,
           .type = spec.type,
@@ -220,7 +252,7 @@ Workload make_workload(uint64_t seed) {
   workload.depth = static_cast<int>(between(random, 1, 4));
   workload.channels = static_cast<int>(between(random, 1, 2));
   workload.piece_bytes = between(random, 2, 48) * kKiB;
-  workload.control_delay = between(random, 30, 400) * kMicrosecond;
+  choose_membership(random, workload);
   workload.keep_registered = random() % 2 == 0;
   const uint64_t slots =
       static_cast<uint64_t>(workload.depth) * static_cast<uint64_t>(workload.channels);
@@ -228,7 +260,8 @@ Workload make_workload(uint64_t seed) {
   // What the largest algorithm needs of a slot (tuner.cc: rounding of blocks to cache lines).
   workload.scratch_bytes =
       slots * (workload.piece_bytes * (ranks > 8 ? ranks : 8) + 8192 + 1024 * ranks);
-  const uint64_t operations = workload.ranks > 16 ? 1 : between(random, 1, 4);
+  uint64_t operations = workload.ranks > 16 ? 1 : between(random, 1, 4);
+  if (workload.ranks <= 4 && random() % 4 == 0) operations += between(random, 2, 8);
   for (uint64_t i = 0; i < operations; ++i) {
     workload.operations.push_back(random_operation(random, workload));
   }

@@ -10,6 +10,8 @@
 #include "src/base/types.h"
 #include "src/core/plan.h"
 #include "src/core/rail_plan.h"
+#include "src/core/rail_watch.h"
+#include "tests/simulate/fault.h"
 #include "transport/link.h"
 #include "transport/sim/sim_network.h"
 
@@ -23,6 +25,7 @@ struct OperationSpec {
   uint64_t count = 1;
   bool in_place = false;
   std::string algorithm;      // of the catalog
+  std::string alternative;    // for pictures of the rails with an odd number; empty: the same
   std::vector<TimeNs> pause;  // by rank, before it calls this
 };
 
@@ -43,12 +46,23 @@ struct Workload {
   int depth = 1;
   int channels = 1;
   TimeNs control_delay = 0;
+  TimeNs silence_timeout_ns = 0;
+  int roots = 1;  // of the bootstrap
+  int tree_arity = 8;
+  std::vector<TimeNs> arrival;  // by rank: when it comes to the meeting
+  RailWatchOptions rail_watch;
+  TimeNs picture_pause_ns = 0;   // between two pictures of the rails
   bool keep_registered = false;  // user buffers stay registered between operations
   std::vector<OperationSpec> operations;
 
   PlanInputs plan_inputs(int rank) const;
+  // What is allowed for this operation while a picture with an odd number is in force.
+  PlanInputs alternative_inputs(const OperationSpec& spec) const;
   // Rails that all ranks have.
   int common_rails() const;
+  Tolerated tolerated() const {
+    return {.common_rails = common_rails(), .silence_timeout_ns = silence_timeout_ns};
+  }
   // The call, without buffers.
   Call call(const OperationSpec& spec) const;
   Call call(size_t index) const { return call(operations[index]); }

@@ -45,6 +45,8 @@ SimFault::Kind random_kind(std::mt19937_64& random) {
 
 }  // namespace
 
+std::string_view name_of(SimFault::Kind kind) { return kNames[static_cast<size_t>(kind)]; }
+
 std::string to_string(const SimFault& fault) {
   return fmt::format("{} us: rail {} {} ({} us, {:.3f})", fault.at / kMicrosecond, fault.rail,
                      kNames[static_cast<size_t>(fault.kind)], fault.duration / kMicrosecond,

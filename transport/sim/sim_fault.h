@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/clock.h"
@@ -32,6 +33,7 @@ struct SimFault {
   double value = 1;
 };
 
+std::string_view name_of(SimFault::Kind kind);
 std::string to_string(const SimFault& fault);
 
 struct SimFaultPlan {
