@@ -60,12 +60,15 @@ Status check_request(const ncclComm_t* comm, const CommRequest& request) {
   return Status::ok();
 }
 
-// What the config says and the environment does not; a child begins with what its parent has.
+// What config and environment say together; a child begins with what its parent has.
 Status apply_config(CommRequest& request) {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  if (runtime->settings().is_set(Setting::kCommBlocking)) {
+    request.config.blocking = runtime->settings().get_bool(Setting::kCommBlocking);
+  }
   CommOptions& options = request.options;
   if (request.config.only) {
     options.only = request.config.only;
-    RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
     RAILCCL_TRY(check_rails(runtime->engine()->rails(), *options.only, request.function));
   }
   const ChannelBounds& wanted = request.config.channels;
@@ -150,9 +153,6 @@ Status init_ranks(ncclComm_t* comm, int ranks, std::vector<UniqueIdBytes> ids, i
                       .config = {},
                       .options = runtime->comm_options()};
   RAILCCL_ASSIGN(request.config, parse_config(config, function));
-  if (config == nullptr && runtime->settings().is_set(Setting::kCommBlocking)) {
-    request.config.blocking = runtime->settings().get_bool(Setting::kCommBlocking);
-  }
   return create_comm(comm, std::move(request));
 }
 

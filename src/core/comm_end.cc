@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <utility>
 
 #include "src/base/log.h"
@@ -54,14 +56,16 @@ void Communicator::abort() {
 void Communicator::say_goodbye(TimeNs deadline) {
   if (one_node_) return;
   std::vector<int> linked;
-  const auto goodbye = static_cast<std::byte>(CommMessage::kGoodbye);
   {
     const DriverLock held(engine_);
     if (!peers_) return;  // another thread has closed it
     if (rail_model_) rail_model_->leave();
+    std::array<std::byte, 1 + sizeof sequence_> goodbye = {
+        static_cast<std::byte>(CommMessage::kGoodbye)};
+    std::memcpy(&goodbye[1], &sequence_, sizeof sequence_);
     linked = peers_->linked();
     for (const int peer : linked) {
-      const Status sent = control_->send(peer, {&goodbye, 1});
+      const Status sent = control_->send(peer, goodbye);
       if (!sent) goodbyes_[static_cast<size_t>(peer)] = true;
     }
   }
@@ -108,7 +112,7 @@ void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
   }
   {
     const DriverLock held(engine_);
-    control_->close();
+    control_->close(sequence_);
   }
   engine_.drive_until([this] { return control_->closed(); }, control_deadline);
   const DriverLock held(engine_);
@@ -162,12 +166,20 @@ Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>
   }
   const TimeNs timeout = parts_.options.bootstrap.rank_timeout_ns;
   const TimeNs deadline = system_clock().now_ns() + timeout;
-  if (!engine_.drive_until([this] { return !shared_ids_.empty(); }, deadline)) {
+  const auto lost = [this, &members] { return lost_[static_cast<size_t>(members.front())]; };
+  engine_.drive_until([&] { return !shared_ids_.empty() || lost(); }, deadline);
+  const DriverLock held(engine_);
+  if (shared_ids_.empty() && lost()) {
+    return railccl::error(Code::kPeerFailed,
+                          "rank {}, which is to begin the new communicator of ncclCommShrink, is "
+                          "lost: name it, too, on the list of excluded ranks",
+                          members.front());
+  }
+  if (shared_ids_.empty()) {
     return railccl::error(
         Code::kTimeout, "rank {} waited {} s for rank {} to call ncclCommShrink with the same list",
         rank_, timeout / kSecond, members.front());
   }
-  const DriverLock held(engine_);
   const UniqueIdBytes id = shared_ids_.front();
   shared_ids_.pop_front();
   return std::vector<UniqueIdBytes>{id};

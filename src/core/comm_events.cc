@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <type_traits>
 
 #include "src/base/log.h"
 #include "src/base/trace.h"
@@ -13,6 +15,14 @@ namespace railccl {
 namespace {
 
 constexpr TimeNs kTracedStall = 10 * kMillisecond;  // shorter ones are every-day life
+constexpr TimeNs kTellAfter = kSecond;
+
+// What CommMessage::kCall carries.
+struct ToldCall {
+  uint64_t sequence = 0;
+  Fingerprint fingerprint;
+};
+static_assert(std::is_trivially_copyable_v<ToldCall>);
 
 }  // namespace
 
@@ -25,16 +35,27 @@ void Communicator::on_control_message(int peer, std::span<const std::byte> messa
       if (peers_) status = peers_->on_control_message(peer, body, now_);
       break;
     case CommMessage::kGoodbye:
-      goodbyes_[static_cast<size_t>(peer)] = true;
+      take_goodbye(peer, body);
       break;
     case CommMessage::kSharedId:
       take_shared_id(body);
+      break;
+    case CommMessage::kCall:
+      on_call_told(peer, body);
       break;
     case CommMessage::kRails:
       if (rail_model_) status = rail_model_->accept(peer, body);
       break;
   }
   if (!status) set_error(status.with_context(fmt::format("rank {}", peer)), true);
+}
+
+void Communicator::take_goodbye(int peer, std::span<const std::byte> bytes) {
+  uint64_t operations = 0;
+  if (bytes.size() != sizeof operations) return;
+  std::memcpy(&operations, bytes.data(), sizeof operations);
+  goodbyes_[static_cast<size_t>(peer)] = true;
+  on_peer_left(peer, operations);
 }
 
 void Communicator::take_shared_id(std::span<const std::byte> bytes) {
@@ -45,7 +66,7 @@ void Communicator::take_shared_id(std::span<const std::byte> bytes) {
 }
 
 void Communicator::on_peer_lost(int peer, const Status& status) {
-  goodbyes_[static_cast<size_t>(peer)] = true;
+  goodbyes_[static_cast<size_t>(peer)] = lost_[static_cast<size_t>(peer)] = true;
   trace({.kind = TraceKind::kPeerLost,
          .source = parts_.trace_source,
          .peer = peer,
@@ -57,7 +78,53 @@ void Communicator::on_failure_announced(int /*origin*/, const Status& status) {
   set_error(status, false);
 }
 
-void Communicator::on_peers_failed(const Status& status) { set_error(status, true); }
+void Communicator::on_peer_left(int peer, uint64_t operations) {
+  if (operations >= left_after_.load(std::memory_order_relaxed)) return;
+  left_rank_.store(peer, std::memory_order_relaxed);
+  left_after_.store(operations, std::memory_order_release);
+}
+
+// Whether everyone whom the running collective needs can still come to it.
+Status Communicator::check_left() const {
+  const uint64_t operations = left_after_.load(std::memory_order_acquire);
+  if (running_ == Running::kNothing || sequence_ <= operations) return Status::ok();
+  return railccl::error(Code::kMismatch,
+                        "operation {} of the communicator differs between ranks: rank {} called "
+                        "{}, rank {} has closed its communicator after {} operations",
+                        sequence_, rank_, to_string(current_call_.fingerprint()),
+                        left_rank_.load(std::memory_order_relaxed), operations);
+}
+
+// A peer that ends the communicator closes its links, too: the reason may be on its way.
+void Communicator::on_peers_failed(const Status& status) {
+  if (status.code() != Code::kPeerFailed) return set_error(status, true);
+  if (reason_deadline_ != 0) return;
+  unexplained_ = status;
+  reason_deadline_ = system_clock().now_ns() + kReasonTimeout;
+}
+
+// Two calls may each wait for the other's rank, before anything that would show that they differ
+// was sent. So who does not move tells those whom its call needs.
+void Communicator::tell_call() {
+  told_ = sequence_;
+  const ToldCall call{.sequence = sequence_, .fingerprint = current_call_.fingerprint()};
+  std::array<std::byte, 1 + sizeof call> message = {static_cast<std::byte>(CommMessage::kCall)};
+  std::memcpy(&message[1], &call, sizeof call);
+  for (const int peer : executor_->remote_peers()) {
+    if (const Status sent = control_->send(peer, message); !sent) {
+      RAILCCL_INFO(Subsys::kColl, "communicator {}: rank {} cannot tell its call: {}", parts_.name,
+                   rank_, sent.message());
+    }
+  }
+}
+
+void Communicator::on_call_told(int peer, std::span<const std::byte> body) {
+  ToldCall call;
+  if (one_node_ || body.size() != sizeof call || running_ != Running::kSchedule) return;
+  std::memcpy(&call, body.data(), sizeof call);
+  const Status same = executor_->check(peer, call.sequence, call.fingerprint);
+  if (!same) set_error(same, true);
+}
 
 void Communicator::on_put_done(uint64_t token, const Status& status) {
   if (!status) return;  // the link's failure follows
@@ -106,6 +173,9 @@ void Communicator::watch_for_stall(bool worked, TimeNs now) {
     last_progress_ = now;
     stall_reported_ = false;
     return;
+  }
+  if (running_ == Running::kSchedule && told_ != sequence_ && now >= last_progress_ + kTellAfter) {
+    tell_call();
   }
   if (patience == 0 || stall_reported_ || now < last_progress_ + patience) return;
   stall_reported_ = true;

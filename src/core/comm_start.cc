@@ -31,8 +31,12 @@ class StartSink final : public ControlSink {
   }
   void on_peer_lost(int /*peer*/, const Status& status) override { note(status); }
   void on_failure_announced(int /*origin*/, const Status& status) override { note(status); }
+  void on_peer_left(int peer, uint64_t operations) override {
+    left_.emplace_back(peer, operations);
+  }
   const Status& status() const { return status_; }
   EarlyMessages take_early_messages() { return std::move(early_messages_); }
+  const EarlyGoodbyes& left() const { return left_; }
 
  private:
   void note(const Status& status) {
@@ -40,6 +44,7 @@ class StartSink final : public ControlSink {
   }
   Status status_;
   EarlyMessages early_messages_;
+  EarlyGoodbyes left_;
 };
 
 // Of the rails that carry data as long as they are up.
@@ -267,6 +272,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
                start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
   parts_.early_messages = sink_.take_early_messages();
   parts_.early_error = sink_.status();
+  parts_.early_goodbyes = sink_.left();
   RAILCCL_ASSIGN(auto communicator, Communicator::create(std::move(parts_)));
   if (start_.outputs.explain != nullptr) start_.outputs.explain->update(*communicator);
   return communicator;

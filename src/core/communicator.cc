@@ -51,7 +51,8 @@ Communicator::Communicator(CommParts parts)
                .spin_ns = parts_.options.spin_ns}),
       rail_memory_(engine_),
       inboxes_(static_cast<size_t>(layout_->ranks())),
-      goodbyes_(static_cast<size_t>(layout_->ranks())) {}
+      goodbyes_(static_cast<size_t>(layout_->ranks())),
+      lost_(static_cast<size_t>(layout_->ranks())) {}
 
 PlanInputs Communicator::plan_inputs() const {
   const CommOptions& options = parts_.options;
@@ -101,6 +102,7 @@ Status Communicator::assemble() {
   last_progress_ = now_;
   for (const auto& [peer, message] : parts_.early_messages) on_control_message(peer, message);
   parts_.early_messages.clear();
+  for (const auto& [peer, operations] : parts_.early_goodbyes) on_peer_left(peer, operations);
   if (!parts_.early_error) set_error(parts_.early_error, false);
   return Status::ok();
 }
@@ -205,12 +207,16 @@ bool Communicator::drive(TimeNs now) {
   clock_ = now;
   bool worked = peers_ ? peers_->progress(now) : false;
   if (failed_.load(std::memory_order_acquire)) return end_with_error(now) || worked;
-  if (queued_.load(std::memory_order_acquire) == 0) return worked;
   if (reason_deadline_ != 0) return await_reason_until(now) || worked;
+  if (queued_.load(std::memory_order_acquire) == 0) return worked;
   if (running_ == Running::kNothing) worked |= start_next(now);
   worked |= start_transfers(now);
   if (failed_.load(std::memory_order_acquire)) return true;  // what could not begin is not run
   if (local_ != nullptr) worked |= local_->poll(*this);
+  if (const Status left = check_left(); !left) {
+    fail_operation(left);
+    return true;
+  }
   for (const Result<bool>& moved : {step(now), step_transfers(now)}) {
     if (!moved) {
       fail_operation(moved.error());

@@ -36,6 +36,7 @@ constexpr uint64_t kStartGathers = 2;
 
 // Control messages by sender, in the order in which they came.
 using EarlyMessages = std::vector<std::pair<int, std::vector<std::byte>>>;
+using EarlyGoodbyes = std::vector<std::pair<int, uint64_t>>;  // rank, operations
 
 class ExplainOutput;
 class MetricsOutput;
@@ -62,6 +63,7 @@ struct CommParts {
   int roots = 1;                      // of the bootstrap, which shape the tree of the control path
   EarlyMessages early_messages;       // that came before the communicator was there
   Status early_error;                 // the same: a rank that was lost or that announced a failure
+  EarlyGoodbyes early_goodbyes;       // the same: ranks that have left
   std::string name;
   uint64_t id = 0;  // public_hash of its unique ids
   TraceSource trace_source = 0;
@@ -152,6 +154,7 @@ class Communicator final : private EngineClient,
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
   void on_failure_announced(int origin, const Status& status) override;
+  void on_peer_left(int peer, uint64_t operations) override;
   // PeersObserver
   void on_peers_failed(const Status& status) override;
   void on_put_done(uint64_t token, const Status& status) override;
@@ -161,7 +164,13 @@ class Communicator final : private EngineClient,
   // LocalNotificationSink
   void on_local_notification(int index, uint64_t tag) override;
 
-  enum class CommMessage : uint8_t { kForPeers = 1, kGoodbye = 2, kSharedId = 3, kRails = 4 };
+  enum class CommMessage : uint8_t {
+    kForPeers = 1,
+    kGoodbye = 2,
+    kSharedId = 3,
+    kRails = 4,
+    kCall = 5
+  };
   enum class Running : uint8_t { kNothing, kSmall, kSchedule };
 
   bool try_drive() { return !driving_.exchange(true); }
@@ -194,7 +203,11 @@ class Communicator final : private EngineClient,
   bool await_reason_until(TimeNs now);
   void sleep_here();
   Status check_node(TimeNs now);
+  Status check_left() const;
+  void tell_call();
+  void on_call_told(int peer, std::span<const std::byte> body);
   Status small_mismatch() const;
+  void take_goodbye(int peer, std::span<const std::byte> bytes);
   void take_shared_id(std::span<const std::byte> bytes);
   void watch_for_stall(bool worked, TimeNs now);
   uint64_t payload() const { return current_call_.count * current_call_.element(); }
@@ -236,6 +249,9 @@ class Communicator final : private EngineClient,
   std::atomic<bool> driving_{false};
   Running running_ = Running::kNothing;
   uint64_t sequence_ = 0;  // collectives begun
+  // Ranks that have left took part in no more than so many; the rank is written first.
+  std::atomic<int> left_rank_{-1};
+  std::atomic<uint64_t> left_after_{UINT64_MAX};
   Call current_call_;
   std::shared_ptr<Operation> current_;
   TimeNs clock_ = 0;  // the driver's last reading
@@ -264,9 +280,12 @@ class Communicator final : private EngineClient,
   TimeNs reason_deadline_ = 0;  // until then; 0: none
   TimeNs held_since_ = 0;  // the next operation waits for an agreement on rails; 0: it does not
   bool stall_reported_ = false;
+  uint64_t told_ =
+      0;  // the collective whose call this rank has told its peers, as it does not move
   uint64_t gathers_ = kStartGathers;
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
+  std::vector<bool> lost_;                // by rank: its process or host is gone
   bool registered_ RAILCCL_GUARDED_BY(engine_.driver()) = false;  // with the engine
   bool closing_ RAILCCL_GUARDED_BY(engine_.driver()) = false;
 };

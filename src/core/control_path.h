@@ -29,6 +29,8 @@ class ControlSink {
   // `origin` called announce_failure, or found that the others had declared this rank lost: the
   // communicator must end with this error on every rank. At most once; not on `origin` itself.
   virtual void on_failure_announced(int origin, const Status& status) = 0;
+  // `peer` has called close(operations), in order. Once per peer, while this rank has not closed.
+  virtual void on_peer_left(int peer, uint64_t operations) = 0;
 };
 
 class ControlPath {
@@ -54,10 +56,11 @@ class ControlPath {
   virtual bool progress(TimeNs now, ControlSink& sink) = 0;
   virtual int wake_fd() const = 0;
   virtual TimeNs next_deadline() const = 0;
-  // Says goodbye to all, so that the end of this process is not taken for a death. Progress must go
-  // on until closed(), which is when every rank has said goodbye or is lost, or until a deadline of
-  // the caller's; then the object may be destroyed.
-  virtual void close() = 0;
+  // Says goodbye to all, so that the end of this process is not taken for a death, and how many
+  // operations of all ranks this one has begun, so that nobody waits for it in more. Progress must
+  // go on until closed(), which is when every rank has said goodbye or is lost, or until a deadline
+  // of the caller's; then the object may be destroyed.
+  virtual void close(uint64_t operations) = 0;
   virtual bool closed() const = 0;
 };
 constexpr size_t kMaxControlBytes = 65536;

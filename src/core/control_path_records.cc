@@ -8,7 +8,7 @@
 namespace railccl::boot {
 namespace {
 
-constexpr size_t kRunsPerFrame = kMaxFrameBytes / 8;
+constexpr size_t kRunsPerFrame = kMaxFrameBytes / 16;
 
 Error malformed(std::string_view what) {
   return error(Code::kPeerFailed, "malformed {} record", what);
@@ -75,18 +75,23 @@ Result<FailureRecord> unpack_failure(std::span<const std::byte> payload, int ran
                        .status = Status(static_cast<Code>(code), std::move(text))};
 }
 
-std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<int> ranks) {
-  std::sort(ranks.begin(), ranks.end());
+std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<Goodbye> goodbyes) {
+  std::sort(goodbyes.begin(), goodbyes.end(),
+            [](const Goodbye& a, const Goodbye& b) { return a.rank < b.rank; });
   std::vector<std::vector<std::byte>> frames;
   wire::ByteWriter writer;
   size_t runs = 0;
-  for (size_t i = 0; i < ranks.size();) {
+  for (size_t i = 0; i < goodbyes.size();) {
     size_t end = i + 1;
-    while (end < ranks.size() && ranks[end] <= ranks[end - 1] + 1) ++end;
-    writer.write<uint32_t>(static_cast<uint32_t>(ranks[i]));
-    writer.write<uint32_t>(static_cast<uint32_t>(ranks[end - 1]));
+    while (end < goodbyes.size() && goodbyes[end].rank <= goodbyes[end - 1].rank + 1 &&
+           goodbyes[end].operations == goodbyes[i].operations) {
+      ++end;
+    }
+    writer.write<uint32_t>(static_cast<uint32_t>(goodbyes[i].rank));
+    writer.write<uint32_t>(static_cast<uint32_t>(goodbyes[end - 1].rank));
+    writer.write<uint64_t>(goodbyes[i].operations);
     i = end;
-    if (++runs < kRunsPerFrame && i < ranks.size()) continue;
+    if (++runs < kRunsPerFrame && i < goodbyes.size()) continue;
     frames.push_back(writer.take());
     writer = wire::ByteWriter();
     runs = 0;
@@ -94,18 +99,21 @@ std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<int> ranks) {
   return frames;
 }
 
-Result<std::vector<int>> unpack_goodbyes(std::span<const std::byte> payload, int ranks) {
+Result<std::vector<Goodbye>> unpack_goodbyes(std::span<const std::byte> payload, int ranks) {
   wire::ByteReader reader(payload);
-  std::vector<int> result;
+  std::vector<Goodbye> result;
   int64_t previous = -1;  // ascending, so that no more than `ranks` numbers can come out
   while (reader.left() > 0) {
     const auto first = reader.read<uint32_t>();
     const auto last = reader.read<uint32_t>();
+    const auto operations = reader.read<uint64_t>();
     if (!reader.ok() || first <= previous || last < first || !is_rank(last, ranks)) {
       return malformed("goodbye");
     }
     previous = last;
-    for (uint32_t rank = first; rank <= last; ++rank) result.push_back(static_cast<int>(rank));
+    for (uint32_t rank = first; rank <= last; ++rank) {
+      result.push_back({.rank = static_cast<int>(rank), .operations = operations});
+    }
   }
   return result;
 }

@@ -41,9 +41,13 @@ struct FailureRecord {
 std::vector<std::byte> pack(const FailureRecord& record);
 Result<FailureRecord> unpack_failure(std::span<const std::byte> payload, int ranks);
 
-// Ranks that said goodbye, as runs first..last; one frame holds every possible set of up to
-// kMaxFrameBytes / 8 runs, more are cut into several.
-std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<int> ranks);
-Result<std::vector<int>> unpack_goodbyes(std::span<const std::byte> payload, int ranks);
+struct Goodbye {
+  int rank = 0;
+  uint64_t operations = 0;  // that it had begun
+};
+// As runs first..last of ranks with the same number of operations; one frame holds up to
+// kMaxFrameBytes / 16 runs, more are cut into several.
+std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<Goodbye> goodbyes);
+Result<std::vector<Goodbye>> unpack_goodbyes(std::span<const std::byte> payload, int ranks);
 
 }  // namespace railccl::boot

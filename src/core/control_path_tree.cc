@@ -79,8 +79,10 @@ void TreeControlPath::step(TimeNs now) {
 
 std::optional<Status> TreeControlPath::problem() const {
   if (failure_) return failure_->status;
-  if (events_.empty()) return std::nullopt;
-  return events_.front().status.with_context("while the ranks were meeting");
+  const auto bad = std::find_if(events_.begin(), events_.end(),
+                                [](const Event& event) { return !event.status.is_ok(); });
+  if (bad == events_.end()) return std::nullopt;
+  return bad->status.with_context("while the ranks were meeting");
 }
 
 std::span<const std::byte> TreeControlPath::info(int rank) const {
@@ -132,15 +134,16 @@ const std::vector<std::vector<std::byte>>* TreeControlPath::poll_gather(uint64_t
   return book_.poll(sequence);
 }
 
-void TreeControlPath::close() {
+void TreeControlPath::close(uint64_t operations) {
   if (closing_) return;
   closing_ = true;
   dirty_ = true;
   members_.add_goodbye(rank());
-  goodbyes_.push_back(rank());
+  const Goodbye mine{.rank = rank(), .operations = operations};
+  goodbyes_.push_back(mine);
   // Everyone connected must have it before the end of the stream; the others get it by the tree.
   for (const int peer : connections_->peers_up()) {
-    for (const auto& frame : pack_goodbyes({rank()})) tell(peer, ControlFrame::kGoodbye, frame);
+    for (const auto& frame : pack_goodbyes({mine})) tell(peer, ControlFrame::kGoodbye, frame);
   }
 }
 
@@ -189,6 +192,8 @@ bool TreeControlPath::deliver(ControlSink& sink) {
     events_.pop_front();
     if (event.kind == Event::Kind::kLost) {
       sink.on_peer_lost(event.rank, event.status);
+    } else if (event.kind == Event::Kind::kLeft) {
+      sink.on_peer_left(event.rank, event.operations);
     } else {
       sink.on_failure_announced(event.rank, event.status);
     }
@@ -246,7 +251,7 @@ Status TreeControlPath::on_frame(int peer, const Frame& frame) {
       return Status::ok();
     }
     case ControlFrame::kGoodbye: {
-      RAILCCL_ASSIGN(const std::vector<int> goodbyes, unpack_goodbyes(frame.payload, ranks()));
+      RAILCCL_ASSIGN(const auto goodbyes, unpack_goodbyes(frame.payload, ranks()));
       learn_goodbyes(goodbyes);
       return Status::ok();
     }
@@ -325,12 +330,17 @@ void TreeControlPath::learn_failure(const FailureRecord& record) {
   flood(ControlFrame::kFailure, pack(record));
 }
 
-void TreeControlPath::learn_goodbyes(const std::vector<int>& ranks) {
-  for (const int rank : ranks) {
-    if (!members_.add_goodbye(rank)) continue;
-    goodbyes_.push_back(rank);
+void TreeControlPath::learn_goodbyes(const std::vector<Goodbye>& goodbyes) {
+  for (const Goodbye& goodbye : goodbyes) {
+    if (!members_.add_goodbye(goodbye.rank)) continue;
+    goodbyes_.push_back(goodbye);
     if (fresh_goodbyes_.empty()) goodbyes_at_ = std::max(now_, goodbyes_at_);
-    fresh_goodbyes_.push_back(rank);
+    fresh_goodbyes_.push_back(goodbye);
+    if (closing_) continue;
+    events_.push_back({.kind = Event::Kind::kLeft,
+                       .rank = goodbye.rank,
+                       .status = Status::ok(),
+                       .operations = goodbye.operations});
   }
 }
 

@@ -61,14 +61,15 @@ class TreeControlPath final : public ControlPath, private ConnectionEvents {
   bool progress(TimeNs now, ControlSink& sink) override;
   int wake_fd() const override;
   TimeNs next_deadline() const override;
-  void close() override;
+  void close(uint64_t operations) override;
   bool closed() const override;
 
  private:
   struct Event {
-    enum class Kind : uint8_t { kLost, kFailure } kind;
+    enum class Kind : uint8_t { kLost, kFailure, kLeft } kind;
     int rank;
-    Status status;
+    Status status;            // of kLost and kFailure
+    uint64_t operations = 0;  // of kLeft
   };
 
   void on_up(int peer) override;
@@ -79,7 +80,7 @@ class TreeControlPath final : public ControlPath, private ConnectionEvents {
   bool settle();  // true when there was anything to do
   void take_leave_of(const GoneRecord& record);
   void learn_failure(const FailureRecord& record);
-  void learn_goodbyes(const std::vector<int>& ranks);
+  void learn_goodbyes(const std::vector<Goodbye>& goodbyes);
   void mend();
   void probe_host_of(int silent);
   void pass_goodbyes();
@@ -101,9 +102,9 @@ class TreeControlPath final : public ControlPath, private ConnectionEvents {
   std::unordered_map<int, GoneRecord> gone_;
   std::deque<GoneRecord> to_settle_;
   std::optional<FailureRecord> failure_;
-  std::vector<int> goodbyes_;        // all that are known
-  std::vector<int> fresh_goodbyes_;  // not yet passed on
-  TimeNs goodbyes_at_ = 0;           // when they are
+  std::vector<Goodbye> goodbyes_;        // all that are known
+  std::vector<Goodbye> fresh_goodbyes_;  // not yet passed on
+  TimeNs goodbyes_at_ = 0;               // when they are
   std::deque<Event> events_;
   std::deque<std::pair<int, std::vector<std::byte>>>
       early_;  // messages before the first progress()

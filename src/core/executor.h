@@ -93,6 +93,8 @@ class Executor {
   bool on_small_data(int peer, const MessageHeader& header, std::span<const std::byte> body);
   // Whether the peer's call is ours; kMismatch names both.
   Status check(int peer, uint64_t sequence, const Fingerprint& fingerprint) const;
+  // Ranks of other nodes that what is running needs.
+  const std::vector<int>& remote_peers() const { return plan_->remote_peers; }
   void abandon();
 
  private:

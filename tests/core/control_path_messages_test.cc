@@ -103,7 +103,7 @@ TEST(ControlMessages, SentAtTheEarliestMomentAreNotLost) {
       RecordingSink sink;
       ASSERT_TRUE(drive_until(**path, sink, [&] { return !sink.messages[before].empty(); }));
       got[static_cast<size_t>(rank)] = sink.messages[before][0];
-      (*path)->close();
+      (*path)->close(0);
       ASSERT_TRUE(drive_until(**path, sink, [&] { return (*path)->closed(); }));
       EXPECT_TRUE(sink.lost.empty());
     });
@@ -207,7 +207,7 @@ TEST(ControlMessages, AnOrderlyEndIsNoLossWhateverTheOrder) {
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     for (const int rank : order) {
-      world.path(rank).close();
+      world.path(rank).close(0);
       for (const Driven& one : world.all) one.path->progress(system_clock().now_ns(), *one.sink);
       if (rank != order.back()) {
         EXPECT_FALSE(world.path(rank).closed());
@@ -229,16 +229,36 @@ TEST(ControlMessages, AnOrderlyEndIsNoLossWhateverTheOrder) {
 
 TEST(ControlMessages, AfterCloseNothingCanBeSent) {
   World world(2);
-  world.path(0).close();
-  world.path(0).close();
+  world.path(0).close(0);
+  world.path(0).close(0);
   EXPECT_EQ(world.path(0).send(1, {}).code(), Code::kInvalidUsage);
   EXPECT_FALSE(world.path(0).closed());
   EXPECT_TRUE(close_all(world.all));
 }
 
+TEST(ControlMessages, WhoLeavesTellsEveryoneHowManyOperationsItHasBegun) {
+  World world(20);
+  world.path(7).close(41);
+  world.path(8).close(41);
+  world.path(12).close(uint64_t{1} << 40);
+  const std::map<int, uint64_t> expected = {{7, 41}, {8, 41}, {12, uint64_t{1} << 40}};
+  const auto heard = [&](int rank) { return world.sink(rank).left; };
+  ASSERT_TRUE(world.drive([&] {
+    for (int rank = 0; rank < 20; ++rank) {
+      if (!expected.contains(rank) && heard(rank).size() < expected.size()) return false;
+    }
+    return true;
+  }));
+  for (int rank = 0; rank < 20; ++rank) {
+    if (expected.contains(rank)) continue;
+    EXPECT_EQ(heard(rank), expected) << rank;
+  }
+  EXPECT_TRUE(close_all(world.all));
+}
+
 TEST(ControlMessages, WhoLeftBeforeTheOthersCannotBeSentTo) {
   World world(10);
-  world.path(9).close();
+  world.path(9).close(0);
   world.paths[9].reset();  // its caller's deadline was over
   world.all.pop_back();
   ASSERT_TRUE(world.drive([&] { return !world.path(1).send(9, {}); }));

@@ -27,9 +27,11 @@ void records(Bytes payload) {
   if (const auto failure = boot::unpack_failure(payload, kRanks)) {
     require(failure->origin >= 0 && failure->origin < kRanks, "a rank that is none failed");
   }
-  if (const auto ranks = boot::unpack_goodbyes(payload, kRanks)) {
-    require(std::ranges::all_of(*ranks, [](int rank) { return rank >= 0 && rank < kRanks; }),
-            "a rank that is none said goodbye");
+  if (const auto goodbyes = boot::unpack_goodbyes(payload, kRanks)) {
+    const auto is_rank = [](const boot::Goodbye& one) {
+      return one.rank >= 0 && one.rank < kRanks;
+    };
+    require(std::ranges::all_of(*goodbyes, is_rank), "a rank that is none said goodbye");
   }
   (void)unpack_node_info(payload).has_value();
 }
