@@ -1,0 +1,182 @@
+"""One rank of membership_test.py.
+
+    python3 membership_rank.py BUILD SCENARIO     started by fabric-lab
+
+Prints one line of JSON per thing that is to be judged.
+"""
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+from rank_library import FLOAT, load, SHRINK_ABORT, SUCCESS, SUM
+
+RANK = int(os.environ["RANK"])
+SIZE = int(os.environ["WORLD_SIZE"])
+COUNT = 1 << 18
+SMALL = 16
+
+
+class Failure(Exception):
+    pass
+
+
+class Comm:
+    def __init__(self, library, handle=None):
+        self.library = library
+        self.handle = handle or ctypes.c_void_p()
+
+    def check(self, code):
+        if code != SUCCESS:
+            raise Failure(self.library.ncclGetLastError(self.handle).decode())
+
+    def start(self):
+        self.check(self.library.railcclCommInitFromEnv(ctypes.byref(self.handle)))
+
+    def sum_of(self, value, count=COUNT):
+        """The sum over the ranks, every element checked to be the same."""
+        data = (ctypes.c_float * count)(*([value] * count))
+        self.check(self.library.ncclAllReduce(data, data, count, FLOAT, SUM, self.handle, None))
+        if any(element != data[0] for element in data):
+            raise AssertionError("elements differ")
+        return data[0]
+
+    def sum_until_failure(self):
+        data = (ctypes.c_float * COUNT)()
+        while True:
+            self.check(self.library.ncclAllReduce(data, data, COUNT, FLOAT, SUM, self.handle, None))
+
+    def shrink(self, without):
+        shrunk = Comm(self.library)
+        excluded = (ctypes.c_int * len(without))(*without)
+        self.check(self.library.ncclCommShrink(self.handle, excluded, len(without), ctypes.byref(shrunk.handle), None,
+                                               SHRINK_ABORT))
+        return shrunk
+
+    def abort(self):
+        """Seconds that it took."""
+        began = time.monotonic()
+        self.check(self.library.ncclCommAbort(self.handle))
+        return time.monotonic() - began
+
+
+def say(**fields):
+    print(json.dumps(fields), flush=True)
+
+
+def go_on_without(comm, victim):
+    shrunk = comm.shrink([victim])
+    say(sum=shrunk.sum_of(RANK + 1), small=shrunk.sum_of(RANK + 1, SMALL))
+    say(abort_s=comm.abort())
+    shrunk.check(shrunk.library.ncclCommDestroy(shrunk.handle))
+
+
+def death(comm, victim):
+    """The victim dies in an operation; the others go on without it."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK == victim:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+    try:
+        comm.sum_until_failure()
+    except Failure as failure:
+        say(error=str(failure))
+    go_on_without(comm, victim)
+
+
+def revoke(comm, victim):
+    """A rank that still works is given up: the one that decides revokes, which ends everyone's operations."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK == 0:
+        threading.Timer(0.3, lambda: comm.library.ncclCommRevoke(comm.handle, 0)).start()
+    try:
+        comm.sum_until_failure()
+    except Failure as failure:
+        say(error=str(failure))
+    if RANK == victim:
+        say(abort_s=comm.abort())
+    else:
+        go_on_without(comm, victim)
+
+
+def stopped(comm, victim):
+    """The victim stands still in the middle; a second thread of each other rank aborts the operation it hangs in."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK == victim:
+        say(stops=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        say(abort_s=comm.abort())
+        return
+    took = []
+
+    def abort():
+        took.append(comm.abort())
+
+    thread = threading.Timer(1.5, abort)
+    thread.start()
+    try:
+        comm.sum_until_failure()
+    except Failure as failure:
+        say(error=str(failure))
+    thread.join()
+    say(abort_s=took[0])
+
+
+def start(comm, victim):
+    """The victim never comes; the others, whose start does not block, give up."""
+    if RANK == victim:
+        time.sleep(3)
+        return
+    begun = comm.library.railcclCommInitFromEnv(ctypes.byref(comm.handle))
+    state = ctypes.c_int()
+    comm.check(comm.library.ncclCommGetAsyncError(comm.handle, ctypes.byref(state)))
+    time.sleep(1)
+    say(begun=begun, state=state.value, abort_s=comm.abort())
+
+
+def leaves(comm, victim):
+    """The victim destroys its communicator while the others begin one more operation."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK == victim:
+        comm.check(comm.library.ncclCommDestroy(comm.handle))
+        return
+    try:
+        comm.sum_until_failure()
+    except Failure as failure:
+        say(error=str(failure))
+    say(abort_s=comm.abort())
+
+
+def terminated(comm, _):
+    """SIGTERM ends every rank in the middle of an operation."""
+    comm.start()
+    comm.sum_of(1)
+    say(ready=True)
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    comm.sum_until_failure()
+
+
+def exits(comm, _):
+    """Without a goodbye."""
+    comm.start()
+    comm.sum_of(1)
+    say(ready=True)
+
+
+def main():
+    scenario = {each.__name__: each for each in (death, revoke, stopped, start, leaves, terminated, exits)}[sys.argv[2]]
+    try:
+        scenario(Comm(load(sys.argv[1])), SIZE - 1)
+    except Failure as failure:
+        say(failure=str(failure))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

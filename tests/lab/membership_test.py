@@ -1,0 +1,138 @@
+"""Ranks that die, stand still, leave or do not come, on two nodes of the lab and on one: the others learn it, can abort
+in bounded time without anybody's help, and go on without them; nothing is left behind."""
+import json
+import os
+import re
+import sys
+import unittest
+
+from rank_library import IN_PROGRESS
+from support import BUILD, lab, main, namespaces_possible, shared_memory
+
+RANK_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "membership_rank.py")
+# What abort may take: it waits 2 s at most for a rail that does not answer.
+ABORT_S = 5
+LAYOUTS = {"two nodes": ["--nodes", "2", "--rails", "2", "--ranks-per-node", "2"],
+           "one node": ["--nodes", "1", "--rails", "1", "--ranks-per-node", "4"]}
+RANKS = 4
+VICTIM = 3
+
+
+def said(output, rank):
+    """All that a rank printed as JSON, in one dictionary."""
+    fields = {}
+    for line in output.splitlines():
+        match = re.match(rf"\[{rank}\] (\{{.*\}})$", line)
+        if match:
+            fields.update(json.loads(match.group(1)))
+    return fields
+
+
+def processes():
+    """Ranks of this test that still run, by their command line."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/cmdline", encoding="utf-8") as file:
+                    if RANK_PROGRAM in file.read().split("\0"):
+                        found.add(int(name))
+            except OSError:
+                pass
+    return found
+
+
+@unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+class Membership(unittest.TestCase):
+    def setUp(self):
+        self.shared = shared_memory()
+
+    def tearDown(self):
+        self.assertEqual(shared_memory() - self.shared, set(), "shared memory is left")
+        self.assertEqual(processes(), set(), "processes are left")
+
+    def in_each_layout(self, scenario, check, options=(), environment=()):
+        """check(exit code, what each rank said, output), for both layouts."""
+        program = [sys.executable, "-B", RANK_PROGRAM, BUILD, scenario]
+        for name, layout in LAYOUTS.items():
+            with self.subTest(name):
+                code, output = lab([*layout, *options], ["env", "RAILCCL_RANK_TIMEOUT_S=20", *environment, *program],
+                                   timeout=60)
+                check(code, [said(output, rank) for rank in range(RANKS)], output)
+
+    def check_went_on(self, fields, output):
+        for rank in range(RANKS):
+            if rank != VICTIM:
+                self.assertEqual((fields[rank].get("sum"), fields[rank].get("small")), (6.0, 6.0), output)
+                self.assertLess(fields[rank]["abort_s"], ABORT_S, output)
+
+    def test_survivors_of_a_death_go_on(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 128 + 9, output)
+            for rank in range(RANKS):
+                if rank != VICTIM:
+                    self.assertRegex(fields[rank].get("error", ""), r"rank 3 \(host .*\) is lost.*its process has ended",
+                                     output)
+            self.check_went_on(fields, output)
+
+        self.in_each_layout("death", check)
+
+    def test_a_rank_is_given_up_by_revoke_and_shrink(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            for rank in range(RANKS):
+                self.assertIn("rank 0 called ncclCommRevoke", fields[rank].get("error", ""), output)
+            self.check_went_on(fields, output)
+
+        self.in_each_layout("revoke", check)
+
+    # The victim stops itself, long before the lab does so once more and lets it go on.
+    def test_abort_needs_no_help_of_a_rank_that_stands_still(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            for rank in range(RANKS):
+                self.assertLess(fields[rank].get("abort_s", 1e9), ABORT_S, output)
+                if rank != VICTIM:
+                    self.assertRegex(fields[rank].get("error", ""), "rank [012] on .* called ncclCommAbort", output)
+
+        self.in_each_layout("stopped", check, ["--stop", f"{VICTIM}@6+0.1"])
+
+    def test_abort_ends_a_start_that_waits_for_a_rank(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            for rank in range(RANKS):
+                if rank != VICTIM:
+                    self.assertEqual((fields[rank].get("begun"), fields[rank].get("state")),
+                                     (IN_PROGRESS, IN_PROGRESS), output)
+                    self.assertLess(fields[rank]["abort_s"], ABORT_S, output)
+
+        self.in_each_layout("start", check, environment=["RAILCCL_COMM_BLOCKING=0"])
+
+    def test_a_rank_that_has_left_is_named_to_those_who_wait_for_it(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            for rank in range(RANKS):
+                if rank != VICTIM:
+                    self.assertRegex(fields[rank].get("error", ""),
+                                     r"rank [012] called AllReduce\(.*\), rank 3 has closed its communicator after \d+ "
+                                     "operations", output)
+
+        self.in_each_layout("leaves", check)
+
+    def test_nothing_is_left_after_sigterm(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 128 + 15, output)
+            self.assertTrue(all(each.get("ready") for each in fields), output)
+
+        self.in_each_layout("terminated", check)
+
+    def test_nothing_is_left_after_an_exit_without_a_word(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            self.assertTrue(all(each.get("ready") for each in fields), output)
+
+        self.in_each_layout("exits", check)
+
+
+if __name__ == "__main__":
+    main()
