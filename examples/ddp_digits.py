@@ -1,12 +1,13 @@
 """Trains a small network on scikit-learn's digits with DistributedDataParallel, on any torch.distributed backend.
 
 Started by torchrun, tools/fabric-lab or mpirun: the rank and the meeting point come from the environment. Prints the loss of
-each epoch, the accuracy on held-out digits, and the time spent waiting for communication.
+each epoch, a digest of the parameters, the accuracy on held-out digits, and the time spent waiting for communication.
 
   --backend railccl|gloo
   --shard   ZeRO-style: gradients by ReduceScatter, parameters by AllGather, optimizer state split over the ranks
 """
 import argparse
+import hashlib
 import os
 import time
 
@@ -137,6 +138,8 @@ def train(options, rank, size):
     seconds = time.perf_counter() - began
     accuracy = (model(test_features).argmax(1) == test_labels).float().mean().item()
     if rank == 0:
+        parameters = b"".join(parameter.detach().numpy().tobytes() for parameter in model.parameters())
+        print(f"parameters {hashlib.sha256(parameters).hexdigest()}", flush=True)
         print(f"accuracy {accuracy:.4f} backend {options.backend} ranks {size} "
               f"time {seconds:.2f} s in communication {clock.seconds:.2f} s", flush=True)
 

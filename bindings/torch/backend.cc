@@ -1,6 +1,7 @@
 #include "backend.h"
 
 #include <cstring>
+#include <utility>
 
 #include "calls.h"
 
@@ -77,16 +78,21 @@ RailcclBackend::RailcclBackend(const c10::intrusive_ptr<c10d::Store>& store, int
 
 RailcclBackend::~RailcclBackend() { shutdown(); }
 
-void RailcclBackend::shutdown() {
-  completer_.reset();
-  if (comm_ != nullptr) ncclCommDestroy(comm_);
-  comm_ = nullptr;
+ncclComm_t RailcclBackend::take_comm() {
+  const std::lock_guard<std::mutex> guard(comm_mutex_);
+  return std::exchange(comm_, nullptr);
 }
 
-void RailcclBackend::abort() {
-  if (comm_ != nullptr) ncclCommAbort(comm_);
-  comm_ = nullptr;
+void RailcclBackend::shutdown() {
+  const ncclComm_t comm = take_comm();
   completer_.reset();
+  if (comm != nullptr) ncclCommDestroy(comm);
+}
+
+// What is under way ends with an error, in whichever thread waits for it.
+void RailcclBackend::abort() {
+  const ncclComm_t comm = take_comm();
+  if (comm != nullptr) ncclCommAbort(comm);
 }
 
 void RailcclBackend::check_alive() const {
@@ -94,6 +100,7 @@ void RailcclBackend::check_alive() const {
 }
 
 RailcclBackend::WorkPtr RailcclBackend::start(Job job) {
+  const std::lock_guard<std::mutex> guard(comm_mutex_);
   check_alive();
   if (coalescing_) {
     coalesced_.push_back(std::move(job));

@@ -5,6 +5,7 @@
 #include <railccl/railccl.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
@@ -84,7 +85,9 @@ class RailcclBackend : public c10d::Backend {
                    std::chrono::milliseconds timeout, std::function<void()> finish);
   Parts split(const at::Tensor& tensor, const std::vector<int64_t>& splits) const;
   void check_alive() const;
+  ncclComm_t take_comm();
 
+  std::mutex comm_mutex_;  // another thread may abort while one begins an operation
   ncclComm_t comm_ = nullptr;
   std::chrono::milliseconds timeout_;
   uint64_t sequence_ = 0;

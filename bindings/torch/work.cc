@@ -15,8 +15,8 @@ constexpr std::chrono::microseconds kLookEvery{500};
 void check(ncclResult_t result, const char* what) {
   if (result == ncclSuccess) return;
   const std::string text = std::string("railccl: ") + what + ": " + ncclGetLastError(nullptr);
-  if (result == ncclRemoteError) C10_THROW_ERROR(DistBackendError, text);
-  TORCH_CHECK(false, text);
+  TORCH_CHECK(result != ncclInvalidArgument, text);
+  C10_THROW_ERROR(DistBackendError, text);
 }
 
 RailcclWork::RailcclWork(int rank, c10d::OpType type, std::chrono::milliseconds timeout,

@@ -2,7 +2,7 @@
 
     python3 faults_test.py BUILD SOURCE [SECONDS [SEED]]
 
-SECONDS: of each half of a run with random cuts, out of place and in place; SEED: of their times, printed when something is wrong.
+SECONDS: of each half of a run with random cuts, out of place and in place; SEED: of their times, printed.
 """
 import os
 import random

@@ -10,7 +10,10 @@ from support import lab, main, namespaces_possible, run, SOURCE
 PYTHON = os.path.join(SOURCE, ".venv", "bin", "python")
 MISSING = os.path.join(SOURCE, ".venv-missing")
 EXAMPLE = os.path.join(SOURCE, "examples", "ddp_digits.py")
-COLLECTIVES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_collectives.py")
+HERE = os.path.dirname(os.path.abspath(__file__))
+COLLECTIVES = os.path.join(HERE, "torch_collectives.py")
+FAILURES = os.path.join(HERE, "torch_failures.py")
+RANKS = 4
 
 
 def missing():
@@ -45,8 +48,8 @@ class Torch(unittest.TestCase):
         self.assertIn("backend railccl ranks 2", output)
         self.assertEqual(len(losses(output)), 2, output)
 
-    def train(self, backend, *arguments):
-        code, output = lab(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2"],
+    def train(self, backend, *arguments, lab_options=()):
+        code, output = lab(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2", *lab_options],
                            [PYTHON, EXAMPLE, "--backend", backend, "--epochs", "6", *arguments], timeout=300)
         self.assertEqual(code, 0, output)
         found = losses(output)
@@ -63,6 +66,72 @@ class Torch(unittest.TestCase):
                 self.assertAlmostEqual(mine, theirs, delta=1e-4, msg=output)
             self.assertAlmostEqual(accuracy, expected_accuracy, delta=0.02, msg=output)
         self.assertGreater(expected_accuracy, 0.9)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_training_with_a_rail_cut_in_each_epoch_is_bit_identical(self):
+        rate = ["--rate", "60"]
+        cuts = [f"--cut={number % 2}:{number // 2 % 2}@{0.7 * number:.1f}+0.4" for number in range(1, 150)]
+        _, _, plain = self.train("railccl", lab_options=rate)
+        _, _, cut = self.train("railccl", lab_options=[*rate, *cuts])
+        for pattern in (r"epoch \d+ loss \S+", r"accuracy \S+", r"parameters \S+"):
+            self.assertEqual(re.findall(pattern, cut), re.findall(pattern, plain))
+            self.assertNotEqual(re.findall(pattern, plain), [], plain)
+        # The first epoch begins somewhere before its line.
+        for epoch in re.split(r"epoch \d+ loss", cut)[1:-1]:
+            self.assertIn(": cut rail", epoch, f"an epoch without a cut:\n{cut}")
+
+    def failure(self, scenario):
+        """(exit code, what each rank caught, what each rank's library said, output)"""
+        code, output = lab(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2"], [PYTHON, FAILURES, scenario])
+        caught, said = {}, {}
+        for line in output.splitlines():
+            found = re.match(r"\[(\d)\] caught: (.*)", line)
+            if found:
+                caught[int(found.group(1))] = found.group(2)
+            found = re.match(r"\[(\d)\] .* ends on rank \d: (.*)", line)
+            if found:
+                said[int(found.group(1))] = found.group(2)
+        return code, caught, said, output
+
+    def check_same_text(self, caught, said, ranks, output):
+        for rank in ranks:
+            self.assertTrue(caught.get(rank, "").startswith("DistBackendError: "), output)
+            self.assertIn(said.get(rank, "nothing was said"), caught[rank], output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_a_death_is_an_exception_and_the_others_go_on(self):
+        code, caught, said, output = self.failure("death")
+        self.assertEqual(code, 128 + 9, output)
+        self.check_same_text(caught, said, range(RANKS - 1), output)
+        for rank in range(RANKS - 1):
+            self.assertRegex(caught[rank], r"rank 3 \(host node1.*\) is lost")
+            self.assertIn(f"[{rank}] went on", output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_an_abort_is_an_exception_on_every_rank(self):
+        code, caught, said, output = self.failure("abort")
+        self.assertEqual(code, 0, output)
+        self.check_same_text(caught, said, range(RANKS - 1), output)
+        for rank in range(RANKS):
+            self.assertRegex(caught.get(rank, ""), "rank 3 on node1.* called ncclCommAbort|shut down or aborted",
+                             output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_a_timeout_is_an_exception(self):
+        code, caught, _, output = self.failure("timeout")
+        self.assertEqual(code, 0, output)
+        for rank in range(RANKS - 1):
+            self.assertRegex(caught.get(rank, ""),
+                             rf"DistBackendError: railccl: ALLREDUCE on rank {rank} did not end within 1000 ms", output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_calls_that_disagree_are_exceptions_on_every_rank(self):
+        code, caught, said, output = self.failure("disagreement")
+        self.assertEqual(code, 0, output)
+        self.check_same_text(caught, said, range(RANKS), output)
+        for rank in range(RANKS):
+            self.assertRegex(caught[rank], "rank 3 called AllGather")
+            self.assertRegex(caught[rank], "rank [012] called AllReduce")
 
 
 if __name__ == "__main__":

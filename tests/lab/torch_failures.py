@@ -1,0 +1,89 @@
+"""One rank of a process group in which something goes wrong; what it gets is printed as "caught: TYPE: TEXT".
+
+    python3 torch_failures.py SCENARIO     started by fabric-lab
+"""
+import datetime
+import os
+import signal
+import sys
+import threading
+import time
+
+import torch
+import torch.distributed as dist
+
+import railccl_torch  # noqa: F401  registers the backend
+
+COUNT = 100_000
+CPU = torch.device("cpu")
+
+
+def expect_failure(action):
+    try:
+        action()
+    except RuntimeError as error:
+        print(f"caught: {type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
+    else:
+        raise AssertionError("nothing went wrong")
+
+
+def reduce_for_ever():
+    while True:
+        dist.all_reduce(torch.ones(COUNT))
+
+
+def own_backend():
+    return dist.group.WORLD._get_backend(CPU)
+
+
+def death(rank, size):
+    """The last rank dies; the others make a group without it."""
+    if rank == size - 1:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+    expect_failure(reduce_for_ever)
+    rest = dist.new_group(list(range(size - 1)), use_local_synchronization=True)
+    tensor = torch.full((COUNT,), float(rank + 1))
+    dist.all_reduce(tensor, group=rest)
+    assert torch.equal(tensor, torch.full((COUNT,), size * (size - 1) / 2)), tensor
+    print("went on", flush=True)
+
+
+def abort(rank, size):
+    """The last rank aborts, in another thread than the one that waits."""
+    if rank == size - 1:
+        threading.Timer(0.3, lambda: own_backend().abort()).start()
+    expect_failure(reduce_for_ever)
+
+
+def timeout(rank, size):
+    """The last rank does not come to an operation."""
+    if rank == size - 1:
+        time.sleep(4)
+    else:
+        dist.distributed_c10d._get_default_group()
+        expect_failure(lambda: dist.all_reduce(torch.ones(COUNT), async_op=True).wait(datetime.timedelta(seconds=1)))
+
+
+def disagreement(rank, size):
+    """The last rank calls something else."""
+    def differ():
+        if rank == size - 1:
+            dist.all_gather_into_tensor(torch.empty(COUNT * size), torch.ones(COUNT))
+        else:
+            dist.all_reduce(torch.ones(COUNT))
+        reduce_for_ever()
+    expect_failure(differ)
+
+
+def main():
+    dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
+    rank, size = dist.get_rank(), dist.get_world_size()
+    dist.all_reduce(torch.ones(COUNT))
+    {each.__name__: each for each in (death, abort, timeout, disagreement)}[sys.argv[1]](rank, size)
+    own_backend().abort()
+    sys.stdout.flush()
+    os._exit(0)  # what is left of a broken job is not worth a goodbye
+
+
+if __name__ == "__main__":
+    main()
