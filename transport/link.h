@@ -152,6 +152,10 @@ class Link {
   // local rail.
   virtual void on_rail_event(int pair, const RailEvent& event, TimeNs now) = 0;
   virtual void on_port_event(int local_rail, const RailEvent& event, TimeNs now) = 0;
+  // The user's switch: off takes the local rail out of use as a failure would, without loss (the
+  // peer is told why), and it is not tried again until it is switched on. A pair is in use when
+  // both sides have it on. Any time after create().
+  virtual void set_rail(int local_rail, bool on, TimeNs now) = 0;
   // What the peer gave to send_on_control_path. Bad bytes are refused with an error, never
   // believed.
   virtual Status on_control_path(std::span<const std::byte> bytes, TimeNs now) = 0;

@@ -49,6 +49,11 @@ void LinkImpl::on_port_event(int local_rail, const RailEvent& event, TimeNs now)
   }
 }
 
+void LinkImpl::set_rail(int local_rail, bool on, TimeNs now) {
+  now_ = now;
+  if (!ended_ && !peer_gone_) failover_->set_rail(local_rail, on, now);
+}
+
 void LinkImpl::on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now) {
   const bool ok = event.status.is_ok();
   switch (token_kind(event.token)) {
@@ -219,6 +224,9 @@ Status LinkImpl::on_frame(const wire::Frame& frame, TimeNs now) {
   } else if (const auto* goodbye = std::get_if<wire::GoodbyeFrame>(&frame)) {
     RAILCCL_TRY(on_ack(goodbye->ack, now));
     on_goodbye();
+  } else if (const auto* change = std::get_if<wire::SwitchFrame>(&frame)) {
+    RAILCCL_TRY(check_pair({.pair = change->pair}));
+    failover_->on_switched(*change, now);
   }
   return Status::ok();
 }

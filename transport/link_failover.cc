@@ -100,6 +100,27 @@ void LinkFailover::on_port_up(int local_rail, TimeNs now) {
   }
 }
 
+void LinkFailover::set_rail(int local_rail, bool on, TimeNs now) {
+  for (LinkPair& pair : parts_.pairs) {
+    Recovery& mine = recovery(pair);
+    if (pair.local_rail() != local_rail || mine.off_here != on) continue;
+    mine.off_here = !on;
+    parts_.out.send_on_control_path_only(
+        wire::SwitchFrame{.pair = static_cast<uint32_t>(pair.index()), .on = on});
+    if (on) return_soon(mine, now);
+  }
+}
+
+std::string LinkFailover::switched_off_text(const Recovery& mine) const {
+  return fmt::format("switched off by rank {}", mine.off_here ? options_.self : options_.peer);
+}
+
+// Nothing was wrong with it, as far as is known: no pause.
+void LinkFailover::return_soon(Recovery& mine, TimeNs now) {
+  mine.pause = options_.probe_pause_ns;
+  mine.reconnect_at = now;
+}
+
 void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
   (completed_by_nic(pair) ? peer_nic_alive_at_ : peer_alive_at_) = now;
   apply(pair, HealthEvent::kAlive, Status::ok(), now);
@@ -127,78 +148,6 @@ void LinkFailover::send_probe(LinkPair& pair, uint32_t number, TimeNs now) {
   (void)pair.post_note(encode(header), now).is_ok();
 }
 
-// --- What the peer says ------------------------------------------------------------------------
-
-void LinkFailover::on_rail_down(const wire::PairEpoch& rail, TimeNs now) {
-  LinkPair& pair = parts_.pairs[rail.pair];
-  Recovery& mine = recovery(pair);
-  const auto ahead = static_cast<int16_t>(rail.epoch - pair.epoch());
-  if (ahead < 0) {
-    mine.answer_due = rail.epoch;
-    return;
-  }
-  if (ahead == 0) {
-    if (pair.state() != RailState::kDown) {
-      fail(pair, error(Code::kRailFailed, "rank {} says that the rail is down", options_.peer),
-           now);
-    }
-    if (pair.closed()) mine.answer_due = rail.epoch;
-    return;
-  }
-  // The peer opened an epoch and lost it before this side heard of it: there is nothing to fence.
-  if (pair.state() != RailState::kDown || !mine.settled) return;
-  pair.skip_to_epoch(rail.epoch);
-  mine.offer.reset();
-  mine.answer_due = rail.epoch;
-}
-
-void LinkFailover::on_fenced(const wire::FencedNote& note) {
-  LinkPair& pair = parts_.pairs[note.rail.pair];
-  Recovery& mine = recovery(pair);
-  if (pair.state() != RailState::kDown || mine.settled || note.rail.epoch != pair.epoch()) return;
-  if (!mine.peer_arrived) mine.peer_arrived = note.messages;
-}
-
-void LinkFailover::on_verdict(wire::VerdictFrame frame, TimeNs now) {
-  LinkPair& pair = parts_.pairs[frame.rail.pair];
-  if (frame.rail.epoch == pair.epoch() && pair.state() != RailState::kDown) {
-    on_rail_down(frame.rail, now);
-  }
-  Recovery& mine = recovery(pair);
-  if (pair.state() != RailState::kDown || mine.settled || frame.rail.epoch != pair.epoch()) return;
-  on_fenced({.rail = frame.rail, .messages = frame.messages});
-  if (verdict_complete(mine)) return;
-  if (!mine.verdict.empty()) {
-    const auto newer = static_cast<int32_t>(frame.number - mine.verdict.front().number);
-    if (newer < 0) return;
-    if (newer > 0) mine.verdict.clear();
-  }
-  const bool known =
-      std::any_of(mine.verdict.begin(), mine.verdict.end(),
-                  [&](const wire::VerdictFrame& part) { return part.part == frame.part; });
-  if (!known && frame.part < frame.parts) mine.verdict.push_back(std::move(frame));
-}
-
-bool LinkFailover::verdict_complete(const Recovery& recovery) const {
-  return !recovery.verdict.empty() && recovery.verdict.size() == recovery.verdict.front().parts;
-}
-
-void LinkFailover::on_offer(const wire::OfferFrame& offer) {
-  if (options_.self < options_.peer) return;
-  recovery_[offer.rail.pair].offer = offer;
-}
-
-void LinkFailover::on_answer(const wire::AnswerFrame& answer, TimeNs now) {
-  LinkPair& pair = parts_.pairs[answer.rail.pair];
-  Recovery& mine = recovery(pair);
-  if (options_.self > options_.peer || pair.state() != RailState::kProbing ||
-      answer.rail.epoch != pair.epoch() || mine.offer) {
-    return;
-  }
-  mine.offer = wire::OfferFrame{.rail = answer.rail, .address = answer.address};
-  if (Status status = pair.connect(answer.address); !status.is_ok()) fail(pair, status, now);
-}
-
 // --- What is due -------------------------------------------------------------------------------
 
 bool LinkFailover::step(TimeNs now) {
@@ -212,6 +161,10 @@ bool LinkFailover::step_pair(LinkPair& pair, TimeNs now) {
   bool did = false;
   if (const Status broken = pair.take_broken(); !broken.is_ok()) {
     fail(pair, broken, now);
+    did = true;
+  }
+  if (mine.off() && pair.state() != RailState::kDown) {
+    fail(pair, error(Code::kRailFailed, "{}", switched_off_text(mine)), now);
     did = true;
   }
   did |= answer(pair, mine, now);
@@ -320,11 +273,13 @@ void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   const uint64_t landed = parts_.sender.on_verdict(rail, mine.verdict);
   pair.trace(TraceKind::kFenceEnd, pair.epoch(), landed, now);
   mine.settled = true;
+  const bool on_purpose = mine.off_here || mine.verdict.front().switched_off;
+  if (on_purpose) pair.explain_failure(switched_off_text(mine));
   mine.verdict.clear();
   mine.reconnect_at = now + mine.pause;
   log(pair, "fenced on both sides");
   // Only now: a peer that ends closes its endpoints too, before its goodbye is heard.
-  if (mine.was_up || pair.epoch() == 0) {
+  if ((mine.was_up && !on_purpose) || pair.epoch() == 0) {
     RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: {} without {}", options_.self, options_.peer,
                  mine.was_up ? "went on" : "goes on", pair.describe());
   }
@@ -336,7 +291,7 @@ bool LinkFailover::answer(LinkPair& pair, Recovery& mine, TimeNs now) {
   const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()),
                              .epoch = *mine.answer_due};
   mine.answer_due.reset();
-  wire::VerdictFrame frame{.rail = rail, .number = ++verdicts_};
+  wire::VerdictFrame frame{.rail = rail, .number = ++verdicts_, .switched_off = mine.off_here};
   frame.puts = parts_.record.whole_puts().puts;
   frame.messages = parts_.messages.arrived();
   std::vector<wire::VerdictFrame> frames(1, frame);
@@ -360,6 +315,7 @@ bool LinkFailover::answer(LinkPair& pair, Recovery& mine, TimeNs now) {
 }
 
 bool LinkFailover::reconnect(LinkPair& pair, Recovery& mine, TimeNs now) {
+  if (mine.off()) return false;
   const uint16_t next = static_cast<uint16_t>(pair.epoch() + 1);
   if (options_.self < options_.peer) {
     if (now < mine.reconnect_at) return false;
@@ -414,7 +370,7 @@ TimeNs LinkFailover::next_deadline(TimeNs now) const {
       case RailState::kDown:
         if (!mine.settled) {
           deadline = std::min(deadline, mine.tell_at);
-        } else if (options_.self < options_.peer) {
+        } else if (!mine.off() && options_.self < options_.peer) {
           deadline = std::min(deadline, mine.reconnect_at);
         }
         break;

@@ -6,12 +6,14 @@
 //   on_closed()                 fenced here: our verdict goes to the peer
 //   FENCED from the peer        + fenced here: its missing messages are sent again
 //   verdict from the peer       + fenced here: its missing chunks are sent again; settled
+//   set_rail(off)               as fail(), on both sides; settled, it stays down until set_rail(on)
 //   settled, after a pause      the lower rank offers a new endpoint, the other answers
 //   connected                   probes in order, then the rail rejoins
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -54,6 +56,7 @@ class LinkFailover {
   void on_closed(LinkPair& pair, TimeNs now);
   void on_port_up(int local_rail, TimeNs now);
   void on_sign_of_life(TimeNs now) { peer_alive_at_ = now; }  // of the peer, over any way
+  void set_rail(int local_rail, bool on, TimeNs now);         // Link::set_rail
   void on_completion(LinkPair& pair, TimeNs now);
   void on_echo(LinkPair& pair, uint32_t number, TimeNs now);
 
@@ -63,6 +66,7 @@ class LinkFailover {
   void on_verdict(wire::VerdictFrame frame, TimeNs now);
   void on_offer(const wire::OfferFrame& offer);
   void on_answer(const wire::AnswerFrame& answer, TimeNs now);
+  void on_switched(const wire::SwitchFrame& change, TimeNs now);
 
   // Does what is due; true when it did anything. Not from inside a rail's progress.
   bool step(TimeNs now);
@@ -91,6 +95,10 @@ class LinkFailover {
     bool probe_due = false;
     // --- While up, of a tier that stands by.
     TimeNs standby_probe_at = 0;
+    // --- The user's switch, on either side: down and settled, it waits there.
+    bool off_here = false;
+    bool off_there = false;
+    bool off() const { return off_here || off_there; }
   };
 
   Recovery& recovery(const LinkPair& pair) { return recovery_[static_cast<size_t>(pair.index())]; }
@@ -101,6 +109,8 @@ class LinkFailover {
   TimeNs alive_at(const LinkPair& pair) const;
   bool probe_standby(LinkPair& pair, Recovery& mine, TimeNs now);
   bool step_unacknowledged(TimeNs now);
+  std::string switched_off_text(const Recovery& recovery) const;
+  void return_soon(Recovery& recovery, TimeNs now);
   void settle(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool answer(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool reconnect(LinkPair& pair, Recovery& recovery, TimeNs now);

@@ -34,6 +34,7 @@ class LinkImpl final : public Link, private FailoverOut {
               TimeNs now) override;
   void on_rail_event(int pair, const RailEvent& event, TimeNs now) override;
   void on_port_event(int local_rail, const RailEvent& event, TimeNs now) override;
+  void set_rail(int local_rail, bool on, TimeNs now) override;
   Status on_control_path(std::span<const std::byte> bytes, TimeNs now) override;
   bool progress(TimeNs now) override;
   TimeNs next_deadline() const override;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/base/stats.h"
@@ -133,6 +134,8 @@ class LinkPair {
   void count_damaged() { stats_.damaged++; }
   // `counts`: it was in use before.
   void note_failure(const Status& status, bool counts);
+  // Of a failure that was noted: what is behind it.
+  void explain_failure(std::string why) { stats_.last_error = std::move(why); }
   uint32_t failures() const { return stats_.failures; }
   LinkRailStats stats(TimeNs now) const;  // all but `standby`
   // A record of this rail and peer.

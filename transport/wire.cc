@@ -30,6 +30,7 @@ enum class FrameType : uint16_t {
   kPing,
   kPong,
   kGoodbye,
+  kSwitch,
 };
 
 void write_rail(ByteWriter& out, const PairEpoch& rail) {
@@ -69,6 +70,7 @@ struct FrameWriter {
     out.write(frame.number);
     out.write(frame.part);
     out.write(frame.parts);
+    out.write(static_cast<uint8_t>(frame.switched_off));
     out.write(frame.puts);
     out.write(frame.messages.next);
     out.write(frame.messages.above);
@@ -101,6 +103,11 @@ struct FrameWriter {
     out.write(frame.ack.puts_above[0]);
     out.write(frame.ack.puts_above[1]);
   }
+  void operator()(const SwitchFrame& frame) {
+    begin(FrameType::kSwitch);
+    out.write(static_cast<uint16_t>(frame.pair));
+    out.write(static_cast<uint8_t>(frame.on));
+  }
 };
 
 VerdictFrame read_verdict(ByteReader& in) {
@@ -109,6 +116,7 @@ VerdictFrame read_verdict(ByteReader& in) {
   frame.number = in.read<uint32_t>();
   frame.part = in.read<uint16_t>();
   frame.parts = in.read<uint16_t>();
+  frame.switched_off = in.read<uint8_t>() != 0;
   frame.puts = in.read<uint32_t>();
   frame.messages.next = in.read<uint32_t>();
   frame.messages.above = in.read<uint64_t>();
@@ -126,6 +134,15 @@ VerdictFrame read_verdict(ByteReader& in) {
     frame.landed.push_back(std::move(landed));
   }
   return frame;
+}
+
+GoodbyeFrame read_goodbye(ByteReader& in) {
+  GoodbyeFrame goodbye;
+  goodbye.ack.puts = in.read<uint32_t>();
+  goodbye.ack.messages = in.read<uint32_t>();
+  goodbye.ack.puts_above[0] = in.read<uint64_t>();
+  goodbye.ack.puts_above[1] = in.read<uint64_t>();
+  return goodbye;
 }
 
 Frame read_body(FrameType type, ByteReader& in) {
@@ -147,14 +164,12 @@ Frame read_body(FrameType type, ByteReader& in) {
     case FrameType::kPong:
       return PongFrame{};
     case FrameType::kGoodbye:
+      return read_goodbye(in);
+    case FrameType::kSwitch:
       break;
   }
-  GoodbyeFrame goodbye;
-  goodbye.ack.puts = in.read<uint32_t>();
-  goodbye.ack.messages = in.read<uint32_t>();
-  goodbye.ack.puts_above[0] = in.read<uint64_t>();
-  goodbye.ack.puts_above[1] = in.read<uint64_t>();
-  return goodbye;
+  const uint32_t pair = in.read<uint16_t>();
+  return SwitchFrame{.pair = pair, .on = in.read<uint8_t>() != 0};
 }
 
 }  // namespace
@@ -228,7 +243,7 @@ Result<Frame> decode_frame(std::span<const std::byte> bytes) {
   }
   const uint16_t type = in.read<uint16_t>();
   if (type < static_cast<uint16_t>(FrameType::kRailDown) ||
-      type > static_cast<uint16_t>(FrameType::kGoodbye)) {
+      type > static_cast<uint16_t>(FrameType::kSwitch)) {
     return error(Code::kInternalError, "a link frame of unknown type {}", type);
   }
   Frame frame = read_body(static_cast<FrameType>(type), in);

@@ -123,7 +123,8 @@ struct VerdictFrame {
   uint32_t number = 0;  // of the verdict: parts of different verdicts are not mixed
   uint16_t part = 0;
   uint16_t parts = 1;
-  uint32_t puts = 0;  // all before this one are whole
+  bool switched_off = false;  // by the sender's user: that is why
+  uint32_t puts = 0;          // all before this one are whole
   MessagesArrived messages;
   std::vector<LandedPut> landed;
 };
@@ -144,8 +145,15 @@ struct GoodbyeFrame {
   AckNote ack;
 };
 
+// The sender's user has switched its rail of this pair off, or on again. Control path only, where
+// order is kept.
+struct SwitchFrame {
+  uint32_t pair = 0;
+  bool on = true;
+};
+
 using Frame = std::variant<RailDownFrame, VerdictFrame, OfferFrame, AnswerFrame, PingFrame,
-                           PongFrame, GoodbyeFrame>;
+                           PongFrame, GoodbyeFrame, SwitchFrame>;
 
 std::vector<std::byte> encode(const Frame& frame);
 Result<Frame> decode_frame(std::span<const std::byte> bytes);

@@ -88,7 +88,9 @@ typedef struct {
   double stall_ms_max;     /* longest time without delivery while something was in flight */
   uint32_t failures;
   uint32_t recoveries;
-  uint64_t reserved[8]; /* zero */
+  int32_t rail; /* its number among the rails of this process, as railcclInfo lists them */
+  int32_t reserved_word;
+  uint64_t reserved[7]; /* zero */
 } railcclRailStats_t;
 
 /* Fills stats[0 .. min(*count, capacity)) in the order of the rails; *count is the number of rails
@@ -96,6 +98,16 @@ typedef struct {
  */
 ncclResult_t railcclCommRailStats(ncclComm_t comm, railcclRailStats_t* stats, int capacity,
                                   int* count);
+
+/* Takes a rail of this rank (railcclRailStats_t.rail) out of use for this communicator, or lets it
+ * come back: maintenance, drills, measuring one rail alone. Returns at once; what is in flight on the
+ * rail is fenced and sent over the others as after a failure (docs/failover.md), towards every peer,
+ * and counts as one in the statistics. It stays down, without being probed, until it is switched on
+ * again; then it rejoins. Ranks switch independently: a pair of ranks uses a rail when both have it
+ * on. Switching to what it is already does nothing. The last rail of a rank cannot be switched off
+ * (ncclInvalidUsage); two ranks that leave each other no common rail get, after
+ * RAILCCL_LINK_TIMEOUT_S, the error of a link without rails. */
+ncclResult_t railcclCommSetRail(ncclComm_t comm, int rail, int enabled);
 
 /* --- traces --- */
 /* Writes this rank's trace ring (the last operations, steps, waits, chunks and failures) to `path`

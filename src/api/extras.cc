@@ -60,9 +60,16 @@ Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int*
   for (const auto& [rail, totals] : by_rail) {
     if (index == capacity) break;
     const RailInfo& info = core->parts().engine->rails()[static_cast<size_t>(rail)]->info();
-    stats[index++] = describe(info, totals.sum, all_sent);
+    stats[index] = describe(info, totals.sum, all_sent);
+    stats[index++].rail = rail;
   }
   return Status::ok();
+}
+
+Status set_rail(ncclComm_t comm, int rail, int enabled) {
+  constexpr std::string_view kFunction = "railcclCommSetRail";
+  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  return core->set_rail(rail, enabled != 0).with_context(kFunction);
 }
 
 Status dump(ncclComm_t comm, const char* path) {
@@ -163,6 +170,11 @@ extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommRailStats(ncclComm_t comm,
                                                               railcclRailStats_t* stats,
                                                               int capacity, int* count) {
   return railccl::report(railccl::rail_stats(comm, stats, capacity, count));
+}
+
+extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommSetRail(ncclComm_t comm, int rail,
+                                                            int enabled) {
+  return railccl::report(railccl::set_rail(comm, rail, enabled));
 }
 
 extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommDumpTrace(ncclComm_t comm, const char* path) {

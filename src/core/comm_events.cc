@@ -159,6 +159,28 @@ void Communicator::on_local_notification(int index, uint64_t tag) {
   inboxes_[static_cast<size_t>(peer)].add_notification(tag);
 }
 
+Status Communicator::set_rail(int rail, bool on) {
+  const auto held = engine_.lock();
+  const std::span<Rail* const> rails = engine_.rails();
+  if (rail < 0 || static_cast<size_t>(rail) >= rails.size()) {
+    return railccl::error(Code::kInvalidArgument, "rail {} of rank {}: it has {} rails, from 0",
+                          rail, rank_, rails.size());
+  }
+  rails_off_.resize(rails.size());
+  const auto index = static_cast<size_t>(rail);
+  const auto off = static_cast<size_t>(std::count(rails_off_.begin(), rails_off_.end(), true));
+  if (!on && !rails_off_[index] && off + 1 == rails.size()) {
+    return railccl::error(Code::kInvalidUsage,
+                          "rail {} ({}) is the last one of rank {} that is switched on: switch "
+                          "another one on first",
+                          rail, rails[index]->info().name, rank_);
+  }
+  rails_off_[index] = !on;
+  if (peers_) peers_->set_rail(rail, on, system_clock().now_ns());
+  engine_.kick();
+  return Status::ok();
+}
+
 // Says once per operation what it waits for when nothing has moved for a while.
 void Communicator::watch_for_stall(bool worked, TimeNs now) {
   const TimeNs patience = parts_.options.stall_report_ns;

@@ -132,6 +132,9 @@ class Communicator final : private EngineClient,
   // Whether the choice for this call stays that of the start when rails change.
   bool choice_is_kept(const Call& call) const;
   std::vector<Peers::RailReport> rail_reports() const;
+  // Takes a rail of this rank (index among the engine's) out of use for this communicator, or lets
+  // it come back. The last one that is on cannot be switched off.
+  Status set_rail(int rail, bool on);
   // Under the driver lock.
   CommMetrics metrics() const;
   // Null: not counted.
@@ -283,6 +286,7 @@ class Communicator final : private EngineClient,
   uint64_t told_ =
       0;  // the collective whose call this rank has told its peers, as it does not move
   uint64_t gathers_ = kStartGathers;
+  std::vector<bool> rails_off_;           // by rail; under the driver lock
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
   std::vector<bool> lost_;                // by rank: its process or host is gone

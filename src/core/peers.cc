@@ -136,8 +136,17 @@ Status Peers::begin(int peer, TimeNs now) {
   PeerLink& made = *find(peer);
   const std::vector<std::byte> offer = pack_offer(describe(*scratch_), made.link->address());
   observer_.send_to_peers(peer, tagged(ControlKind::kOffer, offer));
-  static_cast<void>(now);
+  for (const int rail : rails_off_) made.link->set_rail(rail, false, now);
   return Status::ok();
+}
+
+void Peers::set_rail(int local_rail, bool on, TimeNs now) {
+  if (on) {
+    rails_off_.erase(local_rail);
+  } else {
+    rails_off_.insert(local_rail);
+  }
+  for (PeerLink* peer_link : active_) peer_link->link->set_rail(local_rail, on, now);
 }
 
 Status Peers::connect(PeerLink& peer_link, std::span<const std::byte> offer, TimeNs now) {

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -62,6 +63,9 @@ class Peers final : private LinkSink {
   Result<bool> send(int peer, const MessageHeader& header, std::span<const std::byte> body,
                     TimeNs now);
 
+  // The switch of this rank's rail (Link::set_rail): of all links, present and future.
+  void set_rail(int local_rail, bool on, TimeNs now);
+
   // Small data that was kept by on_small_data's refusal has now been used.
   void consumed(int peer, size_t bytes);
 
@@ -106,6 +110,7 @@ class Peers final : private LinkSink {
   std::vector<std::unique_ptr<PeerLink>> links_;  // by rank; null: not needed so far
   std::vector<PeerLink*> active_;
   std::vector<Inbox>& inboxes_;
+  std::set<int> rails_off_;
   bool closing_ = false;
 };
 

@@ -5,6 +5,22 @@
 namespace railccl {
 namespace {
 
+int badness(RailState state) {
+  switch (state) {
+    case RailState::kUp:
+      return 0;
+    case RailState::kRejoining:
+      return 1;
+    case RailState::kSuspect:
+      return 2;
+    case RailState::kProbing:
+      return 3;
+    case RailState::kDown:
+      break;
+  }
+  return 4;
+}
+
 void add(LinkRailStats& sum, const LinkRailStats& stats) {
   sum.bytes_sent += stats.bytes_sent;
   sum.bytes_received += stats.bytes_received;
@@ -17,7 +33,7 @@ void add(LinkRailStats& sum, const LinkRailStats& stats) {
   sum.bytes_per_second = std::max(sum.bytes_per_second, stats.bytes_per_second);
   sum.latency_us = std::max(sum.latency_us, stats.latency_us);
   sum.standby = sum.standby && stats.standby;
-  if (stats.state == RailState::kDown || sum.state == RailState::kUp) sum.state = stats.state;
+  if (badness(stats.state) > badness(sum.state)) sum.state = stats.state;
 }
 
 }  // namespace

@@ -119,6 +119,14 @@ TEST(ErrorTexts, OfMemoryAndReports) {
                  "not aligned to 4096 bytes");
     expect_error(railcclCommDumpTrace(comm, "/no/such/folder/x"), ncclSystemError,
                  "railcclCommDumpTrace: cannot write /no/such/folder/x: No such file");
+    expect_error(railcclCommSetRail(comm, 1, 0), ncclInvalidArgument,
+                 "railcclCommSetRail: rail 1 of rank 0: it has 1 rails, from 0");
+    expect_error(railcclCommSetRail(comm, -1, 1), ncclInvalidArgument, "rail -1 of rank 0");
+    expect_error(railcclCommSetRail(comm, 0, 0), ncclInvalidUsage,
+                 "railcclCommSetRail: rail 0 (lo) is the last one of rank 0 that is switched on: "
+                 "switch another one on first");
+    EXPECT_EQ(railcclCommSetRail(comm, 0, 1), ncclSuccess);
+    expect_error(railcclCommSetRail(nullptr, 0, 1), ncclInvalidArgument, "railcclCommSetRail");
     size_t length = 0;
     railcclCall_t call{.collective = static_cast<railcclCollective_t>(55), .count = 1};
     expect_error(railcclExplain(comm, &call, railcclText, nullptr, 0, &length), ncclInvalidArgument,

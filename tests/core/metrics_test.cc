@@ -49,6 +49,20 @@ TEST(RailTotals, AddOverPeersAndKeepTheWorstState) {
   EXPECT_EQ(totals.at(1).sum.state, RailState::kUp);
 }
 
+// A rail that is back towards one peer was taken for one that is back towards all.
+TEST(RailTotals, TheWorstStateDoesNotDependOnTheOrderOfPeers) {
+  const RailState ordered[] = {RailState::kUp, RailState::kRejoining, RailState::kSuspect,
+                               RailState::kProbing, RailState::kDown};
+  for (size_t one = 0; one < std::size(ordered); ++one) {
+    for (size_t other = 0; other < std::size(ordered); ++other) {
+      const std::vector<Peers::RailReport> reports = {
+          {.peer = 1, .stats = {.state = ordered[one]}},
+          {.peer = 2, .stats = {.state = ordered[other]}}};
+      EXPECT_EQ(rail_totals(reports).at(0).sum.state, ordered[std::max(one, other)]);
+    }
+  }
+}
+
 TEST(MetricsText, IsPrometheusText) {
   CommMetrics comm{.name = "odd\"name\\\n", .id = 0xabc, .rank = 3, .ranks = 8};
   comm.operations = {

@@ -315,7 +315,7 @@ TEST(LinkFault, LyingFramesDoNotHangOrCrash) {
                              .epoch = static_cast<uint16_t>(random() % 3)};
     };
     const auto lie = [&]() -> wire::Frame {
-      switch (random() % 5) {
+      switch (random() % 6) {
         case 0:
           return wire::RailDownFrame{rail()};
         case 1:
@@ -328,6 +328,8 @@ TEST(LinkFault, LyingFramesDoNotHangOrCrash) {
           return wire::OfferFrame{rail(), pattern(random() % 20, seed)};
         case 3:
           return wire::AnswerFrame{rail(), pattern(8, seed)};
+        case 4:
+          return wire::SwitchFrame{.pair = rail().pair, .on = true};
         default:
           return wire::PongFrame{};
       }

@@ -88,7 +88,8 @@ std::vector<Frame> sample_frames(std::mt19937_64& random) {
           AnswerFrame{{.pair = 1, .epoch = 4}, random_bytes(random, kMaxAddressBytes)},
           PingFrame{},
           PongFrame{},
-          GoodbyeFrame{{1, 2, {3, 4}}}};
+          GoodbyeFrame{{1, 2, {3, 4}}},
+          SwitchFrame{.pair = 1, .on = false}};
 }
 
 TEST(Wire, FramesComeBack) {
