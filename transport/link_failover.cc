@@ -279,7 +279,7 @@ void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   mine.reconnect_at = now + mine.pause;
   log(pair, "fenced on both sides");
   // Only now: a peer that ends closes its endpoints too, before its goodbye is heard.
-  if ((mine.was_up && !on_purpose) || pair.epoch() == 0) {
+  if (!on_purpose && (mine.was_up || pair.epoch() == 0)) {
     RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: {} without {}", options_.self, options_.peer,
                  mine.was_up ? "went on" : "goes on", pair.describe());
   }

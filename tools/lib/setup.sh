@@ -9,7 +9,7 @@ lab_packages=(iproute2 nftables util-linux python3)
 qemu_packages=(qemu-system-x86 linux-image-amd64 kmod busybox-static cpio rdma-core ibverbs-providers ibverbs-utils
   perftest)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang clang-format clang-tidy python3-venv
-  python3-dev libclang-rt-14-dev)
+  python3-dev libclang-rt-14-dev chromium)
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
