@@ -26,7 +26,7 @@ ul.findings li.fails { border-color: var(--bad); }
 ul.findings b { margin-right: 8px; }
 .maps { display: flex; flex-wrap: wrap; gap: 32px; }
 .map { overflow-x: auto; max-width: 100%; }
-.map h3 { font-size: 15px; margin: 8px 0 2px; } .map p { margin: 0 0 6px; font-size: 13px; }
+.map h3 { font-size: 15px; margin: 8px 0 2px; } .map p { margin: 0 0 6px; font-size: 13px; max-width: 320px; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--ink); }
 svg .value { text-anchor: middle; dominant-baseline: central; pointer-events: none; }
 svg .cell { stroke: var(--paper); stroke-width: 1; } svg .cell.bad { stroke: var(--bad); stroke-width: 3; }
