@@ -110,18 +110,22 @@ std::optional<Conductor::Answers> Conductor::ask_all(const Json& command,
 void Conductor::note_silence(const Lines::Answers& answers) {
   std::vector<int> silent = answers.silent;
   std::smatch match;
-  if (std::regex_search(answers.why, match, std::regex("rank ([0-9]+)"))) {
+  if (std::regex_search(answers.why, match, std::regex("rank ([0-9]{1,8})"))) {
     const int named = std::stoi(match[1]);
     if (std::ranges::count(silent, named) > 0) silent = {named};
   }
   std::set<int> nodes;
   for (const int rank : silent) nodes.insert(node_of(rank));
-  const bool limit = Clock::now() >= until_;
-  for (const int node : nodes) {
-    note_missing(node, limit
-                           ? fmt::format("the time limit of {:g} s was over", options_.time_limit_s)
-                           : answers.why);
+  if (nodes.empty() || Clock::now() < until_) {
+    for (const int node : nodes) note_missing(node, answers.why);
+    return;
   }
+  std::string names;
+  for (const int node : nodes) {
+    if (node >= 0) names += " " + fabric_.nodes[static_cast<size_t>(node)].name;
+  }
+  note_missing(-1, fmt::format("the time limit of {:g} s was over before these had answered:{}",
+                               options_.time_limit_s, names));
 }
 
 void Conductor::note_missing(int node, const std::string& why) {
@@ -136,8 +140,7 @@ void Conductor::note_trouble(int rank, const Failure& failure) {
                                      failure.message));
 }
 
-// --- Nodes and counters
-// ----------------------------------------------------------------------------
+// --- Nodes and counters --------------------------------------------------------------------------
 
 bool Conductor::describe() {
   if (!begin("nodes and rails")) return false;
@@ -207,8 +210,7 @@ bool Conductor::read_counters_after() {
   return true;
 }
 
-// --- What is where
-// -----------------------------------------------------------------------------------
+// --- What is where -------------------------------------------------------------------------------
 
 std::vector<int> Conductor::leaders() const {
   std::vector<int> ranks;

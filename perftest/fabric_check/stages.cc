@@ -31,8 +31,7 @@ bool both_ways_measured(const Matrix& matrix, int node, int other) {
 
 }  // namespace
 
-// --- Pairs
-// -----------------------------------------------------------------------------------------
+// --- Pairs ---------------------------------------------------------------------------------------
 
 // Each rail both ways with its probes, and the time that rails are given to come up.
 double Conductor::pair_seconds() const {
@@ -133,8 +132,7 @@ void Conductor::store(const NodePair& pair, const Answers& answers, bool again) 
   }
 }
 
-// --- All at once
-// -------------------------------------------------------------------------------------
+// --- All at once ---------------------------------------------------------------------------------
 
 std::optional<std::string> Conductor::join(const std::string& name, const std::vector<int>& ranks) {
   ncclUniqueId id;
@@ -218,8 +216,7 @@ bool Conductor::measure_at_once() {
   return ask_all({{"do", "leave"}, {"name", "leaders"}}, leaders(), options_.answer_s).has_value();
 }
 
-// --- Collectives and drill
-// -----------------------------------------------------------------------------
+// --- Collectives and drill -----------------------------------------------------------------------
 
 double Conductor::least_gbps() const {
   const std::vector<double> gbps = measured_gbps(fabric_.all_rails);
