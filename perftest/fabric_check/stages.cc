@@ -288,7 +288,7 @@ bool Conductor::drill_rails() {
     const auto answers = ask_all({{"do", "drill"},
                                   {"name", "everyone"},
                                   {"rail", rail},
-                                  {"bytes", bytes_for(0.05, least_gbps())},
+                                  {"bytes", bytes_for(0.02, least_gbps())},
                                   {"operations", kDrillOperations}},
                                  all_ranks(), 30 + 5 * options_.answer_s);
     if (!answers) return false;
