@@ -40,7 +40,10 @@ thread_local Group group;
 
 Status begin(const Pending& pending) {
   for (HostStream* stream : pending.streams) stream->append(pending.operation);
-  return pending.communicator->submit(pending.operation);
+  Status status = pending.communicator->submit(pending.operation);
+  // Its streams must not wait for what will never run.
+  if (!status) pending.operation->completion.complete(status);
+  return status;
 }
 
 Status run_starts(std::vector<std::function<Status()>> starts) {

@@ -67,6 +67,20 @@ TEST(Api, SendAndReceiveAroundARingInAGroup) {
   }
 }
 
+// Found by fabric_check when a node was killed: the stream waited for ever.
+TEST(Api, AStreamDoesNotWaitForAnOperationThatWasRefused) {
+  run_ranks(2, [](RankOf& self) {
+    railcclStream_t stream = nullptr;
+    ASSERT_EQ(railcclStreamCreate(&stream), ncclSuccess);
+    ASSERT_EQ(ncclCommRevoke(self.comm, NCCL_REVOKE_DEFAULT), ncclSuccess);
+    double value = 1;
+    EXPECT_NE(ncclAllReduce(&value, &value, 1, ncclDouble, ncclSum, self.comm, stream),
+              ncclSuccess);
+    EXPECT_NE(railcclStreamWait(stream, 60'000), ncclInProgress);
+    EXPECT_NE(railcclStreamDestroy(stream), ncclSuccess);
+  });
+}
+
 TEST(Api, StreamsKeepTheirOrderAndDoNotBlockTheCaller) {
   run_ranks(2, [](RankOf& self) {
     railcclStream_t stream = nullptr;
