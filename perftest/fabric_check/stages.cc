@@ -24,6 +24,17 @@ uint64_t bytes_for(double seconds, double gbps) {
   return std::clamp(bytes / kSmallBytes * kSmallBytes, kSmallBytes, kMostBytes);
 }
 
+constexpr const char* kNotAll = "not all nodes reach each other on it";
+
+// No way that was tried was dead.
+bool reaches_all(const Matrix& matrix) {
+  for (const NodePair& pair : all_pairs(static_cast<int>(matrix.nodes()))) {
+    const PairState state = matrix.at(pair.first, pair.second).state;
+    if (state == PairState::kUnreachable || state == PairState::kFailed) return false;
+  }
+  return true;
+}
+
 bool both_ways_measured(const Matrix& matrix, int node, int other) {
   return matrix.at(node, other).state == PairState::kMeasured &&
          matrix.at(other, node).state == PairState::kMeasured;
@@ -190,19 +201,12 @@ bool Conductor::measure_at_once() {
     return false;
   }
   const auto rails = static_cast<size_t>(fabric_.rail_count());
-  std::vector<bool> usable(rails, true);
-  for (size_t rail = 0; rail < rails; ++rail) {
-    for (const NodePair& pair : all_pairs(fabric_.node_count())) {
-      const PairValue& value = fabric_.rails[rail].at(pair.first, pair.second);
-      const bool dead = value.state == PairState::kUnreachable || value.state == PairState::kFailed;
-      usable[rail] = usable[rail] && !dead;
-    }
-  }
+  std::vector<bool> usable;
+  for (const Matrix& matrix : fabric_.rails) usable.push_back(reaches_all(matrix));
   for (size_t rail = 0; rail < rails && fabric_.missing.empty(); ++rail) {
     const auto number = static_cast<int>(rail);
     if (!usable[rail]) {
-      fabric_.at_once.push_back(
-          {.rail = number, .left_out = "not all nodes reach each other on it"});
+      fabric_.at_once.push_back({.rail = number, .left_out = kNotAll});
       continue;
     }
     std::vector<bool> alone(rails, false);
@@ -271,8 +275,7 @@ std::string Conductor::drill_obstacle(int rail) const {
                        fabric_.nodes[static_cast<size_t>(pair.first)].name,
                        fabric_.nodes[static_cast<size_t>(pair.second)].name);
   }
-  const std::vector<double> carried = measured_gbps(fabric_.rails[static_cast<size_t>(rail)]);
-  return carried.empty() ? "it carries nothing anyway" : "";
+  return reaches_all(fabric_.rails[static_cast<size_t>(rail)]) ? "" : kNotAll;
 }
 
 bool Conductor::drill_rails() {
