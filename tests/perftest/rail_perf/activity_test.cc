@@ -31,6 +31,7 @@ class FakeLink final : public Link {
   bool connected() const override { return true; }
   void on_rail_event(int, const RailEvent&, TimeNs) override {}
   void on_port_event(int, const RailEvent&, TimeNs) override {}
+  void set_rail(int, bool, TimeNs) override {}
   Status on_control_path(std::span<const std::byte>, TimeNs) override { return Status::ok(); }
   bool progress(TimeNs) override { return false; }
   TimeNs next_deadline() const override { return kNever; }
