@@ -68,7 +68,7 @@ Status rail_stats(ncclComm_t comm, railcclRailStats_t* stats, int capacity, int*
 
 Status set_rail(ncclComm_t comm, int rail, int enabled) {
   constexpr std::string_view kFunction = "railcclCommSetRail";
-  RAILCCL_ASSIGN(Communicator* const core, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, core_of(comm, kFunction));
   return core->set_rail(rail, enabled != 0).with_context(kFunction);
 }
 

@@ -160,7 +160,7 @@ void Communicator::on_local_notification(int index, uint64_t tag) {
 }
 
 Status Communicator::set_rail(int rail, bool on) {
-  const auto held = engine_.lock();
+  const DriverLock held(engine_);
   const std::span<Rail* const> rails = engine_.rails();
   if (rail < 0 || static_cast<size_t>(rail) >= rails.size()) {
     return railccl::error(Code::kInvalidArgument, "rail {} of rank {}: it has {} rails, from 0",
