@@ -286,7 +286,7 @@ class Communicator final : private EngineClient,
   uint64_t told_ =
       0;  // the collective whose call this rank has told its peers, as it does not move
   uint64_t gathers_ = kStartGathers;
-  std::vector<bool> rails_off_;           // by rail; under the driver lock
+  std::vector<bool> rails_off_ RAILCCL_GUARDED_BY(engine_.driver());  // by rail
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
   std::vector<bool> lost_;                // by rank: its process or host is gone
