@@ -22,7 +22,7 @@ Session::Session(const SessionOptions& options, std::shared_ptr<Engine> engine,
       engine_(std::move(engine)),
       control_(std::move(control)),
       rail_memory_(*engine_) {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   engine_->watch(control_->wake_fd());
   engine_->add_client(this);
 }
@@ -30,7 +30,7 @@ Session::Session(const SessionOptions& options, std::shared_ptr<Engine> engine,
 Session::~Session() {
   close_links();
   close_control(error().is_ok() ? kGoodbyeTimeout : kParting);
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   engine_->remove_client(this);
   engine_->unwatch(control_->wake_fd());
   links_.clear();
@@ -44,7 +44,7 @@ Session::~Session() {
 Status Session::wait(const std::function<bool()>& condition, bool busy, const MeasuredLink* link) {
   Completion completion;
   {
-    const auto held = engine_->lock();
+    const DriverLock held(*engine_);
     heard_at_ = system_clock().now_ns();
     condition_ = &condition;
     waited_link_ = link;
@@ -52,7 +52,7 @@ Status Session::wait(const std::function<bool()>& condition, bool busy, const Me
     busy_ = busy || resident_ != nullptr;
   }
   engine_->wait(completion, options_.spin_ns);
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   condition_ = nullptr;
   completion_ = nullptr;
   waited_link_ = nullptr;
@@ -101,13 +101,13 @@ TimeNs Session::next_deadline() const {
 // --- Control path --------------------------------------------------------------------------------
 
 Status Session::send(std::span<const std::byte> message) {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   return control_->send(options_.peer, message);
 }
 
 Result<Incoming> Session::receive() {
   RAILCCL_TRY(wait([this] { return !incoming_.empty(); }, false, nullptr));
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   Incoming first = std::move(incoming_.front());
   incoming_.pop_front();
   return first;
@@ -148,13 +148,13 @@ void Session::on_failure_announced(int /*origin*/, const Status& status) {
 }
 
 Status Session::error() const {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   return error_;
 }
 
 void Session::fail(const Status& status) {
   {
-    const auto held = engine_->lock();
+    const DriverLock held(*engine_);
     if (!error_) return;
     error_ = status;
     control_->announce_failure(status);
@@ -174,12 +174,12 @@ Status Session::make_buffers(uint64_t bytes) {
 Result<std::shared_ptr<const RegisteredBuffer>> Session::make_buffer(MappedMemory& memory) {
   RAILCCL_ASSIGN(memory, MappedMemory::anonymous(area_bytes_ + kGuardBytes));
   std::fill_n(memory.data(), memory.bytes(), std::byte{});
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   return rail_memory_.acquire(memory.data(), memory.bytes());
 }
 
 Status Session::open_link(const std::vector<LinkOptions::Pair>& pairs) {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   LinkOptions link_options = options_.link;
   link_options.pairs = pairs;
   const auto number = static_cast<uint32_t>(links_.size());
@@ -193,7 +193,7 @@ Status Session::open_link(const std::vector<LinkOptions::Pair>& pairs) {
 }
 
 Status Session::offer_links() {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   for (const auto& link : links_) {
     RAILCCL_TRY(control_->send(options_.peer, link->offer(*receiving_)));
   }
@@ -206,7 +206,7 @@ Status Session::await_connected(uint32_t link) {
 }
 
 std::vector<LinkRailStats> Session::stats(uint32_t link) {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   return links_[link]->stats();
 }
 
@@ -218,7 +218,7 @@ Slots Session::slots(uint32_t link, uint64_t bytes, uint64_t window) const {
 }
 
 Status Session::link_status(uint32_t link) const {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   return links_[link]->status();
 }
 
@@ -227,23 +227,23 @@ Status Session::link_status(uint32_t link) const {
 Status Session::run(uint32_t link, Activity& activity) {
   MeasuredLink* const measured = links_[link].get();
   {
-    const auto held = engine_->lock();
+    const DriverLock held(*engine_);
     measured->begin(&activity);
   }
   const Status status = wait([&activity] { return activity.done(); }, true, measured);
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   measured->begin(nullptr);
   return status;
 }
 
 void Session::begin(uint32_t link, Activity& activity) {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   resident_ = &activity;
   links_[link]->begin(&activity);
 }
 
 void Session::end_activity() {
-  const auto held = engine_->lock();
+  const DriverLock held(*engine_);
   resident_ = nullptr;
   for (const auto& link : links_) link->begin(nullptr);
 }
@@ -254,7 +254,7 @@ void Session::close_links() {
   is_closing_ = true;
   const Status reason(Code::kAborted, "the measurement is over");
   {
-    const auto held = engine_->lock();
+    const DriverLock held(*engine_);
     for (const auto& link : links_) link->close(reason, system_clock().now_ns());
   }
   const auto all_closed = [this] {
@@ -266,7 +266,7 @@ void Session::close_links() {
 
 void Session::close_control(TimeNs timeout) {
   {
-    const auto held = engine_->lock();
+    const DriverLock held(*engine_);
     control_->close();
   }
   engine_->drive_until([this] { return control_->closed(); }, system_clock().now_ns() + timeout);
@@ -274,7 +274,7 @@ void Session::close_control(TimeNs timeout) {
 
 Status Session::await_end() {
   {
-    const auto held = engine_->lock();
+    const DriverLock held(*engine_);
     control_->close();
   }
   return wait([this] { return control_->closed(); }, false, nullptr);
