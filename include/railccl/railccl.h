@@ -100,12 +100,12 @@ ncclResult_t railcclCommRailStats(ncclComm_t comm, railcclRailStats_t* stats, in
                                   int* count);
 
 /* Takes a rail of this rank (railcclRailStats_t.rail) out of use for this communicator, or lets it
- * come back: maintenance, drills, measuring one rail alone. Returns at once; what is in flight on the
- * rail is fenced and sent over the others as after a failure (docs/failover.md), towards every peer,
- * and counts as one in the statistics. It stays down, without being probed, until it is switched on
- * again; then it rejoins. Ranks switch independently: a pair of ranks uses a rail when both have it
- * on. Switching to what it is already does nothing. The last rail of a rank cannot be switched off
- * (ncclInvalidUsage); two ranks that leave each other no common rail get, after
+ * come back: maintenance, drills, measuring one rail alone. Returns at once; what is in flight on
+ * the rail is fenced and sent over the others as after a failure (docs/failover.md), towards every
+ * peer, and counts as one in the statistics. It stays down, without being probed, until it is
+ * switched on again; then it rejoins. Ranks switch independently: a pair of ranks uses a rail when
+ * both have it on. Switching to what it is already does nothing. The last rail of a rank cannot be
+ * switched off (ncclInvalidUsage); two ranks that leave each other no common rail get, after
  * RAILCCL_LINK_TIMEOUT_S, the error of a link without rails. */
 ncclResult_t railcclCommSetRail(ncclComm_t comm, int rail, int enabled);
 
