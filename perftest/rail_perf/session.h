@@ -96,6 +96,8 @@ class Session final : private EngineClient, private ControlSink {
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
   void on_failure_announced(int origin, const Status& status) override;
+  // How a session ends is said in its own messages.
+  void on_peer_left(int /*peer*/, uint64_t /*operations*/) override {}
   Status deliver(Kind kind, std::span<const std::byte> body);
 
   SessionOptions options_;
