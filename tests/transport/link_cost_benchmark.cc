@@ -111,7 +111,7 @@ class World {
   std::unique_ptr<Rail> make_rail(int side, int rail) {
     if (simulated_) return network_.add_rail({.name = fmt::format("side{}rail{}", side, rail)});
     const std::string ip = fmt::format("127.0.{}.{}", side, rail + 1);
-    TcpRailConfig config{.interface_name = "lo", .address = *tcp::SocketAddress::parse(ip)};
+    TcpRailConfig config{.interface_name = "lo", .address = *net::SocketAddress::parse(ip)};
     config.info.name = ip;
     return *open_tcp_rail(config, {});
   }
