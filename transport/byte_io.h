@@ -48,6 +48,12 @@ class ByteReader {
     rest_ = rest_.subspan(sizeof(T));
     return value;
   }
+  // Written as 0 or 1; anything else is malformed.
+  bool read_flag() {
+    const auto value = read<uint8_t>();
+    if (value > 1) fail();
+    return value == 1;
+  }
   std::vector<std::byte> read_bytes(size_t bytes) {
     if (rest_.size() < bytes) {
       fail();

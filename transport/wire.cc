@@ -116,7 +116,7 @@ VerdictFrame read_verdict(ByteReader& in) {
   frame.number = in.read<uint32_t>();
   frame.part = in.read<uint16_t>();
   frame.parts = in.read<uint16_t>();
-  frame.switched_off = in.read<uint8_t>() != 0;
+  frame.switched_off = in.read_flag();
   frame.puts = in.read<uint32_t>();
   frame.messages.next = in.read<uint32_t>();
   frame.messages.above = in.read<uint64_t>();
@@ -169,7 +169,7 @@ Frame read_body(FrameType type, ByteReader& in) {
       break;
   }
   const uint32_t pair = in.read<uint16_t>();
-  return SwitchFrame{.pair = pair, .on = in.read<uint8_t>() != 0};
+  return SwitchFrame{.pair = pair, .on = in.read_flag()};
 }
 
 }  // namespace

@@ -16,8 +16,8 @@
 
 namespace railccl_torch {
 
-// Throws an error with the library's own sentence unless `result` is success: DistBackendError, or RuntimeError for wrong
-// arguments.
+// Throws an error with the library's own sentence unless `result` is success: DistBackendError, or
+// RuntimeError for wrong arguments.
 void check(ncclResult_t result, const char* what);
 
 class RailcclWork : public c10d::Work {

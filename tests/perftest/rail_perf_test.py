@@ -63,7 +63,7 @@ class RailPerf(unittest.TestCase):
         sizes = [8 * 8**k for k in range(7)]
         self.assertEqual([result["size"] for result in link["bandwidth"]], sizes)
         self.assertEqual([result["size"] for result in link["latency"]], sizes)
-        self.assertEqual([result["size"] for result in link["rate"]], [8, 64, 512, 4096])
+        self.assertEqual([result["size"] for result in link["rate"]], [8, 64, 512, 4096, 32768])
         for result in link["bandwidth"]:
             self.check_bandwidth(result)
         for result in link["latency"]:

@@ -15,7 +15,8 @@ namespace railccl::net {
 
 class PortMonitor final : public Pollable {
  public:
-  // Success: up, with a carrier and the address (any, if none is given). An error says what is missing.
+  // Success: up, with a carrier and the address (any, if none is given). An error says what is
+  // missing.
   using OnChange = std::function<void(const Status& usable)>;
 
   // `on_change` is called from on_ready when the port becomes usable or ceases to be.
