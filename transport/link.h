@@ -61,6 +61,8 @@ struct LinkRailStats {
   RailState state = RailState::kDown;
   uint64_t bytes_sent = 0;  // payload delivered to the peer, replays not counted twice
   uint64_t bytes_received = 0;
+  uint64_t message_bytes_sent = 0;  // in messages, which the two above do not count
+  uint64_t message_bytes_received = 0;
   uint64_t chunks_sent = 0;
   double bytes_per_second = 0;  // measured: delivered over busy time
   double latency_us = 0;        // measured, smoothed

@@ -171,7 +171,7 @@ Status LinkImpl::on_message(LinkPair& pair, const wire::NoteHeader& header, cons
     on_damaged(pair, fmt::format("message {} of {} bytes", header.sequence, note.bytes));
     return Status::ok();
   }
-  RAILCCL_TRY(messages_->on_arrived(header, note, event.bytes));
+  RAILCCL_TRY(messages_->on_arrived(pair, header, note, event.bytes));
   while (!ended_) {
     const LinkMessages::Incoming* message = messages_->next();
     if (message == nullptr) break;

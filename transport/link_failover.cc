@@ -121,8 +121,22 @@ void LinkFailover::return_soon(Recovery& mine, TimeNs now) {
   mine.reconnect_at = now;
 }
 
+// A peer that was silent on all ways stood still: its rails are judged by what they do from now on.
+void LinkFailover::on_sign_of_life(TimeNs now) {
+  if (now - peer_alive_at_ > options_.rail_timeout_ns / 2) peer_back_at_ = now;
+  peer_alive_at_ = now;
+}
+
+TimeNs LinkFailover::silent_at(const LinkPair& pair) const {
+  return std::max(pair.silent_at(), peer_back_at_ + options_.rail_timeout_ns);
+}
+
 void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
-  (completed_by_nic(pair) ? peer_nic_alive_at_ : peer_alive_at_) = now;
+  if (completed_by_nic(pair)) {
+    peer_nic_alive_at_ = now;
+  } else {
+    on_sign_of_life(now);
+  }
   apply(pair, HealthEvent::kAlive, Status::ok(), now);
 }
 
@@ -185,7 +199,7 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
         ping_at_ = now + options_.rail_timeout_ns / 4;
         parts_.out.send_on_control_path_only(wire::PingFrame{});
       }
-      if (now < pair.silent_at() || alive_at(pair) <= pair.suspect_since()) return false;
+      if (now < silent_at(pair) || alive_at(pair) <= pair.suspect_since()) return false;
       apply(pair, HealthEvent::kSilent,
             error(Code::kRailFailed, "nothing was delivered for {} ms, and rank {} is alive",
                   options_.rail_timeout_ns / kMillisecond, options_.peer),
@@ -362,7 +376,7 @@ TimeNs LinkFailover::next_deadline(TimeNs now) const {
         deadline = std::min(deadline, pair.overdue_at(now));
         break;
       case RailState::kSuspect:
-        deadline = std::min({deadline, std::max(pair.silent_at(), now + kMillisecond), ping_at_});
+        deadline = std::min({deadline, std::max(silent_at(pair), now + kMillisecond), ping_at_});
         break;
       case RailState::kProbing:
         if (pair.epoch() != 0) deadline = std::min(deadline, mine.probing_until);

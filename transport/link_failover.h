@@ -55,8 +55,8 @@ class LinkFailover {
   void on_connected(LinkPair& pair, TimeNs now);
   void on_closed(LinkPair& pair, TimeNs now);
   void on_port_up(int local_rail, TimeNs now);
-  void on_sign_of_life(TimeNs now) { peer_alive_at_ = now; }  // of the peer, over any way
-  void set_rail(int local_rail, bool on, TimeNs now);         // Link::set_rail
+  void on_sign_of_life(TimeNs now);                    // of the peer, over any way
+  void set_rail(int local_rail, bool on, TimeNs now);  // Link::set_rail
   void on_completion(LinkPair& pair, TimeNs now);
   void on_echo(LinkPair& pair, uint32_t number, TimeNs now);
 
@@ -107,6 +107,7 @@ class LinkFailover {
   bool step_down(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool step_health(LinkPair& pair, Recovery& recovery, TimeNs now);
   TimeNs alive_at(const LinkPair& pair) const;
+  TimeNs silent_at(const LinkPair& pair) const;  // when no sign of life is a verdict
   bool probe_standby(LinkPair& pair, Recovery& mine, TimeNs now);
   bool step_unacknowledged(TimeNs now);
   std::string switched_off_text(const Recovery& recovery) const;
@@ -123,6 +124,7 @@ class LinkFailover {
   Parts parts_;
   std::vector<Recovery> recovery_;
   TimeNs peer_alive_at_ = 0;      // the peer's process
+  TimeNs peer_back_at_ = 0;       // it, after a silence on all ways
   TimeNs peer_nic_alive_at_ = 0;  // one of its NICs, by completions that need no process
   TimeNs echo_at_ = 0;
   TimeNs ping_at_ = 0;

@@ -176,6 +176,7 @@ void LinkMessages::on_put_done(LinkPair& pair, const RailEvent& event, TimeNs no
 void LinkMessages::release() {
   while (!out_.empty() && out_.first() < consumed_out_ &&
          out_.front().state == Outgoing::State::kCompleted) {
+    pairs_[out_.front().pair].count_message_sent(out_.front().bytes);
     out_.pop_front();
   }
 }
@@ -225,8 +226,8 @@ uint32_t LinkMessages::oldest_carrier() const {
 
 // --- Receiving -------------------------------------------------------------------------------
 
-Status LinkMessages::on_arrived(const wire::NoteHeader& header, const wire::MessageNote& note,
-                                size_t bytes) {
+Status LinkMessages::on_arrived(LinkPair& pair, const wire::NoteHeader& header,
+                                const wire::MessageNote& note, size_t bytes) {
   const uint64_t sequence = widen(header.sequence, next_in_);
   const auto ahead = static_cast<int64_t>(sequence - next_in_);
   if (!in_ring(note) || note.bytes != bytes || bytes > kMaxMessageBytes ||
@@ -239,6 +240,7 @@ Status LinkMessages::on_arrived(const wire::NoteHeader& header, const wire::Mess
   if (ahead < 0) return Status::ok();
   Arrived& slot = in_[sequence % in_.size()];
   if (slot.here) return Status::ok();
+  pair.count_message_received(bytes);
   slot = {.here = true, .flags = header.flags, .position = note.position, .bytes = note.bytes};
   return Status::ok();
 }

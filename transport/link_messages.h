@@ -52,7 +52,8 @@ class LinkMessages {
   bool blocked() const { return blocked_; }
 
   // --- Receiving.
-  Status on_arrived(const wire::NoteHeader& header, const wire::MessageNote& note, size_t bytes);
+  Status on_arrived(LinkPair& pair, const wire::NoteHeader& header, const wire::MessageNote& note,
+                    size_t bytes);
   // It is new, and its bytes in the ring are not those that were sent.
   bool is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note) const;
   // The next message in order, until the following call of on_arrived or next; null: not here yet.

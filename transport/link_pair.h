@@ -129,6 +129,8 @@ class LinkPair {
   void reset_posted() { bytes_posted_ = 0; }
 
   // --- Statistics.
+  void count_message_sent(uint64_t bytes) { stats_.message_bytes_sent += bytes; }
+  void count_message_received(uint64_t bytes) { stats_.message_bytes_received += bytes; }
   void count_lost(uint64_t bytes);  // said to be delivered, was not
   void count_replayed(uint64_t bytes) { stats_.replayed_bytes += bytes; }
   void count_damaged() { stats_.damaged++; }

@@ -22,8 +22,8 @@ int badness(RailState state) {
 }
 
 void add(LinkRailStats& sum, const LinkRailStats& stats) {
-  sum.bytes_sent += stats.bytes_sent;
-  sum.bytes_received += stats.bytes_received;
+  sum.bytes_sent += stats.bytes_sent + stats.message_bytes_sent;
+  sum.bytes_received += stats.bytes_received + stats.message_bytes_received;
   sum.chunks_sent += stats.chunks_sent;
   sum.replayed_bytes += stats.replayed_bytes;
   sum.failures += stats.failures;

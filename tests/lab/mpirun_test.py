@@ -20,7 +20,7 @@ class Mpirun(unittest.TestCase):
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_ranks_on_two_nodes_of_the_lab_reduce_over_both_rails(self):
         code, output = lab(["--nodes", "2", "--rails", "2", "--ranks-per-node", "2", "--mpirun"],
-                           [os.path.join(BIN, "all_reduce_perf"), "-b", "8", "-e", "1M", "-f", "32", "-n", "2", "--rails"])
+                           [os.path.join(BIN, "all_reduce_perf"), "-b", "8K", "-e", "8M", "-f", "32", "-n", "2", "--rails"])
         self.assertEqual(code, 0, output)
         self.assertIn("Out of bounds values : 0 OK", output)
         self.assertEqual(len(set(re.findall(r"#  Rank +(\d) .* on +(node[01]) ", output))), 4, output)

@@ -9,7 +9,7 @@ _MAX_OUTPUT_LINES = 120
 
 
 def parse_suite(text):
-    """NAME:DIR, or NAME:DIR:only=REGEX for some of the tests there."""
+    """NAME:DIR, NAME:DIR:only=REGEX for some of the tests there, or NAME:DIR:short for those without the label long."""
     parts = text.split(":")
     option = parts[2] if len(parts) > 2 else ""
     return parts[0], parts[1], option
@@ -22,7 +22,7 @@ def run_ctest(directory, option):
     if option.startswith("only="):
         command += ["--tests-regex", option.removeprefix("only=")]
     else:
-        command += ["--label-exclude", "full"]
+        command += ["--label-exclude", "full|long" if option == "short" else "full"]
     repeated = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
