@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "src/base/log.h"
@@ -112,7 +113,9 @@ void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
   }
   {
     const DriverLock held(engine_);
-    control_->close(sequence_);
+    // Why a communicator with an error has ended is told in its own way; that this rank has left
+    // must not come before it.
+    control_->close(failed_.load() ? std::numeric_limits<uint64_t>::max() : sequence_);
   }
   engine_.drive_until([this] { return control_->closed(); }, control_deadline);
   const DriverLock held(engine_);
