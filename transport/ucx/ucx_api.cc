@@ -2,25 +2,10 @@
 
 #include <dlfcn.h>
 
-#include <string>
+#include "transport/library_symbols.h"
 
 namespace railccl::ucx {
 namespace {
-
-class Symbols {
- public:
-  explicit Symbols(void* library) : library_(library) {}
-  template <typename Function>
-  void find(Function*& target, const char* name) {
-    target = reinterpret_cast<Function*>(dlsym(library_, name));
-    if (target == nullptr) missing_ += missing_.empty() ? name : std::string(", ") + name;
-  }
-  const std::string& missing() const { return missing_; }
-
- private:
-  void* library_;
-  std::string missing_;
-};
 
 Result<UcxApi> load() {
   void* library = dlopen("libucp.so.0", RTLD_NOW | RTLD_LOCAL);
@@ -28,7 +13,7 @@ Result<UcxApi> load() {
     return error(Code::kSystemError, "UCX cannot be loaded ({}); install libucx0", dlerror());
   }
   UcxApi api;
-  Symbols symbols(library);  // those of libucs, too, which libucp is linked with
+  LibrarySymbols symbols(library);  // those of libucs, too, which libucp is linked with
   symbols.find(api.get_version, "ucp_get_version");
   symbols.find(api.config_read, "ucp_config_read");
   symbols.find(api.config_modify, "ucp_config_modify");

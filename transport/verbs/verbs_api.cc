@@ -2,25 +2,10 @@
 
 #include <dlfcn.h>
 
-#include <string>
+#include "transport/library_symbols.h"
 
 namespace railccl::verbs {
 namespace {
-
-class Symbols {
- public:
-  explicit Symbols(void* library) : library_(library) {}
-  template <typename Function>
-  void find(Function*& target, const char* name) {
-    target = reinterpret_cast<Function*>(dlsym(library_, name));
-    if (target == nullptr) missing_ += missing_.empty() ? name : std::string(", ") + name;
-  }
-  const std::string& missing() const { return missing_; }
-
- private:
-  void* library_;
-  std::string missing_;
-};
 
 Result<VerbsApi> load() {
   void* library = dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -30,7 +15,7 @@ Result<VerbsApi> load() {
                  dlerror());
   }
   VerbsApi api;
-  Symbols symbols(library);
+  LibrarySymbols symbols(library);
   symbols.find(api.get_device_list, "ibv_get_device_list");
   symbols.find(api.free_device_list, "ibv_free_device_list");
   symbols.find(api.get_device_name, "ibv_get_device_name");
@@ -62,7 +47,7 @@ Result<VerbsApi> load() {
     return error(Code::kSystemError, "libibverbs lacks {}; it needs rdma-core 32 or newer",
                  symbols.missing());
   }
-  Symbols optional(library);
+  LibrarySymbols optional(library);
   optional.find(api.reg_dmabuf_mr, "ibv_reg_dmabuf_mr");
   return api;
 }
