@@ -2,9 +2,8 @@
 // loopback: UCX's TCP on the loopback interface, and the first RDMA port where there is one, as in
 //   tools/fabric-lab run --fabric qemu --nodes 1 --rails 1 -- build/tests/ucx_conformance_test
 #include <fmt/ranges.h>
-#include <poll.h>
 
-#include "tests/transport/conformance/rail_conformance.h"
+#include "tests/transport/conformance/real_rail_pair.h"
 #include "transport/tcp/tcp_transport.h"
 #include "transport/ucx/ucx_transport.h"
 #include "transport/verbs/verbs_transport.h"
@@ -25,30 +24,6 @@ Result<UcxRailConfig> rdma_port() {
   return error(Code::kRailFailed, "no RDMA port: {}", fmt::join(found.warnings, "; "));
 }
 
-std::unique_ptr<Rail> open_or_fail(const UcxRailConfig& config, const UcxRailOptions& options) {
-  auto rail = open_ucx_rail(config, options);
-  if (rail) return std::move(*rail);
-  ADD_FAILURE() << rail.error().message();
-  return nullptr;
-}
-
-class UcxPair final : public RailPair {
- public:
-  UcxPair(const UcxRailConfig& config, const UcxRailOptions& options)
-      : rails_{open_or_fail(config, options), open_or_fail(config, options)} {}
-  Rail& rail(int side) override { return *rails_[static_cast<size_t>(side)]; }
-  TimeNs now() override { return system_clock().now_ns(); }
-  void idle() override {
-    std::array<pollfd, 2> descriptors{pollfd{rails_[0]->wake_fd(), POLLIN, 0},
-                                      pollfd{rails_[1]->wake_fd(), POLLIN, 0}};
-    constexpr int kWaitMs = 20;
-    poll(descriptors.data(), descriptors.size(), kWaitMs);
-  }
-
- private:
-  std::array<std::unique_ptr<Rail>, 2> rails_;
-};
-
 RailPairFactory ucx_factory(const std::string& name, const Result<UcxRailConfig>& config,
                             const std::string& transports, size_t rendezvous_bytes) {
   if (!config) return {.name = name, .missing = std::string(config.error().message())};
@@ -59,7 +34,7 @@ RailPairFactory ucx_factory(const std::string& name, const Result<UcxRailConfig>
             options.max_outstanding_puts = wanted.max_outstanding_puts;
             options.connect_timeout_ns = wanted.connect_timeout_ns;
             options.farewell_timeout_ns = 5 * kSecond;  // a virtual machine may stand still
-            return std::make_unique<UcxPair>(*config, options);
+            return std::make_unique<RealRailPair>([&] { return open_ucx_rail(*config, options); });
           }};
 }
 

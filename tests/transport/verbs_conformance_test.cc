@@ -2,9 +2,8 @@
 // loopback. Where there is no RDMA device it skips and says why: run it in the lab,
 //   tools/fabric-lab run --fabric qemu --nodes 1 --rails 1 -- build/tests/verbs_conformance_test
 #include <fmt/ranges.h>
-#include <poll.h>
 
-#include "tests/transport/conformance/rail_conformance.h"
+#include "tests/transport/conformance/real_rail_pair.h"
 #include "transport/verbs/verbs_transport.h"
 
 namespace railccl::testing_support {
@@ -17,41 +16,18 @@ Result<VerbsRailConfig> first_rail() {
   return error(Code::kRailFailed, "no RDMA rail: {}", fmt::join(found.warnings, "; "));
 }
 
-std::unique_ptr<Rail> open_or_fail(const VerbsRailConfig& config, const VerbsRailOptions& options) {
-  auto rail = open_verbs_rail(config, options);
-  if (rail) return std::move(*rail);
-  ADD_FAILURE() << rail.error().message();
-  return nullptr;
-}
-
-class VerbsPair final : public RailPair {
- public:
-  VerbsPair(const VerbsRailConfig& config, const VerbsRailOptions& options)
-      : rails_{open_or_fail(config, options), open_or_fail(config, options)} {}
-  Rail& rail(int side) override { return *rails_[static_cast<size_t>(side)]; }
-  TimeNs now() override { return system_clock().now_ns(); }
-  void idle() override {
-    std::array<pollfd, 2> descriptors{pollfd{rails_[0]->wake_fd(), POLLIN, 0},
-                                      pollfd{rails_[1]->wake_fd(), POLLIN, 0}};
-    constexpr int kWaitMs = 20;
-    poll(descriptors.data(), descriptors.size(), kWaitMs);
-  }
-
- private:
-  std::array<std::unique_ptr<Rail>, 2> rails_;
-};
-
 RailPairFactory verbs_factory(const std::string& name, int queue_pairs) {
   const auto config = first_rail();
   if (!config) return {.name = name, .missing = std::string(config.error().message())};
-  return {.name = name, .make = [=](const RailPairOptions& wanted) {
-            VerbsRailOptions options;
-            options.queue_pairs = queue_pairs;
-            options.max_outstanding_puts = wanted.max_outstanding_puts;
-            options.connect_timeout_ns = wanted.connect_timeout_ns;
-            options.farewell_timeout_ns = 5 * kSecond;  // a virtual machine may stand still
-            return std::make_unique<VerbsPair>(*config, options);
-          }};
+  return {
+      .name = name, .make = [=](const RailPairOptions& wanted) {
+        VerbsRailOptions options;
+        options.queue_pairs = queue_pairs;
+        options.max_outstanding_puts = wanted.max_outstanding_puts;
+        options.connect_timeout_ns = wanted.connect_timeout_ns;
+        options.farewell_timeout_ns = 5 * kSecond;  // a virtual machine may stand still
+        return std::make_unique<RealRailPair>([&] { return open_verbs_rail(*config, options); });
+      }};
 }
 
 TEST_P(RailConformance, NotificationSaysWhereTheBytesOfAPutAre) {
