@@ -8,7 +8,7 @@
 namespace railccl {
 namespace {
 
-// Puts up to this size go at once over the rail with the shortest way, past what is queued.
+// Puts up to this size go at once and whole, past what is queued.
 constexpr uint64_t kUrgentBytes = 4096;
 
 }  // namespace
@@ -150,14 +150,7 @@ bool LinkSender::post_whole_on_quickest(uint64_t sequence, TimeNs now) {
   OutPut& put = puts_[sequence];
   while (true) {
     refresh_usable_views(put);
-    int best = -1;
-    for (size_t i = 0; i < usable_views_.size(); ++i) {
-      const StripeRail& view = usable_views_[i];
-      if (!view.usable || view.full) continue;
-      if (best < 0 || view.base_ns < usable_views_[static_cast<size_t>(best)].base_ns) {
-        best = static_cast<int>(i);
-      }
-    }
+    const int best = quickest_rail(usable_views_, put.put.bytes);
     if (best < 0) return false;
     if (put.chunks.empty()) put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
     if (post_chunk(sequence, 0, best, now)) return true;

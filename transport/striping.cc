@@ -159,6 +159,21 @@ StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest&
                                       : choose_measured(rails, bounded);
 }
 
+int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes) {
+  int quickest = -1;
+  double earliest = kInfinite;
+  for (size_t i = 0; i < rails.size(); ++i) {
+    const StripeRail& rail = rails[i];
+    if (!rail.usable || rail.full) continue;
+    const double rate = rate_within_adapter(rails, i);
+    const double finish = ready_ns(rail, rate) + static_cast<double>(bytes) / rate;
+    if (finish >= earliest) continue;
+    earliest = finish;
+    quickest = static_cast<int>(i);
+  }
+  return quickest;
+}
+
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request) {
   uint64_t bytes = request.chunk_bytes;
   if (bytes == 0) {

@@ -54,6 +54,10 @@ void keep_best_tier(std::span<StripeRail> rails);
 StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest& request,
                          Striping striping);
 
+// The rail on which an urgent put of so many bytes ends first, past what is queued and without
+// regard to the window, a demoted one too; -1: none takes it now.
+int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes);
+
 // Chunks last about this long on their rail.
 constexpr TimeNs kChunkNs = 150 * kMicrosecond;
 constexpr uint64_t kMaxChunkBytes = uint64_t{4} << 20;

@@ -99,6 +99,13 @@ SimRailConfig random_rail(Random& random) {
   return rail;
 }
 
+// How long a NIC may be busy with what a node of a tree sends its three neighbours. A rail timeout
+// below that blames rails that only wait for their turn (seed 97736: 1 ms, a tree over one rail).
+TimeNs queue_ns(const std::vector<SimRailConfig>& rails, uint64_t bytes_to_one) {
+  const auto slowest = std::ranges::min_element(rails, {}, &SimRailConfig::bytes_per_second);
+  return static_cast<TimeNs>(3 * bytes_to_one * kSecond / slowest->bytes_per_second);
+}
+
 // With a generator of its own: other draws are what they were before there were such rails.
 int random_standby(uint64_t seed, size_t rails) {
   Random random(seed * 0x9e3779b97f4a7c15ull + 5);
@@ -256,6 +263,8 @@ Workload make_workload(uint64_t seed) {
   workload.keep_registered = random() % 2 == 0;
   const uint64_t slots =
       static_cast<uint64_t>(workload.depth) * static_cast<uint64_t>(workload.channels);
+  workload.link.rail_timeout_ns = std::max(workload.link.rail_timeout_ns,
+                                           queue_ns(workload.rails, slots * workload.piece_bytes));
   const auto ranks = static_cast<uint64_t>(workload.ranks);
   // What the largest algorithm needs of a slot (tuner.cc: rounding of blocks to cache lines).
   workload.scratch_bytes =

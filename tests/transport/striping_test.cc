@@ -156,6 +156,28 @@ TEST(Striping, SmallPutTakesTheRailThatEndsFirst) {
   EXPECT_EQ(choose_rail(rails, request_of(kKiB), Striping::kMeasured).rail, 0);
 }
 
+TEST(Striping, UrgentPutsGoByWhatIsUnderWayOnEachRail) {
+  std::vector<StripeRail> rails = {idle_rail(kGigabyte, 10'000), idle_rail(kGigabyte, 20'000)};
+  EXPECT_EQ(quickest_rail(rails, 64), 0);
+  rails[0].in_flight = 100 * kKiB;
+  EXPECT_EQ(quickest_rail(rails, 64), 1);
+  rails[0].passed = 100 * kKiB;
+  EXPECT_EQ(quickest_rail(rails, 64), 0);
+  rails[0].full = true;
+  EXPECT_EQ(quickest_rail(rails, 64), 1);
+  rails[1].usable = false;
+  EXPECT_EQ(quickest_rail(rails, 64), -1);
+}
+
+TEST(Striping, ManyUrgentPutsAreSharedByTheRates) {
+  std::vector<StripeRail> rails = {idle_rail(kGigabyte, 10'000), idle_rail(kGigabyte / 4, 9'000)};
+  for (int i = 0; i < 1000; ++i) {
+    const int rail = quickest_rail(rails, 256);
+    rails[static_cast<size_t>(rail)].in_flight += 256;
+  }
+  EXPECT_NEAR(static_cast<double>(rails[0].in_flight), 800.0 * 256, 20.0 * 256);
+}
+
 TEST(Striping, ReplaysKeepTheirSize) {
   std::vector<StripeRail> rails = {idle_rail(kGigabyte), idle_rail(kGigabyte)};
   StripeRequest request = request_of(3 * kMiB);

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "tests/transport/tcp_pair.h"
+#include "transport/tcp/rail_core.h"
 
 namespace railccl::testing_support {
 namespace {
@@ -43,21 +44,25 @@ class Fabric {
     const TimeNs deadline = pair_.now() + 60 * kSecond;
     while (!done()) {
       if (pair_.now() > deadline) return false;
-      const bool first = sink(0).progress(rail(0), pair_.now());
-      const bool second = sink(1).progress(rail(1), pair_.now());
+      const bool first = sink(0).progress(rail(0), now());
+      const bool second = sink(1).progress(rail(1), now());
       if (!first && !second && !done()) pair_.idle();
     }
     return true;
   }
-  void progress(int side) { sink(side).progress(rail(side), pair_.now()); }
+  void progress(int side) { sink(side).progress(rail(side), now()); }
   // As an owner does before it sleeps.
   void progress_while_busy(int side) {
-    while (sink(side).progress(rail(side), pair_.now())) {
+    while (sink(side).progress(rail(side), now())) {
     }
   }
+  // The rails are told this time from now on, or, with 0, the real one.
+  void stop_clock_at(TimeNs time) { stopped_at_ = time; }
+  TimeNs now() { return stopped_at_ != 0 ? stopped_at_ : pair_.now(); }
 
  private:
   TcpPair pair_;
+  TimeNs stopped_at_ = 0;
   std::array<RecordingSink, 2> sinks_;
   std::array<std::vector<std::unique_ptr<Endpoint>>, 2> endpoints_;
 };
@@ -172,6 +177,24 @@ TEST(TcpData, TwoHundredEndpointsOnOneRail) {
   }
 }
 
+// A put that nothing answers: its sender waits for it no longer than this where the rail is polled.
+TEST(TcpData, ALonePutIsAcknowledgedSoon) {
+  Fabric fabric;
+  fabric.connect(1);
+  const TimeNs start = fabric.now();
+  fabric.stop_clock_at(start);
+  ASSERT_TRUE(fabric.endpoint(0, 0).put({.token = 1}));
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(1).count(Kind::kNotification) == 1; }));
+  fabric.stop_clock_at(start + tcp::kAcknowledgeWhenPolled - 1);
+  for (int i = 0; i < 100; ++i) {
+    fabric.progress(0);
+    fabric.progress(1);
+  }
+  EXPECT_EQ(fabric.sink(0).completions(0, 1), 0U) << "it would have travelled alone";
+  fabric.stop_clock_at(start + tcp::kAcknowledgeWhenPolled);
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).completions(0, 1) == 1; }));
+}
+
 TEST(TcpData, ABulkStreamDoesNotHoldUpOthers) {
   constexpr size_t kBulk = size_t{64} << 20;
   TcpRailOptions options = test_options();
@@ -233,6 +256,7 @@ TEST(TcpWakeFd, IsReadableWheneverThereIsSomethingToDo) {
     fabric.progress_while_busy(1);
     return !is_readable(fabric.rail(0)) && !is_readable(fabric.rail(1));
   }));
+  fabric.stop_clock_at(fabric.now());
   ASSERT_TRUE(fabric.endpoint(0, 0).put({.token = 1}));
   fabric.progress_while_busy(0);
   EXPECT_FALSE(is_readable(fabric.rail(0)));
@@ -241,6 +265,7 @@ TEST(TcpWakeFd, IsReadableWheneverThereIsSomethingToDo) {
   EXPECT_EQ(fabric.sink(0).completions(0, 1), 0U);
   // Nothing answers it: its acknowledgement goes alone, some time later, and that wakes both.
   ASSERT_TRUE(becomes_readable(fabric.rail(1))) << "an acknowledgement waits to be sent";
+  fabric.stop_clock_at(0);
   while (!is_readable(fabric.rail(0))) fabric.progress_while_busy(1);
   fabric.progress_while_busy(0);
   EXPECT_EQ(fabric.sink(0).completions(0, 1), 1U);

@@ -13,7 +13,7 @@ void RailCore::want_acknowledge(RailMember& member, bool soon) {
   member.owes_acknowledgement_ = true;
   member.acknowledge_soon_ = member.acknowledge_soon_ || soon;
   soon_ = soon_ || soon;
-  if (to_acknowledge_.empty()) acknowledge_at_ = now_ + kAcknowledgeWithin;
+  if (to_acknowledge_.empty()) acknowledge_at_ = now_ + kAcknowledgeWhenPolled;
   if (!std::exchange(member.listed_, true)) to_acknowledge_.push_back(&member);
 }
 
