@@ -227,10 +227,13 @@ bool Communicator::drive(TimeNs now) {
   return worked;
 }
 
-// That a peer is gone is often seen here first, but the control path can say who and how; nothing
-// moves until it has.
+// That a peer is gone, and its memory with it, is often seen here first, but the control path can
+// say who and how; nothing moves until it has.
 void Communicator::fail_operation(const Status& status) {
-  if (status.code() != Code::kPeerFailed) return set_error(status, true);
+  const bool may_follow_from_another = status.code() == Code::kPeerFailed ||
+                                       status.code() == Code::kSystemError ||
+                                       status.code() == Code::kInvalidUsage;
+  if (!may_follow_from_another) return set_error(status, true);
   unexplained_ = status;
   reason_deadline_ = clock_ + kReasonTimeout;
 }

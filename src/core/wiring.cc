@@ -98,8 +98,10 @@ VerbsRailOptions verbs_options(const Settings& settings) {
 }
 
 Result<std::vector<Candidate>> find_tcp(const Settings& settings) {
+  const auto named = split_words(settings.get_text(Setting::kRails), ',');
   const auto found =
       discover_tcp_rails({.interface_spec = settings.get_text(Setting::kSocketIfname),
+                          .expected = {named.begin(), named.end()},
                           .family = socket_family(settings)});
   if (!found) {
     return Error(found.error().with_context(

@@ -13,7 +13,7 @@ import unittest
 SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 3
 SEED = int(sys.argv[4]) if len(sys.argv) > 4 else 1
 sys.argv = sys.argv[:3]
-from support import BIN, lab, LabTest, main, namespaces_possible, PROGRAMS  # noqa: E402
+from support import BIN, lab, LabTest, main, namespaces_possible, PROGRAMS, read_report  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The head of the table comes right before the first operation, however long the start has taken.
@@ -104,6 +104,18 @@ class Faults(LabTest):
                                 ["-b", "4M", "-e", "4M", "-n", "2", "--seconds", "3"])
         self.check_failed_and_came_back(report, {"rail0", "rail1"}, "all rails")
         self.assertGreater(report["results"][0]["time_us"]["out_of_place"]["max"], 1.8e6)
+
+    def test_a_rail_that_is_down_at_the_start_joins(self):
+        program = os.path.join(BIN, "all_reduce_perf")
+        script = ("[ $RANK != 1 ] || { ip link set rail1 down; { sleep 3; ip link set rail1 up; } & }; "
+                  f"exec {program} -b 4M -e 4M -n 2 --seconds 5 --rails -J {self.report}")
+        code, output = lab(TWO_RAILS, ["sh", "-c", script])
+        self.assertEqual(code, 0, output)
+        self.assertIn("# Out of bounds values : 0 OK", output)
+        self.assertRegex(output, r"(?m)^\[1\] .*interface rail1 is down; rail rail1 is used as soon as it is up")
+        for rail in read_report(self.report)["rails"]:
+            self.assertTrue(rail["up"], rail)
+            self.assertGreater(rail["bytes"], 0, rail)
 
     def check_errors(self, options, environment, expected):
         """Every rank of a run that is to fail ends by itself, having said all of `expected`."""

@@ -128,13 +128,25 @@ TEST(RailSelection, FamilyChoosesTheAddress) {
   EXPECT_THAT(select_names("", AF_INET6), ElementsAre("eth0", "eth1"));
 }
 
+TEST(RailSelection, WhatIsNamedIsWaitedForWhenItIsDown) {
+  EXPECT_THAT(select_names("=ib0,eth0"), ElementsAre("ib0", "eth0"));
+  EXPECT_THAT(select_names("ib,eth0"), ElementsAre("eth0")) << "a prefix names nothing";
+  for (const std::string spec : {"", "eth,ib", "^docker"}) {
+    const auto found =
+        select_rails({.interface_spec = spec, .expected = {"eth0", "ib0"}}, machine());
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_THAT(names_of(*found), testing::IsSupersetOf({"eth0", "ib0"})) << spec;
+    EXPECT_THAT(found->warnings, testing::Contains(HasSubstr("interface ib0 is down; rail ib0")));
+  }
+}
+
 TEST(RailSelection, ErrorsSayWhatThereIs) {
   for (const std::string spec : {"=eth7", "nothing", "eth7@10.0.0.1"}) {
     EXPECT_THAT(select_error(spec), HasSubstr("eth10 (10.0.10.1)")) << spec;
     EXPECT_THAT(select_error(spec), HasSubstr("ib0 (down)")) << spec;
     EXPECT_THAT(select_error(spec), HasSubstr("bare0 (no address)")) << spec;
   }
-  EXPECT_THAT(select_error("=ib0"), HasSubstr("it is down"));
+  EXPECT_THAT(select_error("=ib0"), HasSubstr("ib0 (down)")) << "nothing else is there";
   EXPECT_THAT(select_error("=bare0"), HasSubstr("no such address"));
   EXPECT_THAT(select_error("=eth10", AF_INET6), HasSubstr("IPv6"));
   EXPECT_THAT(select_error("ib"), HasSubstr("'ib'"));

@@ -40,6 +40,7 @@ Result<std::unique_ptr<PortMonitor>> PortMonitor::open(const std::string& interf
     return system_error(errno, "netlink bind");
   }
   RAILCCL_TRY(poller.add(monitor->netlink_.get(), EPOLLIN, *monitor));
+  monitor->usable_ = monitor->query().is_ok();
   return monitor;
 }
 

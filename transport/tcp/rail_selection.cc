@@ -140,88 +140,135 @@ std::string_view family_text(int family) {
   return family == AF_INET ? " IPv4" : family == AF_INET6 ? " IPv6" : "";
 }
 
-// Adds what one item selects. An item that names one interface must find it usable.
-Status add_item(const Item& item, int family, std::span<const NetworkInterface> interfaces,
-                TcpDiscovery& discovery) {
+// One choice of rails. A port that somebody names is a rail although it is down, and joins later;
+// others have to be up.
+class Selection {
+ public:
+  Selection(const TcpDiscoveryOptions& options, std::span<const NetworkInterface> interfaces)
+      : options_(options), interfaces_(interfaces) {}
+
+  // Adds what one item selects. An item that names one interface must find it, with an address.
+  Status add_item(const Item& item);
+  // `among`: a part of the interfaces.
+  void add_defaults(std::span<const NetworkInterface> among);
+  // All interfaces but those that match, loopback only when nothing else is left.
+  void add_all_but(const Filter& filter);
+  // An error when nothing is up.
+  Result<TcpDiscovery> finish();
+
+ private:
+  bool is_expected(const NetworkInterface& interface) const {
+    return std::ranges::find(options_.expected, interface.name) != options_.expected.end();
+  }
+  void add(const NetworkInterface& interface, const InterfaceAddress& address,
+           const std::string& name);
+  void add_usable(const NetworkInterface& interface);
+  void warn_of_shared_subnets();
+
+  const TcpDiscoveryOptions& options_;
+  std::span<const NetworkInterface> interfaces_;
+  TcpDiscovery discovery_;
+  bool any_up_ = false;
+};
+
+void Selection::add(const NetworkInterface& interface, const InterfaceAddress& address,
+                    const std::string& name) {
+  if (is_taken(discovery_, name)) return;
+  discovery_.rails.push_back(make_rail(interface, address, name));
+  any_up_ = any_up_ || interface.up;
+  if (interface.up) return;
+  discovery_.warnings.push_back(fmt::format(
+      "interface {} is down; rail {} is used as soon as it is up", interface.name, name));
+}
+
+Status Selection::add_item(const Item& item) {
   bool matched = false;
-  for (const NetworkInterface& one : interfaces) {
+  for (const NetworkInterface& one : interfaces_) {
     if (!item.matches(one)) continue;
     matched = true;
-    const auto address = item.address ? own_address(one, *item.address) : best_address(one, family);
-    if (!one.up || !address) {
-      if (!item.exact) continue;
-      return error(
-          Code::kInvalidArgument, "interface {}: {}; there are: {}", item.text,
-          !one.up ? "it is down" : fmt::format("it has no such{} address", family_text(family)),
-          describe(interfaces));
+    const auto address =
+        item.address ? own_address(one, *item.address) : best_address(one, options_.family);
+    if (item.exact && !address) {
+      return error(Code::kInvalidArgument, "interface {}: it {}; there are: {}", item.text,
+                   one.up ? fmt::format("has no such{} address", family_text(options_.family))
+                          : "is down and has no address",
+                   describe(interfaces_));
     }
+    if (!address || !(one.up || item.exact || is_expected(one))) continue;
     const std::string name =
         item.address ? fmt::format("{}@{}", one.name, address->address.ip_text()) : one.name;
-    if (!is_taken(discovery, name)) discovery.rails.push_back(make_rail(one, *address, name));
+    add(one, *address, name);
   }
   if (matched) return Status::ok();
   if (item.exact) {
     return error(Code::kInvalidArgument, "there is no interface {}; there are: {}", item.name,
-                 describe(interfaces));
+                 describe(interfaces_));
   }
-  discovery.warnings.push_back(
-      fmt::format("no interface begins with '{}'; there are: {}", item.name, describe(interfaces)));
+  discovery_.warnings.push_back(fmt::format("no interface begins with '{}'; there are: {}",
+                                            item.name, describe(interfaces_)));
   return Status::ok();
 }
 
-void add_usable(const NetworkInterface& interface, int family, TcpDiscovery& discovery) {
-  const auto address = best_address(interface, family);
-  if (interface.up && address) {
-    discovery.rails.push_back(make_rail(interface, *address, interface.name));
+void Selection::add_usable(const NetworkInterface& interface) {
+  const auto address = best_address(interface, options_.family);
+  if (address && (interface.up || is_expected(interface))) {
+    add(interface, *address, interface.name);
   }
 }
 
-void add_defaults(int family, std::span<const NetworkInterface> interfaces,
-                  TcpDiscovery& discovery) {
+void Selection::add_defaults(std::span<const NetworkInterface> among) {
   const auto is_virtual = [](const NetworkInterface& one) {
     return one.loopback || one.name.starts_with("docker") || one.name.starts_with("virbr");
   };
-  for (const NetworkInterface& one : interfaces) {
-    if (!is_virtual(one)) add_usable(one, family, discovery);
+  for (const NetworkInterface& one : among) {
+    if (!is_virtual(one)) add_usable(one);
   }
   // A link-local address alone says that nobody has configured the port.
   const auto unconfigured = [](const TcpRailConfig& one) { return one.address.is_link_local(); };
-  if (!std::ranges::all_of(discovery.rails, unconfigured)) {
-    std::erase_if(discovery.rails, unconfigured);
+  if (!std::ranges::all_of(discovery_.rails, unconfigured)) {
+    std::erase_if(discovery_.rails, unconfigured);
   }
-  if (!discovery.rails.empty()) return;
-  for (const NetworkInterface& one : interfaces) {
-    if (one.loopback) add_usable(one, family, discovery);
+  if (!discovery_.rails.empty()) return;
+  for (const NetworkInterface& one : among) {
+    if (one.loopback) add_usable(one);
   }
 }
 
-// `exclude`: all interfaces but those that match, loopback only when nothing else is left.
-void add_all_but(const Filter& filter, int family, std::span<const NetworkInterface> interfaces,
-                 TcpDiscovery& discovery) {
+void Selection::add_all_but(const Filter& filter) {
   std::vector<NetworkInterface> kept;
-  for (const NetworkInterface& one : interfaces) {
+  for (const NetworkInterface& one : interfaces_) {
     const auto matches = [&](const Item& item) { return item.matches(one); };
     if (std::ranges::none_of(filter.items, matches)) kept.push_back(one);
   }
-  add_defaults(family, kept, discovery);
+  add_defaults(kept);
 }
 
-void warn_of_shared_subnets(TcpDiscovery& discovery) {
-  for (size_t i = 0; i < discovery.rails.size(); ++i) {
-    for (size_t j = i + 1; j < discovery.rails.size(); ++j) {
-      const TcpRailConfig& one = discovery.rails[i];
-      const TcpRailConfig& other = discovery.rails[j];
+void Selection::warn_of_shared_subnets() {
+  for (size_t i = 0; i < discovery_.rails.size(); ++i) {
+    for (size_t j = i + 1; j < discovery_.rails.size(); ++j) {
+      const TcpRailConfig& one = discovery_.rails[i];
+      const TcpRailConfig& other = discovery_.rails[j];
       if (one.interface_name == other.interface_name) continue;
       if (!one.address.same_subnet(other.address, std::min(one.prefix_bits, other.prefix_bits))) {
         continue;
       }
-      discovery.warnings.push_back(fmt::format(
+      discovery_.warnings.push_back(fmt::format(
           "rails {} and {} are in one subnet ({} and {}): sockets are bound to their devices; "
           "where "
           "both NICs are on one network, set net.ipv4.conf.all.arp_ignore=1 and arp_announce=2",
           one.info.name, other.info.name, one.info.address, other.info.address));
     }
   }
+}
+
+Result<TcpDiscovery> Selection::finish() {
+  if (!any_up_) {
+    return error(Code::kInvalidArgument,
+                 "no interface that is up has an{} address and fits '{}'; there are: {}",
+                 family_text(options_.family), options_.interface_spec, describe(interfaces_));
+  }
+  warn_of_shared_subnets();
+  return std::move(discovery_);
 }
 
 }  // namespace
@@ -232,26 +279,18 @@ Result<TcpDiscovery> select_rails(const TcpDiscoveryOptions& options,
     return error(Code::kInvalidArgument, "address family {} is neither AF_INET nor AF_INET6",
                  options.family);
   }
-  TcpDiscovery discovery;
+  Selection selection(options, interfaces);
   if (options.interface_spec.empty()) {
-    add_defaults(options.family, interfaces, discovery);
-  } else {
-    RAILCCL_ASSIGN(const Filter filter, parse_filter(options.interface_spec));
-    if (filter.exclude) {
-      add_all_but(filter, options.family, interfaces, discovery);
-    } else {
-      for (const Item& item : filter.items) {
-        RAILCCL_TRY(add_item(item, options.family, interfaces, discovery));
-      }
-    }
+    selection.add_defaults(interfaces);
+    return selection.finish();
   }
-  if (discovery.rails.empty()) {
-    return error(Code::kInvalidArgument,
-                 "no interface that is up has an{} address and fits '{}'; there are: {}",
-                 family_text(options.family), options.interface_spec, describe(interfaces));
+  RAILCCL_ASSIGN(const Filter filter, parse_filter(options.interface_spec));
+  if (filter.exclude) {
+    selection.add_all_but(filter);
+    return selection.finish();
   }
-  warn_of_shared_subnets(discovery);
-  return discovery;
+  for (const Item& item : filter.items) RAILCCL_TRY(selection.add_item(item));
+  return selection.finish();
 }
 
 }  // namespace railccl::tcp

@@ -27,6 +27,9 @@ struct TcpDiscoveryOptions {
   // Empty: all interfaces that are up and have an address, but for loopback, docker* and virbr*;
   // loopback alone when nothing else is there.
   std::string interface_spec;
+  // Whole names (RAILCCL_RAILS) that count although they are down, as `=name` and `name@address`
+  // do: the rail joins when its port comes up.
+  std::vector<std::string> expected;
   int family = 0;  // RAILCCL_SOCKET_FAMILY: 0 (IPv4 first), AF_INET or AF_INET6
 };
 
