@@ -114,6 +114,9 @@ struct LinkOptions {
   TimeNs rate_memory_ns = 200 * kMillisecond;
   TimeNs slow_after_ns = 200 * kMillisecond;
   uint64_t slow_after_bytes = 1 << 20;
+  // A rail that carried nothing for so long, while others carried so much, is measured again.
+  TimeNs sample_every_ns = 100 * kMillisecond;
+  uint64_t sample_every_bytes = uint64_t{8} << 20;
   // Which local rail talks to which rail of the peer; each pair is one endpoint, index = position
   // here.
   // Of the pairs that are up those of the lowest tier carry everything; the others stand by: they

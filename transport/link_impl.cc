@@ -49,6 +49,8 @@ Status LinkImpl::open_pairs(std::span<Rail* const> rails, uint64_t endpoint_tag_
                          .rate_memory_ns = options_.rate_memory_ns,
                          .slow_after_ns = options_.slow_after_ns,
                          .slow_after_bytes = options_.slow_after_bytes,
+                         .sample_every_ns = options_.sample_every_ns,
+                         .sample_every_bytes = options_.sample_every_bytes,
                          .adapter = adapter.empty() ? -1 : number,
                          .peer = options_.peer,
                          .trace_source = options_.trace_source});

@@ -9,14 +9,13 @@ constexpr double kUnknownBytesPerSecond = 1.25e8;
 constexpr double kUnknownBaseNs = 40'000;
 // A rail that carries nothing is measured again so often, if its siblings carried so much
 // meanwhile.
-constexpr TimeNs kSampleEveryNs = 100 * kMillisecond;
-constexpr uint64_t kSampleEveryBytes = uint64_t{8} << 20;
 constexpr TimeNs kOverdueFloorNs = 50 * kMillisecond;
 constexpr double kOverdueTimes = 8;
 constexpr double kFirstShare = 0.125;
 constexpr uint32_t kShareChunks = 8;  // delivered, and the share doubles
 constexpr double kBaseDecay = 1.0 / 64;
-constexpr double kSampleWeight = 0.5;
+constexpr uint64_t kSmallestSample =
+    16;  // of this part of what makes a rail slow; less says nothing
 // A very slow rail needs long for the bytes that it takes to call it slow; then an eighth will do.
 constexpr TimeNs kFarLongNs = 2 * kSecond;
 
@@ -32,7 +31,7 @@ RateMeterOptions meter_options(const LinkPair::Config& config, double bytes_per_
 LinkPair::LinkPair(const Config& config)
     : config_(config),
       rate_(meter_options(config, static_cast<double>(config.rail->info().bytes_per_second))),
-      samples_(kSampleWeight) {
+      samples_(config.slow_after_bytes) {
   const TimeNs latency = config.rail->info().latency_ns;
   base_ns_ = latency > 0 ? 2 * static_cast<double>(latency) : kUnknownBaseNs;
 }
@@ -179,7 +178,15 @@ void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
 void LinkPair::learn_sample(const Completion& done, TimeNs now) {
   const double way = std::min(base_ns_ / 2, static_cast<double>(now - done.posted_at) / 2);
   const double busy = static_cast<double>(now - done.posted_at) - way;
-  if (busy > 0) samples_.add(static_cast<double>(done.bytes) * 1e9 / busy);
+  if (busy <= 0 || done.bytes < config_.slow_after_bytes / kSmallestSample) return;
+  sample_ = {.bytes = done.bytes,
+             .bytes_per_second = static_cast<double>(done.bytes) * 1e9 / busy,
+             .judged = false};
+}
+
+bool LinkPair::judge_sample(bool fast) {
+  sample_.judged = true;
+  return samples_.add(sample_.bytes, fast);
 }
 
 bool LinkPair::stays_far(bool far, TimeNs now) {
@@ -200,13 +207,17 @@ void LinkPair::demote() {
   far_since_ = 0;
   stats_.slow = true;
   ++stats_.demotions;
-  samples_ = MovingMean(kSampleWeight);
+  samples_ = SlowSamples(config_.slow_after_bytes);
+  sample_ = {};
 }
 
 void LinkPair::promote() {
   stats_.slow = false;
   ++stats_.promotions;
-  if (rate_.bytes_in_flight() == 0) rate_ = RateMeter(meter_options(config_, samples_.value()));
+  samples_ = SlowSamples(config_.slow_after_bytes);
+  if (rate_.bytes_in_flight() == 0) {
+    rate_ = RateMeter(meter_options(config_, sample_.bytes_per_second));
+  }
 }
 
 void LinkPair::on_small_done(const Completion& done, TimeNs now) {
@@ -229,7 +240,9 @@ StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
   if (!view.usable) return view;
   view.tier = tier();
   view.demoted = stats_.slow;
-  view.sample_due = elsewhere_bytes_ >= kSampleEveryBytes && now - data_at_ >= kSampleEveryNs;
+  view.sample_due =
+      elsewhere_bytes_ >= config_.sample_every_bytes && now - data_at_ >= config_.sample_every_ns;
+  view.least_sample_bytes = samples_.least_bytes();
   view.base_ns = base_ns_;
   view.bytes_per_second = rate_.bytes_per_second(now) * share_;
   view.in_flight = rate_.bytes_in_flight();
@@ -309,8 +322,8 @@ void update_slow(LinkPairs& pairs, TimeNs now) {
       const bool far =
           pair.well_measured() && is_demoted(pair.bytes_per_second(now), fastest, false);
       if (pair.stays_far(far, now)) pair.demote();
-    } else if (!is_demoted(std::max(pair.sampled_bytes_per_second(), 1.0), fastest, true)) {
-      pair.promote();
+    } else if (const double sample = pair.new_sample(); sample > 0) {
+      if (pair.judge_sample(!is_demoted(sample, fastest, true))) pair.promote();
     }
   }
 }

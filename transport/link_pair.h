@@ -12,6 +12,7 @@
 #include "src/base/stats.h"
 #include "src/base/trace.h"
 #include "transport/link.h"
+#include "transport/slow_samples.h"
 #include "transport/wire.h"
 
 namespace railccl {
@@ -48,6 +49,8 @@ class LinkPair {
     TimeNs rate_memory_ns = 200 * kMillisecond;
     TimeNs slow_after_ns = 200 * kMillisecond;
     uint64_t slow_after_bytes = 1 << 20;
+    TimeNs sample_every_ns = 100 * kMillisecond;
+    uint64_t sample_every_bytes = uint64_t{8} << 20;
     int adapter = -1;  // a number for each adapter name; -1: none
     int peer = 0;
     TraceSource trace_source = 0;
@@ -119,8 +122,10 @@ class LinkPair {
   double bytes_per_second(TimeNs now) const { return rate_.bytes_per_second(now); }
   bool well_measured() const { return rate_.measured(); }
   bool slow() const { return stats_.slow; }
-  // What the samples of a slow rail say, which counts sooner than the long mean of its busy time.
-  double sampled_bytes_per_second() const { return samples_.value(); }
+  // The rate in the last sample of a slow rail that nobody has judged; 0: there is none.
+  double new_sample() const { return sample_.judged ? 0 : sample_.bytes_per_second; }
+  // True: it is fast again.
+  bool judge_sample(bool fast);
   // `far`: its rate is far below its fastest sibling's now. True once that has been so without a
   // break for long enough and over enough data: bursts of a shallow queue look like a fast rail.
   bool stays_far(bool far, TimeNs now);
@@ -172,7 +177,13 @@ class LinkPair {
   Status broken_;
 
   RateMeter rate_;
-  MovingMean samples_;
+  struct Sample {
+    uint64_t bytes = 0;
+    double bytes_per_second = 0;
+    bool judged = true;
+  };
+  Sample sample_;
+  SlowSamples samples_;  // since it has been slow
   double base_ns_;
   double share_ = 1;              // of its rate that a rejoining rail is given
   uint32_t share_delivered_ = 0;  // chunks since the share grew, in both directions

@@ -83,9 +83,10 @@ StripeChoice sample(std::span<const StripeRail> rails, const StripeRequest& requ
     if (!rail.usable || !rail.sample_due || rail.full || rail.in_flight != 0) continue;
     const double fits = nominal_rate(rail) * static_cast<double>(kSampleNs);
     // Less would measure the way, not the rate, and keep the rail's bad name for ever.
-    const uint64_t least = request.small_bytes;
-    const uint64_t most = std::min({kMostSampleBytes, request.put_left, request.max_chunk_bytes});
-    const auto bytes = std::clamp(static_cast<uint64_t>(fits), least, std::max(least, most));
+    const uint64_t least = std::max(request.small_bytes, rail.least_sample_bytes);
+    const uint64_t wanted =
+        std::clamp(static_cast<uint64_t>(fits), least, std::max(least, kMostSampleBytes));
+    const uint64_t bytes = std::min({wanted, request.put_left, request.max_chunk_bytes});
     return {.rail = static_cast<int>(i), .bytes = std::max<uint64_t>(bytes, 1)};
   }
   return {};

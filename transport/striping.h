@@ -19,12 +19,13 @@ namespace railccl {
 enum class Striping : uint8_t { kMeasured, kEqual };
 
 struct StripeRail {
-  bool usable = false;      // up, and the buffers are registered there
-  bool demoted = false;     // far slower than its siblings: samples only
-  bool sample_due = false;  // carried nothing for long: measure it again
-  bool full = false;        // took no more just now, though the window has room
-  int tier = 0;             // see keep_best_tier
-  double base_ns = 0;       // of a put on the idle rail, without the time its bytes take
+  bool usable = false;              // up, and the buffers are registered there
+  bool demoted = false;             // far slower than its siblings: samples only
+  bool sample_due = false;          // carried nothing for long: measure it again
+  uint64_t least_sample_bytes = 0;  // with no less
+  bool full = false;                // took no more just now, though the window has room
+  int tier = 0;                     // see keep_best_tier
+  double base_ns = 0;               // of a put on the idle rail, without the time its bytes take
   double bytes_per_second = 0;
   uint64_t in_flight = 0;     // bytes, not completed
   uint64_t passed = 0;        // of those, what has gone by now, as far as one can tell

@@ -67,6 +67,8 @@ LinkOptions random_link(Random& random) {
   link.rate_memory_ns = kMillisecond;
   link.slow_after_ns = 300 * kMicrosecond;
   link.slow_after_bytes = 16 * kKiB;
+  link.sample_every_ns = 100 * kMicrosecond;
+  link.sample_every_bytes = 16 * kKiB;
   return link;
 }
 

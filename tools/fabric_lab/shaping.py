@@ -2,15 +2,18 @@
 runs one command in the node and returns its output."""
 from fabric_lab.errors import LabError
 
-_TBF_BURST = "256kb"
+# What a rail may pass at once: 2 ms of its rate, so that a slow one looks slow, and a packet of the largest size in any case.
+_TBF_BURST_S = 0.002
+_TBF_LEAST_BURST = 68 << 10
 _TBF_LATENCY = "20ms"
 
 
 def set_rate(run, interface, rate):
     """`rate`: Mbit/s, 0 for no limit."""
     if rate > 0:
+        burst = max(_TBF_LEAST_BURST, round(_TBF_BURST_S * rate * 1e6 / 8))
         run("tc", "qdisc", "replace", "dev", interface, "root", "handle", "10:", "tbf", "rate", f"{rate}mbit",
-            "burst", _TBF_BURST, "latency", _TBF_LATENCY)
+            "burst", str(burst), "latency", _TBF_LATENCY)
 
 
 def set_loss(run, interface, loss):
