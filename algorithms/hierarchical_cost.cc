@@ -112,6 +112,7 @@ Cost broadcast(const Terms& t, bool root_is_only_owner) {
   cost.latency_steps_inter = static_cast<uint32_t>(t.nodes - 1);
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter = t.nodes > 1 ? t.share : 0;
+  cost.path_elements_inter = (t.nodes - 1) * t.share;
   cost.bytes_sent_local = t.share * most(t, [&](int node) {
                             const bool loads = node == t.root_node && !root_is_only_owner;
                             return t.size(node) - 1 + (loads && !t.root_in_place ? 1 : 0);
@@ -126,6 +127,7 @@ Cost reduce(const Terms& t, bool root_is_only_owner) {
   cost.latency_steps_inter = static_cast<uint32_t>(t.nodes - 1);
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter = t.nodes > 1 ? t.share : 0;
+  cost.path_elements_inter = (t.nodes - 1) * t.share;
   cost.bytes_sent_local = t.share * most(t, [&](int node) {
                             const bool stores = node == t.root_node && !root_is_only_owner;
                             return t.size(node) - 1 + (stores ? 1 : 0);
@@ -175,6 +177,7 @@ Cost cost_doubling(const Shape& shape) {
   Cost cost = all_reduce(t);
   cost.latency_steps_inter = static_cast<uint32_t>(participants.longest_path());
   cost.bytes_sent_inter = t.share * (rounds + (folds ? 1 : 0));
+  cost.path_elements_inter = t.share * cost.latency_steps_inter;
   cost.elements_reduced =
       t.share * most(t, [&](int node) {
         return t.size(node) - 1 + (is_odd(node) ? 0 : rounds) + (is_even(node) ? 1 : 0);

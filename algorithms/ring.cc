@@ -169,6 +169,7 @@ Cost cost(const Shape& shape) {
       cost.latency_steps_inter = static_cast<uint32_t>(nodes - 1);
       cost.latency_steps_local = static_cast<uint32_t>(n - nodes);
       sends(1);
+      cost.path_elements_inter = nodes - 1;
       cost.elements_reduced = shape.collective == Collective::kReduce ? 1 : 0;
       cost.scratch = shape.collective == Collective::kReduce || staged ? 1 : 0;
       break;

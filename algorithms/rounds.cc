@@ -18,6 +18,8 @@ void RoundCost::message(int from, int to, double amount) {
   Path& path = now_[receiver];
   path.inter = std::max(path.inter, before_[sender].inter + (local ? 0 : 1));
   path.local = std::max(path.local, before_[sender].local + (local ? 1 : 0));
+  path.elements_inter =
+      std::max(path.elements_inter, before_[sender].elements_inter + (local ? 0 : amount));
 }
 
 Cost RoundCost::total() const {
@@ -30,6 +32,7 @@ Cost RoundCost::total() const {
   for (const Path& path : now_) {
     cost.latency_steps_inter = std::max(cost.latency_steps_inter, path.inter);
     cost.latency_steps_local = std::max(cost.latency_steps_local, path.local);
+    cost.path_elements_inter = std::max(cost.path_elements_inter, path.elements_inter);
   }
   return cost;
 }

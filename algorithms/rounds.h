@@ -27,6 +27,7 @@ class RoundCost {
   struct Path {
     uint32_t inter = 0;
     uint32_t local = 0;
+    double elements_inter = 0;
   };
   const Layout& layout_;
   std::vector<Amounts> ranks_;

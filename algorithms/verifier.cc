@@ -76,6 +76,13 @@ Status compare(const Cost& declared, const Cost& counted, double tolerance) {
   if (far(declared.bytes_sent_inter, counted.bytes_sent_inter)) {
     return differ("bytes_sent_inter", declared.bytes_sent_inter, counted.bytes_sent_inter);
   }
+  // What a rank sends is a path, too.
+  const auto path = [](const Cost& cost) {
+    return std::max(cost.path_elements_inter, cost.bytes_sent_inter);
+  };
+  if (far(path(declared), path(counted))) {
+    return differ("path_elements_inter", path(declared), path(counted));
+  }
   if (far(declared.bytes_sent_local, counted.bytes_sent_local)) {
     return differ("bytes_sent_local", declared.bytes_sent_local, counted.bytes_sent_local);
   }
@@ -119,6 +126,7 @@ Result<ScheduleCounts> verify(const ScheduleSet& set, const ScheduleSet* tail) {
   RAILCCL_TRY(player.run());
   counted.latency_steps_inter = player.longest_path_inter();
   counted.latency_steps_local = player.longest_path_local();
+  counted.path_elements_inter = player.path_elements_inter();
   return counted;
 }
 
@@ -130,6 +138,8 @@ Cost cost_of(const std::vector<ScheduleCounts>& channels, uint64_t piece) {
   for (const ScheduleCounts& counted : channels) {
     cost.latency_steps_inter = std::max(cost.latency_steps_inter, counted.latency_steps_inter);
     cost.latency_steps_local = std::max(cost.latency_steps_local, counted.latency_steps_local);
+    cost.path_elements_inter = std::max(
+        cost.path_elements_inter, static_cast<double>(counted.path_elements_inter) / elements);
   }
   for (size_t rank = 0; rank < ranks; ++rank) {
     RankAmounts sum;

@@ -51,6 +51,7 @@ struct RankAmounts {
 struct ScheduleCounts {
   uint32_t latency_steps_inter = 0;  // messages on the longest path
   uint32_t latency_steps_local = 0;
+  uint64_t path_elements_inter = 0;  // put to other nodes one after another
   std::vector<RankAmounts> ranks;
 };
 

@@ -110,7 +110,9 @@ void Player::wait(int rank, uint32_t step_number, const Step& step) {
   messages_.erase(message);
   clocks_.receive(rank, knowledge);
   Path& path = paths_[index(rank)];
-  path = {std::max(path.inter, sent.inter), std::max(path.local, sent.local)};
+  path = {.inter = std::max(path.inter, sent.inter),
+          .local = std::max(path.local, sent.local),
+          .elements_inter = std::max(path.elements_inter, sent.elements_inter)};
 }
 
 void Player::notify(int rank, uint32_t step_number, const Step& step) {
@@ -121,7 +123,9 @@ void Player::notify(int rank, uint32_t step_number, const Step& step) {
   const auto& node_of = lap_->set->shape.layout->node_of;
   Path path = paths_[index(rank)];
   if (lap_number_ == 0) {
-    ++(node_of[index(rank)] == node_of[index(step.peer)] ? path.local : path.inter);
+    const bool local = node_of[index(rank)] == node_of[index(step.peer)];
+    ++(local ? path.local : path.inter);
+    if (!local && step.kind == StepKind::kPut) path.elements_inter += step.count;
   }
   messages_.emplace(key_of(rank, step_number), Message{clocks_.send(rank), path});
   if (next_[index(step.peer)] == lap_->notifications->partner(rank, step_number)) {
@@ -182,6 +186,12 @@ Status Player::deadlock() const {
 uint32_t Player::longest_path_inter() const {
   uint32_t most = 0;
   for (const Path& path : paths_) most = std::max(most, path.inter);
+  return most;
+}
+
+uint64_t Player::path_elements_inter() const {
+  uint64_t most = 0;
+  for (const Path& path : paths_) most = std::max(most, path.elements_inter);
   return most;
 }
 

@@ -29,11 +29,14 @@ class Player {
   // Messages on the longest path of the first lap.
   uint32_t longest_path_inter() const;
   uint32_t longest_path_local() const;
+  // Elements that are put to other nodes one after another, at most, in the first lap.
+  uint64_t path_elements_inter() const;
 
  private:
   struct Path {
     uint32_t inter = 0;
     uint32_t local = 0;
+    uint64_t elements_inter = 0;
   };
   struct Message {
     Knowledge knowledge;

@@ -83,12 +83,15 @@ double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
                          cost.latency_steps_local * machine.local_latency_s;
   const auto bytes = static_cast<double>(element_bytes);
   const double network = cost.bytes_sent_inter * bytes / machine.network_bytes_per_second;
+  // The first piece takes its whole way before the others are behind it.
+  const double way = std::max(cost.path_elements_inter, cost.bytes_sent_inter) * bytes /
+                     machine.network_bytes_per_second;
   const double memory = (2 * cost.bytes_sent_local + 2 * cost.elements_reduced) * bytes /
                         machine.memory_bytes_per_second;
   const auto block = static_cast<double>(shape.block);
   const auto piece = static_cast<double>(shape.piece);
   const double puts = cost.latency_steps_inter * machine.network_put_s;
-  const double first = latency + puts + piece * (network + memory);
+  const double first = latency + puts + piece * (way + memory);
   const double further =
       std::max({puts + piece * network, piece * memory, first / static_cast<double>(under_way)});
   return first + (block / piece - 1) * further;

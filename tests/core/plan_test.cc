@@ -190,6 +190,20 @@ TEST(Plan, AChoiceThatIsKeptIsPredictedForTheNetworkAsItIs) {
   EXPECT_GT(decide(call, inputs, false)->chosen.seconds, 2 * before);
 }
 
+// A tree or chain in one piece takes the whole data as often as the way is long.
+TEST(Plan, MuchDataIsCutWhereItIsPassedOn) {
+  for (const Collective collective : {Collective::kBroadcast, Collective::kReduce}) {
+    for (const std::string algorithm : {"ring", "tree", "hierarchical"}) {
+      PlanInputs inputs = inputs_of({0, 1, 2, 3, 4});
+      inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {algorithm});
+      const auto decision = decide({.collective = collective, .count = 1 << 23}, inputs, false);
+      ASSERT_TRUE(decision) << decision.error().message();
+      EXPECT_LT(decision->chosen.piece, uint64_t{1} << 20) << algorithm;
+      EXPECT_EQ(decide({.collective = collective, .count = 64}, inputs, false)->chosen.piece, 64u);
+    }
+  }
+}
+
 class ScheduleFile : public ::testing::Test {
  protected:
   ~ScheduleFile() override { unlink(path_.c_str()); }

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <span>
 
 namespace railccl::tcp {
 namespace {
 
 constexpr size_t kMaxPieces = 128;
+constexpr size_t kMostCollectedBytes = 1024;
 
 }  // namespace
 
@@ -36,7 +39,27 @@ struct SendLane::Batch {
     if (left > 0) add(put.payload + done, left);
   }
   bool full() const { return count + 2 > kMaxPieces; }
+  // As send(2) answers.
+  ssize_t send(int fd);
 };
+
+// Little is sent as one piece: for the kernel, to collect it costs more than for us.
+ssize_t SendLane::Batch::send(int fd) {
+  constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  if (bytes <= kMostCollectedBytes) {
+    std::array<std::byte, kMostCollectedBytes> collected;
+    size_t filled = 0;
+    for (const iovec& piece : std::span(pieces).first(count)) {
+      std::memcpy(&collected[filled], piece.iov_base, piece.iov_len);
+      filled += piece.iov_len;
+    }
+    return ::send(fd, collected.data(), filled, kFlags);
+  }
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = count;
+  return sendmsg(fd, &message, kFlags);
+}
 
 bool SendLane::accepts(uint64_t bytes) const {
   if (puts_.size() >= limits_.max_outstanding_puts) return false;
@@ -110,10 +133,7 @@ Result<SendLane::Outcome> SendLane::flush(int fd, size_t budget_bytes) {
     if (budget_bytes == 0) return Outcome::kBudget;
     Batch batch;
     gather(batch, budget_bytes);
-    msghdr message{};
-    message.msg_iov = batch.pieces.data();
-    message.msg_iovlen = batch.count;
-    const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = batch.send(fd);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) return Outcome::kBlocked;
