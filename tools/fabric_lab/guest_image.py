@@ -11,7 +11,7 @@ from fabric_lab import process
 from fabric_lab.errors import LabError
 
 _MODULES = ["virtio_pci", "virtio_net", "virtio_console", "9p", "9pnet_virtio", "crc32_generic", "rdma_rxe", "ib_uverbs",
-            "rdma_ucm", "sch_tbf", "nf_tables", "nft_numgen"]
+            "rdma_ucm", "sch_tbf", "sch_netem", "nf_tables", "nft_numgen"]
 
 # crc32_generic comes before rdma_rxe, which cannot add a link without it.
 _INIT = """#!/bin/busybox sh

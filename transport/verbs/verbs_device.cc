@@ -36,9 +36,11 @@ Result<Context> open_context(const VerbsApi& api, const std::string& device) {
   Context context;
   bool found = false;
   int problem = 0;
+  std::string node;
   for (int i = 0; i < count; ++i) {
     if (device != api.get_device_name(list[i])) continue;
     found = true;
+    node = fmt::format("/dev/infiniband/{}", list[i]->dev_name);
     errno = 0;
     context = own(api.open_device(list[i]), api.close_device);
     problem = errno;
@@ -46,10 +48,16 @@ Result<Context> open_context(const VerbsApi& api, const std::string& device) {
   api.free_device_list(list);
   if (context) return context;
   if (!found) return error(Code::kRailFailed, "RDMA device {} is gone", device);
+  // libibverbs looks for the device in other places afterwards, and says that it is not there.
+  if (problem == ENOENT && access(node.c_str(), R_OK | W_OK) != 0) problem = errno;
   if (problem == EACCES || problem == EPERM) {
+    return error(Code::kSystemError, "RDMA device {} may not be opened: no permission on {}",
+                 device, node);
+  }
+  if (problem == ENOENT) {
     return error(Code::kSystemError,
-                 "RDMA device {} may not be opened: no permission on /dev/infiniband/uverbs*",
-                 device);
+                 "RDMA device {} cannot be opened: there is no {}; a container has to be given it",
+                 device, node);
   }
   return system_error(problem, fmt::format("ibv_open_device {}", device));
 }
