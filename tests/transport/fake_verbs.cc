@@ -158,6 +158,7 @@ struct FakeFunctions {
 
 FakeDevice::FakeDevice(const std::string& name) {
   name.copy(device.name, sizeof device.name - 1);
+  ("uverbs-of-" + name).copy(device.dev_name, sizeof device.dev_name - 1);
   const std::string path = "/nowhere/" + name;
   path.copy(device.ibdev_path, sizeof device.ibdev_path - 1);
 }

@@ -71,6 +71,12 @@ TEST_F(VerbsTrouble, ADeviceThatMayNotBeOpenedIsNamedAndLeftOut) {
                                                 HasSubstr("/dev/infiniband/uverbs"))));
 }
 
+TEST_F(VerbsTrouble, ADeviceWithoutItsNodeIsNamed) {
+  fake_.add_device("mlx5_0", "10.1.0.1").open_errno = ENOENT;
+  EXPECT_THAT(discover().warnings,
+              ElementsAre(HasSubstr("there is no /dev/infiniband/uverbs-of-mlx5_0")));
+}
+
 TEST_F(VerbsTrouble, APortThatIsDownAtTheStartIsNamed) {
   fake_.add_device("mlx5_0", "10.1.0.1").ports[0].state = IBV_PORT_DOWN;
   const VerbsDiscovery found = discover();
