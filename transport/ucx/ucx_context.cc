@@ -9,25 +9,27 @@ namespace {
 // 4096 receive buffers of 8 KiB is meant for all peers of a process.
 constexpr const char* kReceiveBuffers = "256";
 
+// From here on ucp_config_modify takes a setting of a transport by its whole name; before, without
+// the name of the transport, and what has another name is ignored but for a warning.
+constexpr Version kWholeNames{1, 17};
+
 // UCX complains of settings of transports that are not opened, so only those that are meant.
-std::vector<UcxSetting> settings_of(const UcxRailConfig& config, const UcxRailOptions& options) {
+std::vector<UcxSetting> settings_of(const UcxRailConfig& config, const UcxRailOptions& options,
+                                    Version version) {
   std::vector<UcxSetting> settings{{"NET_DEVICES", config.device}, {"TLS", options.transports}};
+  const auto set = [&](const char* transport, const char* name, const char* value) {
+    settings.push_back({fmt::format("{}{}", version < kWholeNames ? "" : transport, name), value});
+  };
   if (config.rdma) {
-    for (const char* queue : {"RC_VERBS_RX_QUEUE_LEN", "UD_VERBS_RX_QUEUE_LEN"}) {
-      settings.push_back({queue, kReceiveBuffers});
-    }
-    if (config.device.starts_with("mlx5")) {
-      for (const char* queue :
-           {"RC_MLX5_RX_QUEUE_LEN", "DC_MLX5_RX_QUEUE_LEN", "UD_MLX5_RX_QUEUE_LEN"}) {
-        settings.push_back({queue, kReceiveBuffers});
-      }
-    }
+    settings.push_back({"IB_RX_QUEUE_LEN", kReceiveBuffers});
     // Registrations are cached above the rails; UCX's own cache would hook mmap and munmap of the
     // whole process.
-    settings.push_back({"IB_REG_METHODS", "direct"});
+    set("IB_", "REG_METHODS", "direct");
     settings.insert(settings.end(), options.rdma_settings.begin(), options.rdma_settings.end());
-  } else if (config.address.family() == AF_INET6) {
-    settings.push_back({"TCP_AF_PRIO", "inet6,inet"});
+  } else {
+    // Else ucp_ep_create and ucp_worker_progress wait in connect(), minutes where nobody answers.
+    set("TCP_", "CONN_NB", "y");
+    if (config.address.family() == AF_INET6) set("TCP_", "AF_PRIO", "inet6,inet");
   }
   return settings;
 }
@@ -51,7 +53,7 @@ Result<std::unique_ptr<UcxContext>> UcxContext::open(const UcxApi& api, const Uc
     return Error(opened->failure(status, "UCX cannot read its configuration (UCX_*)"));
   }
   const Config ucx_config(read, {api.config_release});
-  for (const auto& [name, value] : settings_of(config, options)) {
+  for (const auto& [name, value] : settings_of(config, options, opened->version_)) {
     const auto status = api.config_modify(ucx_config.get(), name.c_str(), value.c_str());
     if (status == UCS_OK) continue;
     return Error(opened->failure(status, fmt::format("UCX_{}={}", name, value)));
