@@ -1,5 +1,6 @@
 #include "transport/ucx/ucx_context.h"
 
+#include <filesystem>
 #include <vector>
 
 namespace railccl::ucx {
@@ -9,6 +10,15 @@ namespace {
 // 4096 receive buffers of 8 KiB is meant for all peers of a process.
 constexpr const char* kReceiveBuffers = "256";
 
+// UCX drops what comes over UD to another address than the port's, and reads that address in the
+// way in which mlx5 reports it: with any other driver everything that came over IPv4 is dropped.
+bool reports_packet_types(const std::string& device) {
+  const auto driver = std::filesystem::path("/sys/class/infiniband") /
+                      device.substr(0, device.find(':')) / "device" / "driver";
+  std::error_code none;
+  return std::filesystem::read_symlink(driver, none).filename() == "mlx5_core";
+}
+
 // From here on ucp_config_modify takes a setting of a transport by its whole name; before, without
 // the name of the transport, and what has another name is ignored but for a warning.
 constexpr Version kWholeNames{1, 17};
@@ -17,11 +27,16 @@ constexpr Version kWholeNames{1, 17};
 std::vector<UcxSetting> settings_of(const UcxRailConfig& config, const UcxRailOptions& options,
                                     Version version) {
   std::vector<UcxSetting> settings{{"NET_DEVICES", config.device}, {"TLS", options.transports}};
+  // Links watch their rails themselves. For its own watch UCX makes a lane over UD, sends what
+  // connects the others over it, and aborts (ucp_request_send_state_ff of 1.13) when the endpoint
+  // is closed, or UD gives up, before that has gone out.
+  settings.push_back({"KEEPALIVE_INTERVAL", "inf"});
   const auto set = [&](const char* transport, const char* name, const char* value) {
     settings.push_back({fmt::format("{}{}", version < kWholeNames ? "" : transport, name), value});
   };
   if (config.rdma) {
     settings.push_back({"IB_RX_QUEUE_LEN", kReceiveBuffers});
+    if (!reports_packet_types(config.device)) settings.push_back({"UD_ETH_DGID_CHECK", "n"});
     // Registrations are cached above the rails; UCX's own cache would hook mmap and munmap of the
     // whole process.
     set("IB_", "REG_METHODS", "direct");
