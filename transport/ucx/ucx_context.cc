@@ -74,9 +74,11 @@ Result<std::unique_ptr<UcxContext>> UcxContext::open(const UcxApi& api, const Uc
     return Error(opened->failure(status, fmt::format("UCX_{}={}", name, value)));
   }
   ucp_params_t params{};
-  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS;
+  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS |
+                      UCP_PARAM_FIELD_MT_WORKERS_SHARED;
   params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
   params.estimated_num_eps = 1;
+  params.mt_workers_shared = 1;  // a worker ends in a thread of its own
   ucp_context_h context = nullptr;
   const auto status =
       api.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, ucx_config.get(), &context);
