@@ -20,31 +20,37 @@ bool reports_packet_types(const std::string& device) {
 }
 
 // From here on ucp_config_modify takes a setting of a transport by its whole name; before, without
-// the name of the transport, and what has another name is ignored but for a warning.
+// the name of the transport.
 constexpr Version kWholeNames{1, 17};
+// The switch of UCX's cache of registrations: of its InfiniBand transports before the second, of
+// UCX itself from the first on.
+constexpr Version kOwnCacheSwitch{1, 14};
+constexpr Version kNoRegMethods{1, 16};
 
-// UCX complains of settings of transports that are not opened, so only those that are meant.
+// UCX warns of settings that it does not know, or whose transports are not opened; new ones refuse
+// them. So only those that are meant, by the names that this one has for them.
 std::vector<UcxSetting> settings_of(const UcxRailConfig& config, const UcxRailOptions& options,
                                     Version version) {
-  std::vector<UcxSetting> settings{{"NET_DEVICES", config.device}, {"TLS", options.transports}};
   // Links watch their rails themselves. For its own watch UCX makes a lane over UD, sends what
   // connects the others over it, and aborts (ucp_request_send_state_ff of 1.13) when the endpoint
   // is closed, or UD gives up, before that has gone out.
-  settings.push_back({"KEEPALIVE_INTERVAL", "inf"});
-  const auto set = [&](const char* transport, const char* name, const char* value) {
-    settings.push_back({fmt::format("{}{}", version < kWholeNames ? "" : transport, name), value});
-  };
+  std::vector<UcxSetting> settings{
+      {"NET_DEVICES", config.device}, {"TLS", options.transports}, {"KEEPALIVE_INTERVAL", "inf"}};
   if (config.rdma) {
     settings.push_back({"IB_RX_QUEUE_LEN", kReceiveBuffers});
     if (!reports_packet_types(config.device)) settings.push_back({"UD_ETH_DGID_CHECK", "n"});
     // Registrations are cached above the rails; UCX's own cache would hook mmap and munmap of the
     // whole process.
-    set("IB_", "REG_METHODS", "direct");
+    if (version < kNoRegMethods) settings.push_back({"REG_METHODS", "direct"});
+    if (version >= kOwnCacheSwitch) settings.push_back({"RCACHE_ENABLE", "n"});
     settings.insert(settings.end(), options.rdma_settings.begin(), options.rdma_settings.end());
-  } else {
-    // Else ucp_ep_create and ucp_worker_progress wait in connect(), minutes where nobody answers.
-    set("TCP_", "CONN_NB", "y");
-    if (config.address.family() == AF_INET6) set("TCP_", "AF_PRIO", "inet6,inet");
+    return settings;
+  }
+  const std::string prefix = version < kWholeNames ? "" : "TCP_";
+  // Else ucp_ep_create and ucp_worker_progress wait in connect(), minutes where nobody answers.
+  settings.push_back({prefix + "CONN_NB", "y"});
+  if (config.address.family() == AF_INET6) {
+    settings.push_back({prefix + "AF_PRIO", "inet6,inet"});
   }
   return settings;
 }
