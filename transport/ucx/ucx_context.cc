@@ -1,14 +1,16 @@
 #include "transport/ucx/ucx_context.h"
 
+#include <array>
 #include <filesystem>
 #include <vector>
 
 namespace railccl::ucx {
 namespace {
 
-// Every endpoint has a worker of its own, so that queues for one peer are enough: UCX's default of
-// 4096 receive buffers of 8 KiB is meant for all peers of a process.
-constexpr const char* kReceiveBuffers = "256";
+// Every endpoint has a worker of its own, so that queues for one peer are enough. UCX's own of 4096
+// receive buffers of 8 KiB, and memory for them by the thousand, are meant for all of a process.
+constexpr std::array kQueueSettings = {"IB_RX_QUEUE_LEN", "IB_RX_BUFS_GROW", "IB_TX_BUFS_GROW"};
+constexpr const char* kQueueBuffers = "256";
 
 // UCX drops what comes over UD to another address than the port's, and reads that address in the
 // way in which mlx5 reports it: with any other driver everything that came over IPv4 is dropped.
@@ -37,7 +39,7 @@ std::vector<UcxSetting> settings_of(const UcxRailConfig& config, const UcxRailOp
   std::vector<UcxSetting> settings{
       {"NET_DEVICES", config.device}, {"TLS", options.transports}, {"KEEPALIVE_INTERVAL", "inf"}};
   if (config.rdma) {
-    settings.push_back({"IB_RX_QUEUE_LEN", kReceiveBuffers});
+    for (const char* setting : kQueueSettings) settings.push_back({setting, kQueueBuffers});
     if (!reports_packet_types(config.device)) settings.push_back({"UD_ETH_DGID_CHECK", "n"});
     // Registrations are cached above the rails; UCX's own cache would hook mmap and munmap of the
     // whole process.
