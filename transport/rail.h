@@ -3,7 +3,8 @@
 // (RailInfo).
 //
 // Threading: one thread at a time owns a rail and all its endpoints (a progress engine's driver);
-// calls are never concurrent. A rail neither starts threads nor sleeps; `now` comes from outside.
+// calls are never concurrent. A rail neither sleeps nor starts threads, except to give back what
+// the system may take long over (transport/disposal.h); `now` comes from outside.
 //
 // The contract, each line of it a test in tests/transport/conformance:
 //  1. Every accepted put completes exactly once (kPutDone), with success or an error, also after

@@ -28,11 +28,23 @@ def qemu(options, script, timeout=170):
     return lab(["--fabric", "qemu", *options], ["sh", "-c", script], timeout)
 
 
+# In the environment of all that this test starts: other labs may run on the same machine.
+_MARK = f"LAB_TEST={os.getpid()}"
+os.environ["LAB_TEST"] = str(os.getpid())
+
+
 def machines():
     """Process ids of the virtual machines of labs that this test has started."""
     listing = subprocess.run(["pgrep", "-f", "^qemu-system-x86_64.*lab_agent="], capture_output=True, text=True,
                              check=False).stdout
-    return set(listing.split())
+    return {process for process in listing.split() if _MARK in environment(process)}
+
+
+def environment(process):
+    try:
+        return pathlib.Path("/proc", process, "environ").read_text(encoding="utf-8", errors="replace").split("\0")
+    except OSError:  # it has just ended
+        return []
 
 
 @unittest.skipIf(missing(), missing())

@@ -1,15 +1,17 @@
 #include "transport/ucx/channel.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace railccl::ucx {
 namespace {
 
-constexpr int kMostRounds = 16;          // of UCX in one call of progress
-constexpr size_t kMostReceives = 4096;   // of one peer at a time, and acknowledgements owed
-constexpr int kMostCancelRounds = 1000;  // in the destructor
+constexpr int kMostRounds = 16;         // of UCX in one call of progress
+constexpr size_t kMostReceives = 4096;  // of one peer at a time, and acknowledgements owed
+constexpr TimeNs kDrainPause = kMillisecond;
 
 }  // namespace
 
@@ -33,7 +35,11 @@ Channel::Channel(const UcxContext& context, const MemoryTable& memory,
 Channel::~Channel() {
   refuse();
   cancel();
-  for (int i = 0; i < kMostCancelRounds && !drained(); ++i) api().worker_progress(worker_.get());
+  for (TimeNs waited = 0; in_flight_ != 0 && waited < options_.drain_timeout_ns;) {
+    if (api().worker_progress(worker_.get()) != 0) continue;
+    std::this_thread::sleep_for(std::chrono::nanoseconds(kDrainPause));
+    waited += kDrainPause;
+  }
   worker_.reset();
 }
 
@@ -356,6 +362,14 @@ bool Channel::is_receiving_into(uint64_t key) const {
   return std::ranges::any_of(receives_, [key](const Receive& receive) {
     return receive.busy && receive.header.key == key;
   });
+}
+
+std::vector<uint64_t> Channel::targets() const {
+  std::vector<uint64_t> keys;
+  for (const Receive& receive : receives_) {
+    if (receive.busy) keys.push_back(receive.header.key);
+  }
+  return keys;
 }
 
 // --- Progress ------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@
 // the socket to its place. Never as a UCX put: its TCP would write wherever the sender says. When
 // all bytes are there the target acknowledges.
 //
-// The endpoint's thread. UCX calls back from inside progress() and from nowhere else; what it says
-// is noted, and the endpoint acts on it afterwards.
+// The endpoint's thread; the destructor, any other. UCX calls back from inside progress() and the
+// destructor and from nowhere else; what it says is noted, and the endpoint acts on it afterwards.
 #pragma once
 
 #include <deque>
@@ -49,6 +49,8 @@ class Channel {
   static Result<std::unique_ptr<Channel>> create(const UcxContext& context,
                                                  const MemoryTable& memory,
                                                  const UcxRailOptions& options, uint64_t session);
+  // UCX gives back everything that it was asked to do, in bounded time, and the worker ends. That
+  // may take seconds: the kernel may hold a queue pair whose port is down.
   ~Channel();
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
@@ -71,16 +73,14 @@ class Channel {
   // True: the descriptor becomes readable when there is something to do. False: there is now.
   bool arm();
 
-  // --- The end, in this order.
+  // --- The end, in this order; then the destructor.
   // Nothing more is received; what arrives is dropped.
   void refuse() { receiving_ = false; }
   bool is_receiving_into(uint64_t key) const;
+  std::vector<uint64_t> targets() const;  // the keys that it is receiving into
   // False: it could not be said.
   bool say_farewell(std::string_view text);
   bool farewell_is_out() const { return farewell_out_; }
-  // UCX gives back everything that it was asked to do.
-  void cancel();
-  bool drained() const { return in_flight_ == 0; }
 
  private:
   // Something that UCX was asked to do.
@@ -107,6 +107,7 @@ class Channel {
   Status send(MessageKind kind, const void* header, size_t header_bytes, Request& request,
               const std::byte* data = nullptr, size_t bytes = 0, ucp_mem_h memory = nullptr);
   void note(Happening happening);
+  void cancel();
 
   // Called by UCX:
   static void on_request_done(void* request, ucs_status_t status, void* user);

@@ -2,6 +2,7 @@
 // outlive it. Owned by the rail; its thread.
 #pragma once
 
+#include <compare>
 #include <memory>
 #include <string>
 #include <utility>
@@ -42,6 +43,7 @@ class MappedMemory {
 struct Version {
   uint8_t major = 0;
   uint8_t minor = 0;
+  auto operator<=>(const Version&) const = default;
 };
 
 class UcxContext {

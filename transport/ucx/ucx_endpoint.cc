@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -49,7 +50,8 @@ Result<std::unique_ptr<UcxEndpoint>> UcxEndpoint::create(uint64_t tag,
 }
 
 UcxEndpoint::~UcxEndpoint() {
-  destroy_channel();
+  dispose_channel();
+  disposal_.wait();
   host_.on_destroyed(*this);
 }
 
@@ -182,11 +184,13 @@ void UcxEndpoint::act_on(const Happening& happening) {
 }
 
 void UcxEndpoint::on_registration_gone(uint64_t key) {
-  if (channel_ == nullptr || !channel_->is_receiving_into(key)) return;
-  fail(error(Code::kRailFailed,
-             "a registration was destroyed while a put of the peer arrived in it"),
-       false);
-  destroy_channel();
+  if (channel_ != nullptr && channel_->is_receiving_into(key)) {
+    fail(error(Code::kRailFailed,
+               "a registration was destroyed while a put of the peer arrived in it"),
+         false);
+    dispose_channel();
+  }
+  if (std::ranges::find(targets_, key) != targets_.end()) disposal_.wait();
 }
 
 // --- Ending --------------------------------------------------------------------------------------
@@ -231,27 +235,23 @@ void UcxEndpoint::tick() {
 }
 
 void UcxEndpoint::step_ending() {
-  const TimeNs now = host_.now();
   if (channel_ != nullptr) {
-    if (now < farewell_until_ && !channel_->farewell_is_out()) return;
-    if (!cancelled_) channel_->cancel();
-    if (!cancelled_) drain_until_ = now + options_.drain_timeout_ns;
-    cancelled_ = true;
-    if (!channel_->drained() && now < drain_until_) return;
+    if (host_.now() < farewell_until_ && !channel_->farewell_is_out()) return;
+    dispose_channel();
   }
-  finish();
+  if (disposal_.is_done()) finish();
 }
 
-// Completes what was not done. The puts' memory is free from here on, and nothing lands any more.
-void UcxEndpoint::destroy_channel() {
+void UcxEndpoint::dispose_channel() {
   if (channel_ == nullptr) return;
   host_.poller().remove(channel_->fd());
   lost_ = channel_->outgoing();
-  channel_.reset();
+  targets_ = channel_->targets();
+  disposal_ = Disposal(std::move(channel_));
 }
 
+// Completes what was not done. The puts' memory is free from here on, and nothing lands any more.
 void UcxEndpoint::finish() {
-  destroy_channel();
   for (const OutgoingPut& put : std::exchange(lost_, {})) {
     complete(put.token, put.header.bytes, reason_);
   }

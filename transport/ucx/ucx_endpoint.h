@@ -6,15 +6,16 @@
 //
 // Both sides say hello when they connect; whoever has heard it is connected.
 //
-// Ending: a word to the peer where that can be said (farewell, waited for a little), then
-// everything that UCX was asked to do is cancelled and waited for, then the channel is destroyed.
-// Only then puts that were not done complete with the error, and kFailed or kClosed comes.
+// Ending: a word to the peer where that can be said (farewell, waited for a little), then the
+// channel is destroyed, by a thread of its own. Only then puts that were not done complete with the
+// error, and kFailed or kClosed comes.
 #pragma once
 
 #include <memory>
 #include <string_view>
 #include <vector>
 
+#include "transport/disposal.h"
 #include "transport/net/poller.h"
 #include "transport/rail.h"
 #include "transport/ucx/channel.h"
@@ -84,7 +85,7 @@ class UcxEndpoint final : public Endpoint, public net::Pollable {
   void fail(const Status& reason, bool tell);
   void end(const Status& reason, bool tell);
   void step_ending();
-  void destroy_channel();
+  void dispose_channel();
   void finish();
 
   const uint64_t tag_;
@@ -94,17 +95,17 @@ class UcxEndpoint final : public Endpoint, public net::Pollable {
   uint64_t peer_session_ = 0;
   uint64_t heard_from_ = 0;  // the session that said hello; 0: nobody
   std::vector<std::byte> worker_address_;
-  std::unique_ptr<Channel> channel_;  // null: fenced
-  std::vector<OutgoingPut> lost_;     // of a destroyed channel
+  std::unique_ptr<Channel> channel_;
+  std::vector<OutgoingPut> lost_;  // of the channel that is being disposed of
+  std::vector<uint64_t> targets_;  // the same
+  Disposal disposal_;              // done: fenced
   std::vector<Happening> happened_;
 
   State state_ = State::kOpen;
-  Status reason_;         // why it ended
-  bool closing_ = false;  // close() was called
-  bool cancelled_ = false;
+  Status reason_;             // why it ended
+  bool closing_ = false;      // close() was called
   TimeNs connect_until_ = 0;  // 0: set by the first tick
   TimeNs farewell_until_ = 0;
-  TimeNs drain_until_ = 0;
 };
 
 }  // namespace railccl::ucx

@@ -5,7 +5,7 @@
 //   RAILCCL_ASSIGN(std::unique_ptr<Rail> rail, open_ucx_rail(ucx_rail_over(tcp.info), {}));
 //
 // Any thread may call these; the Rail belongs to one thread at a time (transport/rail.h). UCX
-// itself has one thread, which accepts connections.
+// itself has one thread, which accepts connections; the end of a connection has one of its own.
 #pragma once
 
 #include <memory>
