@@ -124,15 +124,14 @@ class Rdma(unittest.TestCase):
                 self.assertGreater(rails[rank, name]["recoveries"], 0, output)
         stalls = {key: rail["stall_ms_max"] for key, rail in rails.items()}
         print(f"{self.id()}: longest stall of each rail in ms: {stalls}")
+        self.assertLess(max(stalls.values()), STALL_MS, output)
         return rails, output
 
     def test_a_cable_that_is_pulled_and_plugged_in(self):
-        rails, output = self.cut_during("link", [(0, 1)], 20)
-        self.assertLess(rails[0, "rxe0:1"]["stall_ms_max"], STALL_MS, output)
+        self.cut_during("link", [(0, 1)], 20)
 
     def test_a_port_that_goes_down_and_up_with_its_address(self):
-        rails, output = self.cut_during("port", [(1, 0)], 20)
-        self.assertLess(rails[0, "rxe1:1"]["stall_ms_max"], STALL_MS, output)
+        self.cut_during("port", [(1, 0)], 20)
 
     def test_all_rails_cut_goes_on_over_tcp_and_back(self):
         def on_cut(run):

@@ -19,8 +19,15 @@ struct FakeContext {
   ibv_context base{};
   FakeDevice* device = nullptr;
   std::deque<ibv_async_event> events;
+  std::deque<ibv_wc> completions;
 };
 FakeContext& of(ibv_context* context) { return *reinterpret_cast<FakeContext*>(context); }
+
+struct FakeQueuePair {
+  ibv_qp base{};
+  std::vector<uint64_t> posted;  // work requests, in order
+};
+FakeQueuePair& of(ibv_qp* pair) { return *reinterpret_cast<FakeQueuePair*>(pair); }
 
 template <typename Object>
 Object* make() {
@@ -55,10 +62,16 @@ struct FakeFunctions {
       context->device = one.get();
       context->base.device = device;
       context->base.async_fd = eventfd(0, EFD_CLOEXEC);
-      context->base.ops.poll_cq = [](ibv_cq*, int, ibv_wc*) { return 0; };
+      context->base.ops.poll_cq = poll_cq;
       context->base.ops.req_notify_cq = [](ibv_cq*, int) { return 0; };
-      context->base.ops.post_send = [](ibv_qp*, ibv_send_wr*, ibv_send_wr**) { return 0; };
-      context->base.ops.post_recv = [](ibv_qp*, ibv_recv_wr*, ibv_recv_wr**) { return 0; };
+      context->base.ops.post_send = [](ibv_qp* pair, ibv_send_wr* request, ibv_send_wr**) {
+        of(pair).posted.push_back(request->wr_id);
+        return 0;
+      };
+      context->base.ops.post_recv = [](ibv_qp* pair, ibv_recv_wr* request, ibv_recv_wr**) {
+        of(pair).posted.push_back(request->wr_id);
+        return 0;
+      };
       current->contexts_.push_back(&context->base);
       return &context->base;
     }
@@ -135,14 +148,37 @@ struct FakeFunctions {
     return cq;
   }
   static ibv_qp* create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
-    auto* qp = make<ibv_qp>();
-    qp->context = pd->context;
-    qp->qp_context = attributes->qp_context;
-    qp->qp_num = static_cast<uint32_t>(current->objects);
-    return qp;
+    ibv_qp& qp = make<FakeQueuePair>()->base;
+    qp.context = pd->context;
+    qp.qp_context = attributes->qp_context;
+    qp.qp_num = static_cast<uint32_t>(current->objects);
+    return &qp;
   }
-  static int modify_qp(ibv_qp*, ibv_qp_attr* attributes, int) {
+  static int destroy_qp(ibv_qp* pair) {
+    current->on_destroy_queue_pair();
+    return give_back(&of(pair));
+  }
+  static int modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
+    if (attributes->qp_state == IBV_QPS_ERR && current->flushes) flush(of(pair));
     return attributes->qp_state == IBV_QPS_RTR ? current->ready_to_receive_errno : 0;
+  }
+  static void flush(FakeQueuePair& pair) {
+    for (const uint64_t id : pair.posted) {
+      ibv_wc completion{};
+      completion.wr_id = id;
+      completion.status = IBV_WC_WR_FLUSH_ERR;
+      of(pair.base.context).completions.push_back(completion);
+    }
+    pair.posted.clear();
+  }
+  static int poll_cq(ibv_cq* queue, int most, ibv_wc* completions) {
+    auto& ready = of(queue->context).completions;
+    int count = 0;
+    for (; count < most && !ready.empty(); ++count) {
+      completions[count] = ready.front();
+      ready.pop_front();
+    }
+    return count;
   }
   static int get_async_event(ibv_context* context, ibv_async_event* event) {
     auto& events = of(context).events;
@@ -187,7 +223,7 @@ FakeVerbs::FakeVerbs() {
           .ack_cq_events = [](ibv_cq*, unsigned) {},
           .create_qp = F::create_qp,
           .modify_qp = F::modify_qp,
-          .destroy_qp = give_back<ibv_qp>,
+          .destroy_qp = F::destroy_qp,
           .get_async_event = F::get_async_event,
           .ack_async_event = [](ibv_async_event*) {},
           .wc_status_str = [](ibv_wc_status) { return "a status"; },

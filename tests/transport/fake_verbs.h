@@ -1,9 +1,12 @@
 // A libibverbs of a test: devices, ports and GIDs as the test says, errors where it wants them, and
-// asynchronous events when it raises them. Nothing is ever sent. One at a time, since the library's
-// functions are plain functions.
+// asynchronous events when it raises them. Nothing is ever sent; what was posted completes when its
+// queue pair goes to the error state. One at a time, since the library's functions are plain
+// functions.
 #pragma once
 
+#include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,7 +43,10 @@ class FakeVerbs {
 
   int register_errno = 0;          // of every registration from now on
   int ready_to_receive_errno = 0;  // of every connecting queue pair from now on
-  int objects = 0;                 // that libibverbs has handed out and not got back
+  bool flushes = true;             // queue pairs in the error state
+  // Called by whoever destroys a queue pair, before that.
+  std::function<void()> on_destroy_queue_pair = [] {};
+  std::atomic<int> objects = 0;  // that libibverbs has handed out and not got back
 
  private:
   friend struct FakeFunctions;

@@ -4,6 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <future>
+#include <thread>
+#include <utility>
+
 #include "tests/transport/fake_verbs.h"
 #include "transport/verbs/verbs_transport.h"
 
@@ -226,6 +231,57 @@ TEST_F(VerbsTrouble, AnAddressThatMovedEndsItsEndpointsAndNewOnesHaveTheNewOne) 
     return std::vector<std::byte>(address.begin() + 8, address.begin() + 24);
   };
   EXPECT_NE(gid_of((*next)->address()), gid_of(before));
+}
+
+// Two endpoints of a rail with one to each other, of a device that takes long over destroying queue
+// pairs.
+class VerbsSlowDevice : public VerbsTrouble {
+ protected:
+  VerbsSlowDevice() {
+    fake_.add_device("mlx5_0", "10.1.0.1");
+    fake_.on_destroy_queue_pair = [this] { released_.wait(); };
+    rail_ = open({.drain_timeout_ns = kSecond});
+    for (const uint64_t tag : {1, 2}) ends_.push_back(*rail_->open_endpoint(tag));
+    EXPECT_TRUE(ends_[0]->connect(ends_[1]->address()).is_ok());
+  }
+  ~VerbsSlowDevice() override {
+    release();
+    ends_.clear();
+    rail_.reset();
+  }
+  void release() {
+    if (std::exchange(held_, false)) release_.set_value();
+  }
+  bool closed_after(TimeNs pause) {
+    now_ += pause;
+    const auto events = progress(*rail_);
+    return std::ranges::any_of(events,
+                               [](const RailEvent& event) { return event.kind == Kind::kClosed; });
+  }
+
+  std::promise<void> release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+  bool held_ = true;
+  std::unique_ptr<Rail> rail_;
+  std::vector<std::unique_ptr<Endpoint>> ends_;
+};
+
+TEST_F(VerbsSlowDevice, IsNotWaitedForByTheRail) {
+  ends_[0]->close();
+  EXPECT_TRUE(closed_after(kMillisecond));
+  ends_[0].reset();
+  EXPECT_TRUE(rail_->open_endpoint(3));
+  EXPECT_TRUE(held_);
+}
+
+TEST_F(VerbsSlowDevice, IsTheFenceOfAnEndpointThatDoesNotDrain) {
+  fake_.flushes = false;
+  ends_[0]->close();
+  EXPECT_FALSE(closed_after(kMillisecond));
+  EXPECT_FALSE(closed_after(2 * kSecond));
+  EXPECT_FALSE(closed_after(2 * kSecond));
+  release();
+  while (!closed_after(kMillisecond)) std::this_thread::yield();
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "transport/verbs/verbs_registration.h"
 
@@ -66,11 +68,24 @@ QueuePair::QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint3
       sends_(send_requests(options)),
       messages_(receive_slots_ + sends_.capacity()) {}
 
-QueuePair::~QueuePair() {
-  handle_.reset();
-  if (completions_ != nullptr) {
-    device_.release(*completions_, receive_slots_ + sends_.capacity());
-  }
+QueuePair::~QueuePair() { destroy(); }
+
+void QueuePair::destroy() {
+  if (completions_ == nullptr) return;
+  // The memory goes after the queue pair, which may write there until then.
+  destroyed_ = device_.disposal().give(std::packaged_task<void()>(
+      [queue = std::exchange(completions_, nullptr),
+       completions = receive_slots_ + sends_.capacity(), messages = std::move(messages_),
+       memory = std::move(memory_), handle = std::move(handle_)]() mutable {
+        handle.reset();
+        memory.reset();
+        queue->reserved -= completions;
+      }));
+}
+
+bool QueuePair::destroyed() const {
+  return completions_ == nullptr &&
+         destroyed_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
 Result<std::unique_ptr<QueuePair>> QueuePair::create(VerbsDevice& device,
@@ -105,6 +120,7 @@ Status QueuePair::create_handle() {
     return system_error(errno, fmt::format("ibv_create_qp with {} send and {} receive requests",
                                            sends_.capacity(), receive_slots_));
   }
+  number_ = handle_->qp_num;
   inline_bytes_ = wanted.cap.max_inline_data;
   return Status::ok();
 }
@@ -294,12 +310,18 @@ Status QueuePair::post_receive(uint32_t slot) {
   return Status::ok();
 }
 
-Result<Message> QueuePair::take(uint32_t slot, bool repost) {
+Result<Message> QueuePair::take(uint32_t slot, size_t bytes, bool repost) {
   --receives_posted_;
+  if (bytes != sizeof(Message)) {
+    return error(Code::kRailFailed, "a message of {} bytes came, they have {}", bytes,
+                 sizeof(Message));
+  }
   const Message message = messages_[slot];
   if (!credits_.on_returned(message.returned)) {
     return error(Code::kPeerFailed,
-                 "the peer says that it gave back receive slots it never had: it is broken");
+                 "the peer says that it gave back {} receive slots after {} before, {} were used: "
+                 "it is broken",
+                 message.returned, credits_.returned(), credits_.used());
   }
   if (repost) {
     RAILCCL_TRY(post_receive(slot));

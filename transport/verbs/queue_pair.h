@@ -11,6 +11,7 @@
 // The endpoint's thread. No events: results are returned to the endpoint.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -59,7 +60,7 @@ class QueuePair {
   QueuePair(const QueuePair&) = delete;
   QueuePair& operator=(const QueuePair&) = delete;
 
-  uint32_t number() const { return handle_->qp_num; }
+  uint32_t number() const { return number_; }
   uint32_t receive_slots() const { return receive_slots_; }
 
   // Any state but while work is posted: posts all receives and connects; sends may follow.
@@ -67,8 +68,9 @@ class QueuePair {
   // Nothing more is sent or received; what is posted completes with an error, until drained().
   void stop();
   bool drained() const { return sends_.in_flight() == 0 && receives_posted_ == 0; }
-  // The NIC lets go at once, whatever it still had to do. The last call.
-  void destroy() { handle_.reset(); }
+  // The NIC lets go, whatever it still had to do; when destroyed(), it has. Nothing else after it.
+  void destroy();
+  bool destroyed() const;
 
   // kBackPressure: nothing was posted.
   Status put(const Put& put);
@@ -81,8 +83,8 @@ class QueuePair {
   SendWindow& sends() { return sends_; }
   uint32_t puts_in_flight() const { return puts_in_flight_; }
   void count_put_done() { --puts_in_flight_; }
-  // A message has come into a slot; the slot is given back to the NIC when `repost`.
-  Result<Message> take(uint32_t slot, bool repost);
+  // `bytes` have come into a slot; the slot is given back to the NIC when `repost`.
+  Result<Message> take(uint32_t slot, size_t bytes, bool repost);
   // A receive was returned without a message.
   void count_receive_lost() { --receives_posted_; }
 
@@ -116,6 +118,8 @@ class QueuePair {
   uint64_t memory_first_ = 0;  // the address that the NIC has for messages_[0]
   CompletionQueue* completions_ = nullptr;
   QueuePairHandle handle_;
+  uint32_t number_ = 0;
+  std::future<void> destroyed_;
 };
 
 }  // namespace railccl::verbs

@@ -1,12 +1,14 @@
 // One opened device and what a rail has of it: context, protection domain, the completion channel,
-// completion queues. Owned by the rail; its thread.
+// completion queues, and where its queue pairs end. Owned by the rail; its thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "transport/rail.h"
+#include "transport/verbs/disposal.h"
 #include "transport/verbs/gid_selection.h"
 #include "transport/verbs/verbs_resources.h"
 
@@ -16,7 +18,7 @@ namespace railccl::verbs {
 struct CompletionQueue {
   CompletionQueueHandle handle;
   uint32_t capacity = 0;
-  uint32_t reserved = 0;
+  std::atomic<uint32_t> reserved = 0;  // given back by the disposal's thread
 };
 
 class VerbsDevice {
@@ -38,8 +40,9 @@ class VerbsDevice {
 
   // A queue with room for so many completions.
   Result<CompletionQueue*> reserve(uint32_t completions);
-  void release(CompletionQueue& queue, uint32_t completions) { queue.reserved -= completions; }
   const std::vector<std::unique_ptr<CompletionQueue>>& queues() const { return queues_; }
+
+  Disposal& disposal() { return disposal_; }
 
   // The mr addresses begin at the place of `address` in its page, so that every NIC can map it.
   Result<MemoryHandle> register_memory(const MemoryRegion& region, unsigned access) const;
@@ -54,6 +57,7 @@ class VerbsDevice {
   ProtectionDomain pd_;
   CompletionChannel channel_;
   std::vector<std::unique_ptr<CompletionQueue>> queues_;
+  Disposal disposal_;  // the last: it ends before what its queue pairs stand on
 };
 
 // The offset of the first byte within its page, where addresses of a registration begin.

@@ -165,7 +165,7 @@ void VerbsEndpoint::complete(QueuePair& pair, uint64_t token, const Status& stat
 // --- Completions ---------------------------------------------------------------------------------
 
 void VerbsEndpoint::on_completion(const WorkId& id, const ibv_wc& completion) {
-  if (state_ == State::kClosed || id.queue_pair >= pairs_.size()) return;
+  if (state_ == State::kClosed || letting_go_ || id.queue_pair >= pairs_.size()) return;
   QueuePair& pair = *pairs_[id.queue_pair];
   if (id.receive) {
     on_receive_done(pair, id.sequence, completion);
@@ -212,7 +212,7 @@ void VerbsEndpoint::on_receive_done(QueuePair& pair, uint32_t slot, const ibv_wc
                host_.api().wc_status_str(completion.status)));
     return;
   }
-  const Result<Message> message = pair.take(slot, !stopped_);
+  const Result<Message> message = pair.take(slot, completion.byte_len, !stopped_);
   if (!message) {
     fail(message.error().with_context(fmt::format("rail {}", host_.info().name)));
     return;
@@ -317,10 +317,17 @@ void VerbsEndpoint::tick() {
   farewell_until_ = 0;
   if (!stopped_) stop_queue_pairs();
   if (drain_until_ == 0) drain_until_ = now + options_.drain_timeout_ns;
-  if (drained() || now >= drain_until_) finish_close();
+  if (drained() || let_go(now)) finish_close();
 }
 
-// What the NIC did not give back by now has no more to come: its queue pair is gone.
+// What the NIC did not give back in time has no more to come when its queue pair is gone.
+bool VerbsEndpoint::let_go(TimeNs now) {
+  if (now < drain_until_) return false;
+  letting_go_ = true;
+  for (const auto& pair : pairs_) pair->destroy();
+  return std::ranges::all_of(pairs_, [](const auto& pair) { return pair->destroyed(); });
+}
+
 void VerbsEndpoint::finish_close() {
   for (const auto& pair : pairs_) pair->destroy();
   for (const auto& pair : pairs_) {

@@ -10,8 +10,9 @@
 //
 // Closing: an endpoint without puts in flight tells its peer (farewell) and waits a little for
 // that to be acknowledged; then, and at once when puts are in flight or it has failed, the queue
-// pairs go to the error state, everything posted is drained and accounted for, and they are
-// destroyed before kClosed: from then on the NIC accepts nothing for them.
+// pairs go to the error state, in which the NIC accepts and sends nothing, and everything posted is
+// drained and accounted for: that is kClosed. Destroying them is left to the device's disposal;
+// only when they do not drain is kClosed put off until they are gone.
 #pragma once
 
 #include <memory>
@@ -87,6 +88,7 @@ class VerbsEndpoint final : public Endpoint {
   void fail(const Status& reason);
   void stop_queue_pairs();
   bool drained() const;
+  bool let_go(TimeNs now);
   void finish_close();
 
   const uint64_t tag_;
@@ -105,6 +107,7 @@ class VerbsEndpoint final : public Endpoint {
   bool stopped_ = false;     // the queue pairs are in the error state
   bool restarting_ = false;  // stopped, to send the hello again
   bool saying_farewell_ = false;
+  bool letting_go_ = false;   // the queue pairs did not drain and are being destroyed
   TimeNs connect_until_ = 0;  // 0: set by the first tick
   TimeNs farewell_until_ = 0;
   TimeNs drain_until_ = 0;

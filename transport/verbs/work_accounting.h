@@ -60,6 +60,8 @@ class Credits {
   uint32_t available() const { return slots_ - (used_ - returned_); }
   bool for_put() const { return available() > kReservedCredits; }
   void use() { ++used_; }
+  uint32_t used() const { return used_; }
+  uint32_t returned() const { return returned_; }
   // What the peer says it has given back since the start. False: more than it ever got.
   bool on_returned(uint32_t returned) {
     if (returned - returned_ > used_ - returned_) return false;
