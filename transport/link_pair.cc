@@ -7,15 +7,13 @@ namespace {
 
 constexpr double kUnknownBytesPerSecond = 1.25e8;
 constexpr double kUnknownBaseNs = 40'000;
-// A rail that carries nothing is measured again so often, if its siblings carried so much
-// meanwhile.
 constexpr TimeNs kOverdueFloorNs = 50 * kMillisecond;
 constexpr double kOverdueTimes = 8;
 constexpr double kFirstShare = 0.125;
 constexpr uint32_t kShareChunks = 8;  // delivered, and the share doubles
 constexpr double kBaseDecay = 1.0 / 64;
-constexpr uint64_t kSmallestSample =
-    16;  // of this part of what makes a rail slow; less says nothing
+// Less than this part of slow_after_bytes measures the way and not the rate.
+constexpr uint64_t kSmallestSample = 16;
 // A very slow rail needs long for the bytes that it takes to call it slow; then an eighth will do.
 constexpr TimeNs kFarLongNs = 2 * kSecond;
 

@@ -98,9 +98,7 @@ Status Communicator::check_left() const {
 // A peer that ends the communicator closes its links, too: the reason may be on its way.
 void Communicator::on_peers_failed(const Status& status) {
   if (status.code() != Code::kPeerFailed) return set_error(status, true);
-  if (reason_deadline_ != 0) return;
-  unexplained_ = status;
-  reason_deadline_ = system_clock().now_ns() + kReasonTimeout;
+  wait_for_reason(status);
 }
 
 // Two calls may each wait for the other's rank, before anything that would show that they differ

@@ -234,8 +234,13 @@ void Communicator::fail_operation(const Status& status) {
                                        status.code() == Code::kSystemError ||
                                        status.code() == Code::kInvalidUsage;
   if (!may_follow_from_another) return set_error(status, true);
+  wait_for_reason(status);
+}
+
+void Communicator::wait_for_reason(const Status& status) {
+  if (reason_deadline_ != 0) return;
   unexplained_ = status;
-  reason_deadline_ = clock_ + kReasonTimeout;
+  reason_deadline_ = system_clock().now_ns() + kReasonTimeout;
 }
 
 bool Communicator::await_reason_until(TimeNs now) {

@@ -203,6 +203,8 @@ class Communicator final : private EngineClient,
   Status await_here();
   void await_reason(const Status& status);
   void fail_operation(const Status& status);
+  // `status` is the error if no other comes in time; the first one counts.
+  void wait_for_reason(const Status& status);
   bool await_reason_until(TimeNs now);
   void sleep_here();
   Status check_node(TimeNs now);

@@ -43,7 +43,8 @@ struct SendLane::Batch {
   ssize_t send(int fd);
 };
 
-// Little is sent as one piece: for the kernel, to collect it costs more than for us.
+// Little is sent as one piece: collecting it here is cheaper than in the kernel
+// (docs/performance.md).
 ssize_t SendLane::Batch::send(int fd) {
   constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
   if (bytes <= kMostCollectedBytes) {
