@@ -94,7 +94,8 @@ class LinkSink {
 };
 
 struct LinkOptions {
-  int self = 0;  // ranks, for messages
+  std::string owner = "link";  // for messages, as are the ranks
+  int self = 0;
   int peer = 0;
   TraceSource trace_source = 0;
   Striping striping = Striping::kMeasured;

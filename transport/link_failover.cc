@@ -294,8 +294,9 @@ void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   log(pair, "fenced on both sides");
   // Only now: a peer that ends closes its endpoints too, before its goodbye is heard.
   if (!on_purpose && (mine.was_up || pair.epoch() == 0)) {
-    RAILCCL_WARN(Subsys::kNet, "rank {} to rank {}: {} without {}", options_.self, options_.peer,
-                 mine.was_up ? "went on" : "goes on", pair.describe());
+    RAILCCL_WARN(Subsys::kNet, "{}: rank {} to rank {}: {} without {}", options_.owner,
+                 options_.self, options_.peer, mine.was_up ? "went on" : "goes on",
+                 pair.describe());
   }
 }
 

@@ -117,8 +117,8 @@ void LinkImpl::end(const Status& reason) {
 void LinkImpl::fail(const Status& reason, TimeNs now) {
   if (ended_) return;
   now_ = now;
-  RAILCCL_WARN(Subsys::kNet, "rank {}: the link to rank {} has failed: {}", options_.self,
-               options_.peer, reason.message());
+  RAILCCL_WARN(Subsys::kNet, "{}: rank {}: the link to rank {} has failed: {}", options_.owner,
+               options_.self, options_.peer, reason.message());
   end(reason);
   sink_.on_failed(options_.peer, reason);
 }

@@ -98,7 +98,7 @@ Status create_comm(ncclComm_t* comm, CommRequest request) {
   made->device = request.device;
   made->blocking = request.config.blocking;
   made->options = request.options;
-  made->name = request.config.comm_name.empty() ? std::string("comm") : request.config.comm_name;
+  made->name = request.config.comm_name;
   ncclComm* const raw = made.release();
   *comm = raw;
   if (!raw->blocking) {

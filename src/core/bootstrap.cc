@@ -109,6 +109,7 @@ Result<UniqueIdBytes> create_agreed_id(const BootstrapOptions& options,
 std::vector<SocketAddress> serving_addresses(const UniqueId& id, int family) {
   const auto named = boot::resolve({.host = id.host, .port = id.port}, family);
   if (named && named->front().is_loopback() && named->front().host() == id.host) return *named;
+  if (named && named->front().family() != family) family = 0;
   std::vector<SocketAddress> all;
   if (family != AF_INET) all.push_back(SocketAddress::any(AF_INET6));
   if (family != AF_INET6) all.push_back(SocketAddress::any(AF_INET));

@@ -259,8 +259,8 @@ Result<Starter::Blobs> Starter::gather(uint64_t sequence, std::span<const std::b
 Result<std::shared_ptr<Communicator>> Starter::run() {
   parts_.options = start_.options;
   parts_.engine = start_.engine;
-  parts_.name = start_.name;
   parts_.id = public_hash(start_.ids);
+  parts_.name = start_.name.empty() ? fmt::format("{:08x}", parts_.id >> 32) : start_.name;
   parts_.trace_source = add_trace_source(parts_.id, start_.rank);
   parts_.outputs = start_.outputs;
   parts_.roots = static_cast<int>(start_.ids.size());
@@ -268,7 +268,7 @@ Result<std::shared_ptr<Communicator>> Starter::run() {
   RAILCCL_TRY(read_nodes());
   RAILCCL_TRY(agree());
   RAILCCL_INFO(Subsys::kInit, "communicator {}: rank {} of {} on {}, {} nodes, {} rails, {} memory",
-               start_.name, start_.rank, start_.ranks, this_host_name(), parts_.layout->nodes(),
+               parts_.name, start_.rank, start_.ranks, this_host_name(), parts_.layout->nodes(),
                start_.engine->rails().size(), parts_.direct ? "direct" : "staged");
   parts_.early_messages = sink_.take_early_messages();
   parts_.early_error = sink_.status();

@@ -80,6 +80,7 @@ Status Communicator::assemble() {
     PeersOptions peers = options.peers;
     peers.rank = rank_;
     peers.link.trace_source = parts_.trace_source;
+    peers.link.owner = "communicator " + parts_.name;
     peers_ = std::make_unique<Peers>(peers, engine_, parts_.nodes, scratch_memory_.get(), inboxes_,
                                      static_cast<PeersObserver&>(*this));
   }

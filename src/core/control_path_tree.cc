@@ -274,9 +274,10 @@ void TreeControlPath::on_down(int peer, DownCause cause, const std::string& reas
                     .noticed_by = rank(),
                     .text = left ? fmt::format("{} has closed its communicator", describe(peer))
                                  : loss_text(peer, cause, reason)};
-  // While ranks meet the root knows better, and whoever ends the meeting says why.
-  if (!left && !closing_ && !places_.empty())
-    RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", record.text);
+  // The communicator that ends for it warns; while ranks meet, whoever ends the meeting says why.
+  if (!left && !closing_ && !places_.empty()) {
+    RAILCCL_INFO(Subsys::kBootstrap, "control path: {}", record.text);
+  }
   to_settle_.push_back(std::move(record));
   if (cause == DownCause::kSilent && !left) probe_host_of(peer);
 }
@@ -366,7 +367,7 @@ void TreeControlPath::take_leave_of(const GoneRecord& record) {
     outcast_ = true;
     const Status status =
         error(Code::kPeerFailed, "the other ranks have given this rank up: {}", record.text);
-    if (!closing_) RAILCCL_WARN(Subsys::kBootstrap, "control path: {}", status.message());
+    if (!closing_) RAILCCL_INFO(Subsys::kBootstrap, "control path: {}", status.message());
     if (!failure_) {
       failure_ = FailureRecord{.origin = record.noticed_by, .status = status};
       events_.push_back(

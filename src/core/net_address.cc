@@ -158,7 +158,12 @@ Result<std::vector<SocketAddress>> resolve(const HostPort& target, int family) {
   hints.ai_family = family;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const int problem = ::getaddrinfo(target.host.c_str(), nullptr, &hints, &found);
+  int problem = ::getaddrinfo(target.host.c_str(), nullptr, &hints, &found);
+  if (problem != 0 && family != 0) {
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_flags = AI_NUMERICHOST;
+    if (::getaddrinfo(target.host.c_str(), nullptr, &hints, &found) == 0) problem = 0;
+  }
   if (problem != 0) {
     return error(Code::kSystemError, "host name '{}' cannot be resolved: {}", target.host,
                  problem == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(problem));

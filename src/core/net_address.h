@@ -46,7 +46,8 @@ struct HostPort {
 // "host:port", "10.0.0.1:4000", "[::1]:4000".
 Result<HostPort> parse_host_port(std::string_view text);
 
-// Every address of a name or number, in the resolver's order; `family` 0: any.
+// Every address of a name in the resolver's order; `family` 0: any. A number is of its own family,
+// whatever is asked for.
 Result<std::vector<SocketAddress>> resolve(const HostPort& target, int family);
 
 // Non-blocking and close-on-exec, or why there is none.

@@ -67,6 +67,15 @@ TEST(Meeting, WorksOverIpv6) {
   }));
 }
 
+// As all_reduce_perf --local starts ranks under NCCL_SOCKET_FAMILY=AF_INET6.
+TEST(Meeting, APlaceThatIsANumberIsOfItsOwnFamily) {
+  const auto number = boot::resolve({.host = "127.0.0.1", .port = 1}, AF_INET6);
+  ASSERT_TRUE(number) << number.error().message();
+  EXPECT_EQ(number->front().family(), AF_INET);
+  EXPECT_EQ(number->size(), 1u);
+  EXPECT_FALSE(boot::resolve({.host = "no such host", .port = 1}, AF_INET6));
+}
+
 struct Roots {
   int ranks;
   int ids;
