@@ -38,6 +38,7 @@ Status serve(const UniqueId& id, const std::string& address, UniqueFd listener,
   allow_many_files();
   return boot::start_root({.key = boot::root_key(id),
                            .address = address,
+                           .address_is_reused = id.kind == UniqueId::Kind::kDerived,
                            .rank_timeout_ns = options.rank_timeout_ns,
                            .door = {}},
                           std::move(listener));

@@ -172,7 +172,7 @@ Status RootServer::join(Guest& guest, const JoinRecord& record) {
   by_rank_[rank] = guest.stream.fd();
   if (by_rank_.size() == expected_) {
     // Before the last one is answered, so that whoever is through may use the address again.
-    door_->close_listener();
+    if (options_.address_is_reused) door_->close_listener();
     state_ = State::kAllHere;
     deadline_ = now_ + options_.rank_timeout_ns;
   }

@@ -24,6 +24,9 @@ namespace railccl::boot {
 struct RootOptions {
   Key key{};
   std::string address;  // for messages
+  // The next meeting may be at the same address: it is free as soon as all are here. Else it stays
+  // open until they are through, for ranks that come there by mistake.
+  bool address_is_reused = false;
   TimeNs rank_timeout_ns = 60 * kSecond;
   DoorLimits door;
 };

@@ -199,6 +199,46 @@ TEST(Meeting, IdsInAnotherOrderAreToldToAll) {
   expect_all_failed(results, Code::kMismatch, HasSubstr("another list of unique ids"));
 }
 
+// Ranks 2 and 3 are all that one of the roots waits for; rank 1 comes there later, by mistake.
+TEST(Meeting, IdsInAnotherOrderAreToldAlsoWhenAllOthersAreHere) {
+  const std::vector<UniqueIdBytes> ids = {loopback_id(), loopback_id()};
+  boot::Poller poller = std::move(*boot::Poller::create());
+  std::vector<std::unique_ptr<boot::RootContact>> contacts;
+  const auto patient = [&](const auto& done) {
+    const TimeNs end = system_clock().now_ns() + kPatience;
+    while (!done()) {
+      ASSERT_LT(system_clock().now_ns(), end);
+      for (const auto& contact : contacts) {
+        ASSERT_TRUE(contact->progress(system_clock().now_ns()));
+      }
+      (void)poller.ready(5);
+    }
+  };
+  for (const uint32_t rank : {2u, 3u}) {
+    const boot::Hello who{.purpose = boot::Purpose::kJoin, .from = rank, .ranks = 4};
+    contacts.push_back(
+        std::make_unique<boot::RootContact>(*boot::unpack_unique_id(ids[1]), who, 0, poller));
+    patient([&] { return contacts.back()->connected(); });
+    contacts.back()->join({.roots = 2, .root = 1, .address = SilentProgram::loopback()});
+  }
+  patient([&] { return contacts.back()->take_parent().has_value(); });
+
+  const auto lost =
+      connect_rank(std::vector<UniqueIdBytes>{ids[1], ids[0]}, loopback_options(1, 4));
+  ASSERT_FALSE(lost);
+  EXPECT_EQ(lost.error().code(), Code::kMismatch) << lost.error().message();
+  EXPECT_THAT(std::string(lost.error().message()), HasSubstr("another list of unique ids"));
+  for (const auto& contact : contacts) {
+    Status told;
+    const TimeNs end = system_clock().now_ns() + kPatience;
+    while (told && system_clock().now_ns() < end) {
+      (void)poller.ready(5);
+      told = contact->progress(system_clock().now_ns());
+    }
+    EXPECT_EQ(told.code(), Code::kMismatch) << told.message();
+  }
+}
+
 TEST(Meeting, ARankThatDiesAfterItCameIsNamedToAllOthers) {
   const UniqueIdBytes id = loopback_id();
   std::thread dying([&] {
