@@ -222,9 +222,10 @@ bool LinkImpl::progress(TimeNs now) {
   report_connected();
   if (std::exchange(pong_due_, false)) send_on_control_path_only(wire::PongFrame{});
   bool did = failover_->step(now);
-  did |= flush_acknowledgement(now);
-  did |= flush_frames();
   did |= messages_->pump(now);
+  did |= flush_acknowledgement(now);
+  messages_->forget_posts();
+  did |= flush_frames();
   did |= sender_->pump(now);
   report_finished();
   return check_rails_left(now) || did;

@@ -154,6 +154,7 @@ bool LinkMessages::post(uint64_t sequence, TimeNs now) {
   message.pair = static_cast<uint16_t>(pair->index());
   message.epoch = pair->epoch();
   message.posted_at = now;
+  posted_ = true;
   return true;
 }
 
@@ -271,8 +272,9 @@ wire::MessagesArrived LinkMessages::arrived() const {
 }
 
 bool LinkMessages::credit_due() const {
-  return next_in_ - credited_in_ >= wire::kMessageWindow / 4 ||
-         bytes_since_credit_ >= ring_bytes_ / 4;
+  const uint32_t part = posted_ ? 4 : 2;
+  return next_in_ - credited_in_ >= wire::kMessageWindow / part ||
+         bytes_since_credit_ >= ring_bytes_ / part;
 }
 
 }  // namespace railccl

@@ -64,12 +64,14 @@ class LinkMessages {
   const Incoming* next();
   uint32_t consumed() const { return static_cast<uint32_t>(next_in_); }
   wire::MessagesArrived arrived() const;
-  // The peer should be told what was consumed.
+  // The peer should be told what was consumed: after a quarter of its room when a message has just
+  // been posted, with which that can leave; after half in any case.
   bool credit_due() const;
   void credit_sent() {
     credited_in_ = next_in_;
     bytes_since_credit_ = 0;
   }
+  void forget_posts() { posted_ = false; }
 
  private:
   struct Outgoing {
@@ -117,6 +119,7 @@ class LinkMessages {
   uint64_t end_out_ = 0;       // virtual offset behind the last message
   TimeNs moved_at_ = 0;
   bool blocked_ = false;
+  bool posted_ = false;  // since forget_posts()
 
   std::array<Arrived, wire::kMessageWindow> in_{};
   uint64_t next_in_ = 0;      // to be delivered

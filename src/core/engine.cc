@@ -1,5 +1,6 @@
 #include "src/core/engine.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -28,7 +29,10 @@ Result<std::shared_ptr<Engine>> Engine::create(std::vector<std::unique_ptr<Rail>
   engine->wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!engine->wake_) return system_error(errno, "eventfd for the progress engine");
   engine->watch(engine->wake_.get());
-  for (Rail* rail : engine->rail_pointers_) engine->watch(rail->wake_fd());
+  engine->slept_on_.push_back({.fd = engine->epoll_.get(), .events = POLLIN, .revents = 0});
+  for (Rail* rail : engine->rail_pointers_) {
+    engine->slept_on_.push_back({.fd = rail->wake_fd(), .events = POLLIN, .revents = 0});
+  }
   engine->thread_ = std::thread([raw = engine.get()] { raw->run(); });
   return engine;
 }
@@ -223,14 +227,9 @@ void Engine::sleep(TimeNs limit, Completion* own) {
 }
 
 void Engine::sleep_on_descriptors(TimeNs timeout) {
-  epoll_event events[8];
   const timespec limit{.tv_sec = static_cast<time_t>(timeout / kSecond),
                        .tv_nsec = static_cast<long>(timeout % kSecond)};
-  if (epoll_pwait2(epoll_.get(), events, 8, &limit, nullptr) < 0 && errno == ENOSYS) {
-    // Kernels before 5.11 know whole milliseconds only.
-    const TimeNs rounded = (timeout + kMillisecond - 1) / kMillisecond;
-    epoll_wait(epoll_.get(), events, 8, static_cast<int>(rounded));
-  }
+  ppoll(slept_on_.data(), slept_on_.size(), &limit, nullptr);
   uint64_t drained = 0;
   [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &drained, sizeof drained);
 }

@@ -7,6 +7,8 @@
 // a time; a driver that finds nothing to do releases the lock before it sleeps on the descriptors.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -112,6 +114,9 @@ class Engine final : public RailHost, private EventSink {
   TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
   bool armed_ RAILCCL_GUARDED_BY(driver_) = false;    // clients' doorbells write to descriptors
   UniqueFd epoll_;
+  // The set above and the rails' descriptors, which are not in it: the kernel would tell the set of
+  // every packet that comes while a driver polls.
+  std::vector<pollfd> slept_on_;
   UniqueFd wake_;
   std::atomic<bool> sleeper_{false};        // somebody sleeps on the descriptors, or is about to
   std::atomic<bool> thread_sleeps_{false};  // and it is the engine's own thread

@@ -65,6 +65,7 @@ struct Peers::PeerLink final : EndpointEventSink {
   uint64_t small_credited = 0;  // of them, consumed by the peer as far as we know
   uint64_t small_consumed = 0;  // of the peer's, consumed here
   uint64_t small_reported = 0;  // of them, told
+  bool small_just_sent = false;
 
   void on_endpoint_event(int pair, const RailEvent& event, TimeNs now) override {
     link->on_rail_event(pair, event, now);
@@ -177,6 +178,7 @@ Result<bool> Peers::send(int peer, const MessageHeader& header, std::span<const 
   if (status.code() == Code::kBackPressure) return false;
   RAILCCL_TRY(status);
   peer_link.small_sent += cost;
+  peer_link.small_just_sent = cost > 0;
   return true;
 }
 
@@ -186,7 +188,9 @@ void Peers::consumed(int peer, size_t bytes) {
 
 bool Peers::report_consumption(PeerLink& peer_link, TimeNs now) {
   const uint64_t unreported = peer_link.small_consumed - peer_link.small_reported;
-  if (unreported < options_.credit_bytes / 4) return false;
+  // Early if it can leave with data.
+  const uint64_t part = std::exchange(peer_link.small_just_sent, false) ? 4 : 2;
+  if (unreported < options_.credit_bytes / part) return false;
   const MessageHeader header{
       .type = MessageType::kCredit, .fingerprint = {}, .offset = peer_link.small_consumed};
   const Result<bool> sent = send(peer_link.peer, header, {}, now);
