@@ -89,11 +89,11 @@ Error system_error(int errno_value, std::string_view what);
 }  // namespace railccl
 
 // Returns the error of a Status or Result expression to the caller, if there is one.
-#define RAILCCL_TRY(expression)                                               \
-  do {                                                                        \
-    if (::railccl::Status railccl_status_ = (expression); !railccl_status_) { \
-      return ::railccl::Error(railccl_status_);                               \
-    }                                                                         \
+#define RAILCCL_TRY(expression)                                                      \
+  do {                                                                               \
+    if (const ::railccl::Status& railccl_status_ = (expression); !railccl_status_) { \
+      return ::railccl::Error(railccl_status_);                                      \
+    }                                                                                \
   } while (false)
 
 #define RAILCCL_CONCAT_INNER_(a, b) a##b
