@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -84,8 +83,7 @@ void QueuePair::destroy() {
 }
 
 bool QueuePair::destroyed() const {
-  return completions_ == nullptr &&
-         destroyed_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  return completions_ == nullptr && is_done(destroyed_);
 }
 
 Result<std::unique_ptr<QueuePair>> QueuePair::create(VerbsDevice& device,
