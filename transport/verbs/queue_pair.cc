@@ -198,55 +198,56 @@ uint64_t QueuePair::work_id(bool receive, uint32_t sequence) const {
       .endpoint = endpoint_, .queue_pair = index_, .receive = receive, .sequence = sequence});
 }
 
-Status QueuePair::post(ibv_send_wr& request, const Work& work) {
-  request.wr_id = work_id(false, sends_.next());
-  ibv_send_wr* bad = nullptr;
-  if (const int problem = ibv_post_send(handle_.get(), &request, &bad); problem != 0) {
-    return system_error(problem, "ibv_post_send");
-  }
-  sends_.push(work);
-  return Status::ok();
+void QueuePair::describe_data(const Put& put, Request& request) const {
+  request.work.opcode = IBV_WR_RDMA_WRITE;
+  if (put.bytes == 0) return;
+  const auto& source = static_cast<const VerbsRegistration&>(*put.source);
+  const bool copied = put.bytes <= inline_bytes_ && source.region().kind == MemoryKind::kHost;
+  const uint64_t first = copied ? reinterpret_cast<uintptr_t>(source.region().address)
+                                : first_address(source.region());
+  request.set_piece({.addr = first + put.source_offset,
+                     .length = static_cast<uint32_t>(put.bytes),
+                     .lkey = source.local_key()},
+                    copied);
+  const RemoteKey key = decode_remote_key(put.remote_key);
+  request.work.wr.rdma.rkey = key.rkey;
+  request.work.wr.rdma.remote_addr = key.first_address + put.remote_offset;
 }
 
-Status QueuePair::post_data(const Put& put, bool last) {
-  ibv_sge piece{};
-  ibv_send_wr request{};
-  request.opcode = IBV_WR_RDMA_WRITE;
-  if (last) request.send_flags = IBV_SEND_SIGNALED;
-  if (put.bytes != 0) {
-    const auto& source = static_cast<const VerbsRegistration&>(*put.source);
-    const bool copied = put.bytes <= inline_bytes_ && source.region().kind == MemoryKind::kHost;
-    piece.addr = copied ? reinterpret_cast<uintptr_t>(source.region().address) + put.source_offset
-                        : first_address(source.region()) + put.source_offset;
-    piece.length = static_cast<uint32_t>(put.bytes);
-    piece.lkey = source.local_key();
-    if (copied) request.send_flags |= IBV_SEND_INLINE;
-    request.sg_list = &piece;
-    request.num_sge = 1;
-    const RemoteKey key = decode_remote_key(put.remote_key);
-    request.wr.rdma.rkey = key.rkey;
-    request.wr.rdma.remote_addr = key.first_address + put.remote_offset;
-  }
-  return post(request, {.kind = last ? WorkKind::kPut : WorkKind::kData, .token = put.token});
-}
-
-Status QueuePair::post_message(const Message& message, const Work& work) {
-  const uint32_t slot = receive_slots_ + sends_.next() % sends_.capacity();
+void QueuePair::describe_message(const Message& message, uint32_t sequence, Request& request) {
+  const uint32_t slot = receive_slots_ + sequence % sends_.capacity();
   messages_[slot] = message;
   messages_[slot].returned = returned_;
   const bool copied = sizeof(Message) <= inline_bytes_;
-  ibv_sge piece{};
-  piece.addr = copied ? reinterpret_cast<uintptr_t>(&messages_[slot])
-                      : memory_first_ + slot * sizeof(Message);
-  piece.length = sizeof(Message);
-  piece.lkey = memory_->lkey;
-  ibv_send_wr request{};
-  request.opcode = IBV_WR_SEND;
-  request.send_flags = IBV_SEND_SIGNALED;
-  if (copied) request.send_flags |= IBV_SEND_INLINE;
-  request.sg_list = &piece;
-  request.num_sge = 1;
-  RAILCCL_TRY(post(request, work));
+  request.work.opcode = IBV_WR_SEND;
+  request.work.send_flags = IBV_SEND_SIGNALED;
+  request.set_piece({.addr = copied ? reinterpret_cast<uintptr_t>(&messages_[slot])
+                                    : memory_first_ + slot * sizeof(Message),
+                     .length = sizeof(Message),
+                     .lkey = memory_->lkey},
+                    copied);
+}
+
+// One call for both, so that the doorbell is rung once; over Soft-RoCE that is a system call.
+Status QueuePair::post(Request* data, Request* message, const Work& work) {
+  Request* const first = data != nullptr ? data : message;
+  uint32_t sequence = sends_.next();
+  if (data != nullptr) {
+    data->work.wr_id = work_id(false, sequence++);
+    if (message != nullptr) data->work.next = &message->work;
+  }
+  if (message != nullptr) message->work.wr_id = work_id(false, sequence);
+  ibv_send_wr* refused = &first->work;
+  const int problem = ibv_post_send(handle_.get(), &first->work, &refused);
+  const bool data_alone = problem != 0 && refused != &first->work;
+  // The put is not accepted: its bytes, if they still go out, complete nothing.
+  if (data_alone) sends_.push({.kind = WorkKind::kForgotten});
+  if (problem != 0) return system_error(problem, "ibv_post_send");
+  if (data != nullptr && message != nullptr) {
+    sends_.push({.kind = WorkKind::kData, .token = work.token});
+  }
+  sends_.push(work);
+  if (message == nullptr) return Status::ok();
   credits_.use();
   returned_told_ = returned_;
   return Status::ok();
@@ -257,28 +258,31 @@ Status QueuePair::put(const Put& put) {
       sends_.free() < 2 + kControlRequests / 2 || (put.notify && !credits_.for_put())) {
     return error(Code::kBackPressure, "{} puts are in flight", puts_in_flight_);
   }
-  if (put.bytes != 0 || !put.notify) RAILCCL_TRY(post_data(put, !put.notify));
+  const bool has_data = put.bytes != 0 || !put.notify;
+  Request data;
+  Request message;
+  if (has_data) describe_data(put, data);
   if (put.notify) {
-    const Message message{.kind = MessageKind::kNotification,
-                          .bytes = put.bytes,
-                          .key = put.remote_key,
-                          .offset = put.remote_offset,
-                          .words = put.notification};
-    const Status posted = post_message(message, {.kind = WorkKind::kPut, .token = put.token});
-    if (!posted.is_ok()) {
-      // The put is not accepted: its bytes, if they still go out, complete nothing.
-      if (put.bytes != 0) sends_.back().kind = WorkKind::kForgotten;
-      return posted;
-    }
+    describe_message({.kind = MessageKind::kNotification,
+                      .bytes = put.bytes,
+                      .key = put.remote_key,
+                      .offset = put.remote_offset,
+                      .words = put.notification},
+                     sends_.next() + (has_data ? 1 : 0), message);
+  } else {
+    data.work.send_flags |= IBV_SEND_SIGNALED;
   }
+  RAILCCL_TRY(post(has_data ? &data : nullptr, put.notify ? &message : nullptr,
+                   {.kind = WorkKind::kPut, .token = put.token}));
   ++puts_in_flight_;
   return Status::ok();
 }
 
 Result<bool> QueuePair::send(MessageKind kind, const Notification& words) {
   if (sends_.free() == 0 || credits_.available() == 0) return false;
-  RAILCCL_TRY(
-      post_message({.kind = kind, .words = words},
+  Request message;
+  describe_message({.kind = kind, .words = words}, sends_.next(), message);
+  RAILCCL_TRY(post(nullptr, &message,
                    {.kind = WorkKind::kControl, .farewell = kind == MessageKind::kFarewell}));
   return true;
 }

@@ -89,6 +89,19 @@ class QueuePair {
   void count_receive_lost() { --receives_posted_; }
 
  private:
+  // A work request and the one piece of memory that it sends.
+  struct Request {
+    ibv_send_wr work{};
+    ibv_sge piece{};
+
+    void set_piece(const ibv_sge& memory, bool copied) {
+      piece = memory;
+      work.sg_list = &piece;
+      work.num_sge = 1;
+      if (copied) work.send_flags |= IBV_SEND_INLINE;
+    }
+  };
+
   QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint32_t endpoint, uint8_t index);
   Status create_handle();
   Status initialize();
@@ -96,9 +109,11 @@ class QueuePair {
   Status ready_to_send(const Local& local);
   Status modify(ibv_qp_attr& attributes, int mask, std::string_view what);
   Status post_receive(uint32_t slot);
-  Status post_message(const Message& message, const Work& work);
-  Status post_data(const Put& put, bool last);
-  Status post(ibv_send_wr& request, const Work& work);
+  void describe_data(const Put& put, Request& request) const;
+  // `sequence`: that it will have.
+  void describe_message(const Message& message, uint32_t sequence, Request& request);
+  // The bytes of a put, its message, or both; `work` is the last of them.
+  Status post(Request* data, Request* message, const Work& work);
   uint64_t work_id(bool receive, uint32_t sequence) const;
 
   VerbsDevice& device_;
