@@ -42,6 +42,16 @@ ibv_ah_attr path(const Local& local, const Remote& remote, const VerbsRailOption
   return path;
 }
 
+template <typename T>
+Result<Slots<T>> make_slots(VerbsDevice& device, uint32_t count) {
+  Slots<T> made{.slots = std::vector<T>(count), .memory = {}};
+  const MemoryRegion region{.address = reinterpret_cast<std::byte*>(made.slots.data()),
+                            .bytes = count * sizeof(T)};
+  RAILCCL_ASSIGN(made.memory, device.register_memory(region, IBV_ACCESS_LOCAL_WRITE));
+  made.first = first_address(region);
+  return made;
+}
+
 }  // namespace
 
 uint64_t encode(const WorkId& id) {
@@ -64,8 +74,7 @@ QueuePair::QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint3
       index_(index),
       receive_slots_(
           std::max(kMinReceiveSlots, 2 * static_cast<uint32_t>(options.max_outstanding_puts))),
-      sends_(send_requests(options)),
-      messages_(receive_slots_ + sends_.capacity()) {}
+      sends_(send_requests(options)) {}
 
 QueuePair::~QueuePair() { destroy(); }
 
@@ -74,26 +83,23 @@ void QueuePair::destroy() {
   // The memory goes after the queue pair, which may write there until then.
   destroyed_ = device_.disposal().give(std::packaged_task<void()>(
       [queue = std::exchange(completions_, nullptr),
-       completions = receive_slots_ + sends_.capacity(), messages = std::move(messages_),
-       memory = std::move(memory_), handle = std::move(handle_)]() mutable {
+       completions = receive_slots_ + sends_.capacity(), incoming = std::move(incoming_),
+       outgoing = std::move(outgoing_), handle = std::move(handle_)]() mutable {
         handle.reset();
-        memory.reset();
+        incoming.memory.reset();
+        outgoing.memory.reset();
         queue->reserved -= completions;
       }));
 }
 
-bool QueuePair::destroyed() const {
-  return completions_ == nullptr && is_done(destroyed_);
-}
+bool QueuePair::destroyed() const { return completions_ == nullptr && is_done(destroyed_); }
 
 Result<std::unique_ptr<QueuePair>> QueuePair::create(VerbsDevice& device,
                                                      const VerbsRailOptions& options,
                                                      uint32_t endpoint, uint8_t index) {
   std::unique_ptr<QueuePair> pair(new QueuePair(device, options, endpoint, index));
-  const MemoryRegion region{.address = reinterpret_cast<std::byte*>(pair->messages_.data()),
-                            .bytes = pair->messages_.size() * sizeof(Message)};
-  RAILCCL_ASSIGN(pair->memory_, device.register_memory(region, IBV_ACCESS_LOCAL_WRITE));
-  pair->memory_first_ = first_address(region);
+  RAILCCL_ASSIGN(pair->incoming_, make_slots<Incoming>(device, pair->receive_slots_));
+  RAILCCL_ASSIGN(pair->outgoing_, make_slots<Message>(device, pair->sends_.capacity()));
   RAILCCL_ASSIGN(pair->completions_,
                  device.reserve(pair->receive_slots_ + pair->sends_.capacity()));
   RAILCCL_TRY(pair->create_handle());
@@ -108,7 +114,7 @@ Status QueuePair::create_handle() {
   for (const uint32_t inline_bytes : {kWantedInlineBytes, 0U}) {
     wanted.cap = {.max_send_wr = sends_.capacity(),
                   .max_recv_wr = receive_slots_,
-                  .max_send_sge = 1,
+                  .max_send_sge = 2,
                   .max_recv_sge = 1,
                   .max_inline_data = inline_bytes};
     handle_ = own(device_.api().create_qp(device_.pd(), &wanted), device_.api().destroy_qp);
@@ -198,34 +204,45 @@ uint64_t QueuePair::work_id(bool receive, uint32_t sequence) const {
       .endpoint = endpoint_, .queue_pair = index_, .receive = receive, .sequence = sequence});
 }
 
+bool QueuePair::is_inline(const Put& put, size_t bytes) const {
+  return bytes <= inline_bytes_ && put.source->region().kind == MemoryKind::kHost;
+}
+
+ibv_sge QueuePair::source_of(const Put& put, bool copied) const {
+  const auto& source = static_cast<const VerbsRegistration&>(*put.source);
+  const uint64_t first = copied ? reinterpret_cast<uintptr_t>(source.region().address)
+                                : first_address(source.region());
+  return {.addr = first + put.source_offset,
+          .length = static_cast<uint32_t>(put.bytes),
+          .lkey = source.local_key()};
+}
+
 void QueuePair::describe_data(const Put& put, Request& request) const {
   request.work.opcode = IBV_WR_RDMA_WRITE;
   if (put.bytes == 0) return;
-  const auto& source = static_cast<const VerbsRegistration&>(*put.source);
-  const bool copied = put.bytes <= inline_bytes_ && source.region().kind == MemoryKind::kHost;
-  const uint64_t first = copied ? reinterpret_cast<uintptr_t>(source.region().address)
-                                : first_address(source.region());
-  request.set_piece({.addr = first + put.source_offset,
-                     .length = static_cast<uint32_t>(put.bytes),
-                     .lkey = source.local_key()},
-                    copied);
+  const bool copied = is_inline(put, put.bytes);
+  request.add(source_of(put, copied));
+  if (copied) request.work.send_flags |= IBV_SEND_INLINE;
   const RemoteKey key = decode_remote_key(put.remote_key);
   request.work.wr.rdma.rkey = key.rkey;
   request.work.wr.rdma.remote_addr = key.first_address + put.remote_offset;
 }
 
-void QueuePair::describe_message(const Message& message, uint32_t sequence, Request& request) {
-  const uint32_t slot = receive_slots_ + sequence % sends_.capacity();
-  messages_[slot] = message;
-  messages_[slot].returned = returned_;
-  const bool copied = sizeof(Message) <= inline_bytes_;
+void QueuePair::describe_message(const Message& message, const Put* carried, uint32_t sequence,
+                                 Request& request) {
+  const uint32_t slot = sequence % sends_.capacity();
+  outgoing_.slots[slot] = message;
+  outgoing_.slots[slot].returned = returned_;
+  const bool copied = carried == nullptr ? sizeof(Message) <= inline_bytes_
+                                         : is_inline(*carried, sizeof(Message) + carried->bytes);
   request.work.opcode = IBV_WR_SEND;
   request.work.send_flags = IBV_SEND_SIGNALED;
-  request.set_piece({.addr = copied ? reinterpret_cast<uintptr_t>(&messages_[slot])
-                                    : memory_first_ + slot * sizeof(Message),
-                     .length = sizeof(Message),
-                     .lkey = memory_->lkey},
-                    copied);
+  if (copied) request.work.send_flags |= IBV_SEND_INLINE;
+  request.add({.addr = copied ? reinterpret_cast<uintptr_t>(&outgoing_.slots[slot])
+                              : outgoing_.address(slot),
+               .length = sizeof(Message),
+               .lkey = outgoing_.memory->lkey});
+  if (carried != nullptr) request.add(source_of(*carried, copied));
 }
 
 // One call for both, so that the doorbell is rung once; over Soft-RoCE that is a system call.
@@ -258,7 +275,9 @@ Status QueuePair::put(const Put& put) {
       sends_.free() < 2 + kControlRequests / 2 || (put.notify && !credits_.for_put())) {
     return error(Code::kBackPressure, "{} puts are in flight", puts_in_flight_);
   }
-  const bool has_data = put.bytes != 0 || !put.notify;
+  const bool carried = put.notify && put.bytes != 0 && put.bytes <= kMostCarriedBytes &&
+                       decode_remote_key(put.remote_key).host;
+  const bool has_data = !carried && (put.bytes != 0 || !put.notify);
   Request data;
   Request message;
   if (has_data) describe_data(put, data);
@@ -268,7 +287,7 @@ Status QueuePair::put(const Put& put) {
                       .key = put.remote_key,
                       .offset = put.remote_offset,
                       .words = put.notification},
-                     sends_.next() + (has_data ? 1 : 0), message);
+                     carried ? &put : nullptr, sends_.next() + (has_data ? 1 : 0), message);
   } else {
     data.work.send_flags |= IBV_SEND_SIGNALED;
   }
@@ -281,7 +300,7 @@ Status QueuePair::put(const Put& put) {
 Result<bool> QueuePair::send(MessageKind kind, const Notification& words) {
   if (sends_.free() == 0 || credits_.available() == 0) return false;
   Request message;
-  describe_message({.kind = kind, .words = words}, sends_.next(), message);
+  describe_message({.kind = kind, .words = words}, nullptr, sends_.next(), message);
   RAILCCL_TRY(post(nullptr, &message,
                    {.kind = WorkKind::kControl, .farewell = kind == MessageKind::kFarewell}));
   return true;
@@ -297,9 +316,9 @@ Status QueuePair::return_credits() {
 
 Status QueuePair::post_receive(uint32_t slot) {
   ibv_sge piece{};
-  piece.addr = memory_first_ + slot * sizeof(Message);
-  piece.length = sizeof(Message);
-  piece.lkey = memory_->lkey;
+  piece.addr = incoming_.address(slot);
+  piece.length = sizeof(Incoming);
+  piece.lkey = incoming_.memory->lkey;
   ibv_recv_wr request{};
   request.wr_id = work_id(true, slot);
   request.sg_list = &piece;
@@ -312,24 +331,30 @@ Status QueuePair::post_receive(uint32_t slot) {
   return Status::ok();
 }
 
-Result<Message> QueuePair::take(uint32_t slot, size_t bytes, bool repost) {
+Result<Message> QueuePair::take(uint32_t slot, size_t bytes) {
   --receives_posted_;
-  if (bytes != sizeof(Message)) {
-    return error(Code::kRailFailed, "a message of {} bytes came, they have {}", bytes,
+  if (bytes < sizeof(Message)) {
+    return error(Code::kRailFailed, "a message of {} bytes came, they have at least {}", bytes,
                  sizeof(Message));
   }
-  const Message message = messages_[slot];
+  const Message message = incoming_.slots[slot].message;
   if (!credits_.on_returned(message.returned)) {
     return error(Code::kPeerFailed,
                  "the peer says that it gave back {} receive slots after {} before, {} were used: "
                  "it is broken",
                  message.returned, credits_.returned(), credits_.used());
   }
-  if (repost) {
-    RAILCCL_TRY(post_receive(slot));
-    ++returned_;
-  }
   return message;
+}
+
+std::span<const std::byte> QueuePair::carried(uint32_t slot, size_t bytes) const {
+  return std::span(incoming_.slots[slot].carried).first(bytes - sizeof(Message));
+}
+
+Status QueuePair::give_back(uint32_t slot) {
+  RAILCCL_TRY(post_receive(slot));
+  ++returned_;
+  return Status::ok();
 }
 
 }  // namespace railccl::verbs
