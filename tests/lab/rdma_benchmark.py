@@ -26,8 +26,10 @@ SIZES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
 ITERATIONS = {1 << 10: 100, 64 << 10: 50, 1 << 20: 20, 16 << 20: 3}
 VERBS = {"RAILCCL_TRANSPORT": "verbs", "RAILCCL_TCP_FALLBACK": "0", "RAILCCL_METRICS_FILE": None}
 # Over Soft-RoCE and IPv4 UCX's UD, by which RC connects, drops everything without the last one (docs/rdma.md).
-UCX = {"UCX_TLS": "rc_v,ud_v,self", "UCX_NET_DEVICES": "rxe0:1,rxe1:1", "UCX_MAX_RNDV_RAILS": "2",
-       "UCX_UD_ETH_DGID_CHECK": "n"}
+UCX = {"UCX_TLS": "rc_v,ud_v,self", "UCX_UD_ETH_DGID_CHECK": "n"}
+# Its own choice for large messages, to read from the peer, is 30 times slower here. The better of these two counts.
+UCX_CHOICES = {"both rails": {"UCX_NET_DEVICES": "rxe0:1,rxe1:1", "UCX_MAX_RNDV_RAILS": "2", "UCX_RNDV_SCHEME": "put_zcopy"},
+               "one rail": {"UCX_NET_DEVICES": "rxe0:1"}}
 COMMAND_SECONDS = 90
 ROUND_SECONDS = 480
 
@@ -110,12 +112,17 @@ class Ours:
 
 
 def openmpi(session, program, size):
-    code, output = session.mpirun([program, "all_reduce", str(size), str(size), "2", "0.5"],
-                                  ["--mca", "pml", "ucx"], UCX, timeout=2 * COMMAND_SECONDS)
-    found = re.search(rf"all_reduce {size} (\S+)", output)
-    if code != 0 or not found:
-        raise RuntimeError(output)
-    return float(found.group(1))
+    """Microseconds, of the better choice."""
+    times = []
+    for name, choice in UCX_CHOICES.items():
+        code, output = session.mpirun([program, "all_reduce", str(size), str(size), "2", "0.5"],
+                                      ["--mca", "pml", "ucx"], UCX | choice, timeout=COMMAND_SECONDS)
+        found = re.search(rf"all_reduce {size} (\S+)", output)
+        if code != 0 or not found:
+            raise RuntimeError(output)
+        times.append(float(found.group(1)))
+        print(f"#   Open MPI, {name}: {found.group(1)} us", flush=True)
+    return min(times)
 
 
 class Table:
