@@ -28,9 +28,8 @@ namespace {
 
 constexpr TimeNs kTickPeriod = 2 * kMillisecond;
 constexpr int kPollBatch = 32;
-constexpr int kBatchesPerProgress = 8;   // and queue; then other rails have their turn
-constexpr uint32_t kBusyRounds = 64;     // between two looks at device events when never idle
-constexpr uint32_t kPatientRounds = 16;  // without a completion, before the NIC is to ring for one
+constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have their turn
+constexpr uint32_t kBusyRounds = 64;    // between two looks at device events when never idle
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
@@ -129,13 +128,7 @@ bool VerbsRail::progress(TimeNs now, EventSink& sink) {
   sink_ = &sink;
   bool did = poll_completions();
   if (ticking_) serve_ticks();
-  // To be rung for costs an interrupt and several system calls; when completions follow each other
-  // closely, looking for them is cheaper.
-  idle_rounds_ = did ? 0 : idle_rounds_ + 1;
-  if (did) armed_ = false;
-  if (!did && !armed_ && idle_rounds_ < kPatientRounds) {
-    did = true;
-  } else if (!did || ++busy_rounds_ >= kBusyRounds) {
+  if (!did || ++busy_rounds_ >= kBusyRounds) {
     busy_rounds_ = 0;
     did = serve_descriptors() || did;
     if (!armed_) {

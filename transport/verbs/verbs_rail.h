@@ -73,7 +73,6 @@ class VerbsRail final : public Rail, public EndpointHost {
   bool armed_ = false;
   bool ticking_ = false;
   uint32_t busy_rounds_ = 0;
-  uint32_t idle_rounds_ = 0;
 };
 
 }  // namespace railccl::verbs
