@@ -19,7 +19,7 @@
 //  6. A zero-byte put with a notification is legal.
 //  7. A put outside what the peer registered (unknown key, range beyond it, registration gone) is
 //     refused by the target: it writes nothing, raises nothing, and closes the endpoint with an
-//     error on both sides (kFailed).
+//     error on both sides (kFailed). A small one may have completed with success before (line 9).
 //  8. close() is the fence: after its kClosed event nothing of this endpoint lands in local memory,
 //     nothing of it is sent any more, and every accepted put has completed. kClosed comes exactly
 //     once, also when the endpoint had failed, and in bounded time whatever the peer does.

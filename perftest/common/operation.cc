@@ -14,7 +14,7 @@ Operation::Operation(const RankContext& context, const TestCase& test, bool in_p
                                          .element_bytes = type_info(test.type).bytes,
                                          .ranks = context.crew.ranks()})),
       position_{.rank = context.rank, .ranks = context.crew.ranks(), .root = test.root},
-      placement_(place(layout_, context.rank, in_place)),
+      placement_(place(layout_, context.rank, in_place && context.collective.in_place_defined)),
       element_bytes_(type_info(test.type).bytes) {}
 
 Outcome<void> Operation::issue_iteration(uint64_t iteration) const {

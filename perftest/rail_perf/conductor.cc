@@ -64,6 +64,9 @@ Status Conductor::run() {
     // Not the link's fault: what the two nodes say to each other has lost its order.
     if (is_fatal(measured, session_.link_status(link))) return measured;
     if (!measured) result.error = measured.message();
+    if (result.error.empty() && !result.measured()) {
+      result.error = "nothing was measured, and nothing has failed: a bug of rail_perf";
+    }
     if (!result.error.empty()) show(fmt::format("# NOT MEASURED: {}\n", result.error));
     show(incidents(report_, result));
   }

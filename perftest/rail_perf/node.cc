@@ -201,6 +201,7 @@ Outcome<Exit> MeasuringNode::conduct(Session& session, std::optional<JsonFile>& 
     session.fail(Status(Code::kInvalidUsage, known.error().message));
     return tl::unexpected(known.error());
   }
+  if (json) fmt::print("# Writing JSON output to {}\n", json->path());
   const uint64_t eager_bytes = runtime_.comm_options().eager_bytes;
   const Status status = Conductor(options_, session, pairs_, report_, eager_bytes, stdout).run();
   if (!status) {
@@ -233,6 +234,17 @@ Outcome<Exit> wait_for_the_others(Runtime& runtime, Meeting& meeting) {
   return Exit::kSuccess;
 }
 
+// --rate alone must have something to measure.
+Outcome<void> check_rate_sizes(const RailPerfOptions& options, uint64_t eager_bytes) {
+  const Measurements& measure = options.measure;
+  const bool only = !measure.bandwidth && !measure.bidirectional && !measure.latency;
+  if (!only || options.sizes.min_bytes <= eager_bytes) return {};
+  return failure(Exit::kUsage,
+                 "--rate is of what collectives send as messages, up to {} bytes "
+                 "(RAILCCL_EAGER_BYTES); -b {} leaves nothing to measure",
+                 eager_bytes, options.sizes.min_bytes);
+}
+
 Outcome<Exit> run(const RailPerfOptions& options, const std::vector<std::string>& arguments) {
   const double needed = 2.0 * static_cast<double>(area_bytes(options));
   if (needed > static_cast<double>(machine_bytes())) {
@@ -242,6 +254,7 @@ Outcome<Exit> run(const RailPerfOptions& options, const std::vector<std::string>
   }
   const auto runtime = Runtime::get();
   if (!runtime) return from(runtime.error());
+  PERFTEST_TRY(check_rate_sizes(options, (*runtime)->comm_options().eager_bytes));
   auto meeting = meet(**runtime);
   if (!meeting) return tl::unexpected(meeting.error());
   const auto pair = choose_pair(meeting->ranks, meeting->node_of, options.pair);

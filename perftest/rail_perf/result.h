@@ -108,6 +108,7 @@ struct LinkResult {
   std::vector<LinkRail> rails;  // by position in `pairs`
 
   bool together() const { return pairs.size() > 1; }
+  bool measured() const { return !bandwidth.empty() || !latency.empty() || !rate.empty(); }
 };
 
 struct Report {

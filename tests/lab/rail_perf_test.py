@@ -121,6 +121,17 @@ class Verbs(Reports):
             self.assertGreater(sum(rail["bytes_sent"] for rail in link["rails"]), 0)
         remove_console_logs(output)
 
+    def test_one_soft_roce_rail_by_name_and_no_tcp(self):
+        code, output = qemu(["--nodes", "2", "--rails", "2"],
+                            f"RAILCCL_TCP_FALLBACK=0 exec {PROGRAM} --latency -x rxe0:1 -b 8 -e 8 -J {self.path}")
+        self.assertEqual(code, 0, output)
+        report = read_report(self.path)
+        self.check_data(report, ["rail 0"])
+        self.assertEqual([rail["name"] for rail in report["nodes"][0]["rails"]], ["rxe0:1", "rxe1:1"])
+        result, = report["links"][0]["latency"]
+        self.assertGreater(result["iterations"], 0)
+        self.assertRegex(output, rf"\[0\] +8 +{result['iterations']} ")
+
 
 class Mpirun(Reports):
     @unittest.skipIf(shutil.which("mpirun") is None, "mpirun is not installed (openmpi-bin)")

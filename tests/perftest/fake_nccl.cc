@@ -176,7 +176,13 @@ ncclResult_t deliver(const ncclComm& comm, const Call& call, const std::vector<s
 
 ncclResult_t revoked() { return fail(ncclRemoteError, "the communicator was revoked"); }
 
+// These have no in-place form.
+ncclResult_t into_its_own_source() {
+  return fail(ncclInvalidUsage, "it would receive into what it sends");
+}
+
 ncclResult_t run_collective(ncclComm_t comm, const Call& call) {
+  if (call.kind == Kind::kAlltoAll && call.send == call.recv) return into_its_own_source();
   Ranks& ranks = *comm->ranks;
   ranks.calls[static_cast<size_t>(comm->rank)] = call;
   if (!ranks.meet()) return revoked();
@@ -187,6 +193,11 @@ ncclResult_t run_collective(ncclComm_t comm, const Call& call) {
 
 // All sends and receives of one group.
 ncclResult_t run_point_to_point(ncclComm_t comm, const std::vector<Call>& calls) {
+  for (const Call& send : calls) {
+    for (const Call& receive : calls) {
+      if (send.send != nullptr && send.send == receive.recv) return into_its_own_source();
+    }
+  }
   Ranks& ranks = *comm->ranks;
   auto& mine = ranks.sends[static_cast<size_t>(comm->rank)];
   mine.clear();

@@ -118,6 +118,22 @@ class RailPerf(unittest.TestCase):
         self.assertIn("no rail 'eth77'", done.stderr)
         self.assertIn("there are: lo", done.stderr)
 
+    def test_a_run_that_would_measure_nothing_says_why(self):
+        done = run(*TWO_NODES, *QUICK, "--rate", "-b", "64K", RAILCCL_SOCKET_IFNAME="lo")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("up to 32768 bytes", done.stderr)
+        self.assertIn("-b 65536 leaves nothing to measure", done.stderr)
+
+    def test_a_report_that_is_there_is_kept_and_the_new_ones_name_said(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "out.json"
+            path.write_text("old")
+            done = run(*TWO_NODES, *QUICK, "--latency", "-e", "8", "-x", "lo", "-J", path, RAILCCL_SOCKET_IFNAME="lo")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(path.read_text(), "old")
+            self.assertIn(f"# Writing JSON output to {path}.0\n", done.stdout)
+            self.check_latency(json.loads(pathlib.Path(f"{path}.0").read_text())["links"][0]["latency"][0])
+
     def test_an_interrupt_ends_both_sides_and_keeps_what_was_measured(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "out.json"

@@ -1,42 +1,41 @@
-// What is disposed of ends in another thread, and is waited for.
+// What is given to a Disposal is done in another thread, in order, and waited for.
 #include "transport/disposal.h"
 
 #include <gmock/gmock.h>
 
-#include <memory>
-#include <thread>
+#include <vector>
 
 namespace railccl {
 namespace {
 
-// Its end waits until it is let go.
-struct Held {
-  std::shared_future<void> let_go;
-  std::thread::id* ended_in = nullptr;
-  ~Held() {
-    let_go.wait();
-    *ended_in = std::this_thread::get_id();
-  }
-};
-
 TEST(Disposal, IsDoneWhenTheEndIsAndNotBefore) {
   std::promise<void> let_go;
-  std::thread::id ended_in;
-  Disposal disposal(std::unique_ptr<Held>(
-      new Held{.let_go = let_go.get_future().share(), .ended_in = &ended_in}));
-  EXPECT_FALSE(disposal.is_done()) << "its owner does not wait for it";
+  std::thread::id done_by;
+  Disposal disposal;
+  const auto done = disposal.give(std::packaged_task<void()>([&] {
+    let_go.get_future().wait();
+    done_by = std::this_thread::get_id();
+  }));
+  EXPECT_FALSE(is_done(done)) << "its owner does not wait for it";
   let_go.set_value();
-  disposal.wait();
-  EXPECT_TRUE(disposal.is_done());
-  EXPECT_NE(ended_in, std::thread::id());
-  EXPECT_NE(ended_in, std::this_thread::get_id());
+  done.wait();
+  EXPECT_TRUE(is_done(done));
+  EXPECT_NE(done_by, std::thread::id());
+  EXPECT_NE(done_by, std::this_thread::get_id());
 }
 
-TEST(Disposal, OfNothingIsDone) {
-  const Disposal disposal;
-  disposal.wait();
-  EXPECT_TRUE(disposal.is_done());
+TEST(Disposal, EndsWhenEverythingIsDoneInTheOrderInWhichItWasGiven) {
+  std::vector<int> order;
+  {
+    Disposal disposal;
+    for (const int number : {1, 2, 3}) {
+      disposal.give(std::packaged_task<void()>([&order, number] { order.push_back(number); }));
+    }
+  }
+  EXPECT_THAT(order, testing::ElementsAre(1, 2, 3));
 }
+
+TEST(Disposal, OfNothingEnds) { const Disposal disposal; }
 
 }  // namespace
 }  // namespace railccl

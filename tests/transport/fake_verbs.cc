@@ -65,7 +65,9 @@ struct FakeFunctions {
       context->base.ops.poll_cq = poll_cq;
       context->base.ops.req_notify_cq = [](ibv_cq*, int) { return 0; };
       context->base.ops.post_send = [](ibv_qp* pair, ibv_send_wr* request, ibv_send_wr**) {
-        of(pair).posted.push_back(request->wr_id);
+        for (; request != nullptr; request = request->next) {
+          of(pair).posted.push_back(request->wr_id);
+        }
         return 0;
       };
       context->base.ops.post_recv = [](ibv_qp* pair, ibv_recv_wr* request, ibv_recv_wr**) {

@@ -93,6 +93,8 @@ TEST(VerbsKey, IsNeverZeroAndComesBack) {
   const RemoteKey key{.rkey = 0xfedcba98, .first_address = 65535};
   EXPECT_EQ(decode_remote_key(encode(key)).rkey, key.rkey);
   EXPECT_EQ(decode_remote_key(encode(key)).first_address, key.first_address);
+  EXPECT_FALSE(decode_remote_key(encode(key)).host);
+  EXPECT_TRUE(decode_remote_key(encode(RemoteKey{.first_address = 65535, .host = true})).host);
 }
 
 }  // namespace

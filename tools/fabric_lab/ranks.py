@@ -87,18 +87,25 @@ class Ranks:
             time.sleep(min(max(rest, 0.001), 0.02))
         for reader in self._readers:
             reader.join(_GRACE_SECONDS)
+        for event in pending:
+            self.say(f"{event.at:.1f} s: too late to {self._text(event)}: the command had ended")
         return max(self._exit_code(started.returncode) for started in self._processes)
 
     def _carry_out(self, event):
         """Says so when it is done."""
         if event.rank >= 0:
             self._processes[event.rank].send_signal(_SIGNALS[event.action])
-            self.say(f"{event.at:.1f} s: {event.action} rank {event.rank}")
-            return
-        self._fabric.apply(event)
+        else:
+            self._fabric.apply(event)
+        self.say(f"{event.at:.1f} s: {self._text(event)}")
+
+    @staticmethod
+    def _text(event):
+        if event.rank >= 0:
+            return f"{event.action} rank {event.rank}"
         detail = f" {event.value}" if event.value else ""
         rail = f" rail {event.rail} of" if event.rail >= 0 else ""
-        self.say(f"{event.at:.1f} s: {event.action}{detail}{rail} node {event.node}")
+        return f"{event.action}{detail}{rail} node {event.node}"
 
     @staticmethod
     def _exit_code(code):

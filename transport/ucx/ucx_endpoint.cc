@@ -51,7 +51,6 @@ Result<std::unique_ptr<UcxEndpoint>> UcxEndpoint::create(uint64_t tag,
 
 UcxEndpoint::~UcxEndpoint() {
   dispose_channel();
-  disposal_.wait();
   host_.on_destroyed(*this);
 }
 
@@ -190,7 +189,7 @@ void UcxEndpoint::on_registration_gone(uint64_t key) {
          false);
     dispose_channel();
   }
-  if (std::ranges::find(targets_, key) != targets_.end()) disposal_.wait();
+  if (std::ranges::find(targets_, key) != targets_.end()) disposed_.wait();
 }
 
 // --- Ending --------------------------------------------------------------------------------------
@@ -239,7 +238,7 @@ void UcxEndpoint::step_ending() {
     if (host_.now() < farewell_until_ && !channel_->farewell_is_out()) return;
     dispose_channel();
   }
-  if (disposal_.is_done()) finish();
+  if (is_done(disposed_)) finish();
 }
 
 void UcxEndpoint::dispose_channel() {
@@ -247,7 +246,8 @@ void UcxEndpoint::dispose_channel() {
   host_.poller().remove(channel_->fd());
   lost_ = channel_->outgoing();
   targets_ = channel_->targets();
-  disposal_ = Disposal(std::move(channel_));
+  disposed_ = disposal_.give(
+      std::packaged_task<void()>([channel = std::move(channel_)]() mutable { channel.reset(); }));
 }
 
 // Completes what was not done. The puts' memory is free from here on, and nothing lands any more.

@@ -98,7 +98,6 @@ class UcxEndpoint final : public Endpoint, public net::Pollable {
   std::unique_ptr<Channel> channel_;
   std::vector<OutgoingPut> lost_;  // of the channel that is being disposed of
   std::vector<uint64_t> targets_;  // the same
-  Disposal disposal_;              // done: fenced
   std::vector<Happening> happened_;
 
   State state_ = State::kOpen;
@@ -106,6 +105,9 @@ class UcxEndpoint final : public Endpoint, public net::Pollable {
   bool closing_ = false;      // close() was called
   TimeNs connect_until_ = 0;  // 0: set by the first tick
   TimeNs farewell_until_ = 0;
+
+  std::future<void> disposed_;  // done: fenced
+  Disposal disposal_;           // of its own, as other endpoints' channels may take long
 };
 
 }  // namespace railccl::ucx

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -43,6 +42,16 @@ ibv_ah_attr path(const Local& local, const Remote& remote, const VerbsRailOption
   return path;
 }
 
+template <typename T>
+Result<Slots<T>> make_slots(VerbsDevice& device, uint32_t count) {
+  Slots<T> made{.slots = std::vector<T>(count), .memory = {}};
+  const MemoryRegion region{.address = reinterpret_cast<std::byte*>(made.slots.data()),
+                            .bytes = count * sizeof(T)};
+  RAILCCL_ASSIGN(made.memory, device.register_memory(region, IBV_ACCESS_LOCAL_WRITE));
+  made.first = first_address(region);
+  return made;
+}
+
 }  // namespace
 
 uint64_t encode(const WorkId& id) {
@@ -65,8 +74,7 @@ QueuePair::QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint3
       index_(index),
       receive_slots_(
           std::max(kMinReceiveSlots, 2 * static_cast<uint32_t>(options.max_outstanding_puts))),
-      sends_(send_requests(options)),
-      messages_(receive_slots_ + sends_.capacity()) {}
+      sends_(send_requests(options)) {}
 
 QueuePair::~QueuePair() { destroy(); }
 
@@ -75,27 +83,23 @@ void QueuePair::destroy() {
   // The memory goes after the queue pair, which may write there until then.
   destroyed_ = device_.disposal().give(std::packaged_task<void()>(
       [queue = std::exchange(completions_, nullptr),
-       completions = receive_slots_ + sends_.capacity(), messages = std::move(messages_),
-       memory = std::move(memory_), handle = std::move(handle_)]() mutable {
+       completions = receive_slots_ + sends_.capacity(), incoming = std::move(incoming_),
+       outgoing = std::move(outgoing_), handle = std::move(handle_)]() mutable {
         handle.reset();
-        memory.reset();
+        incoming.memory.reset();
+        outgoing.memory.reset();
         queue->reserved -= completions;
       }));
 }
 
-bool QueuePair::destroyed() const {
-  return completions_ == nullptr &&
-         destroyed_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-}
+bool QueuePair::destroyed() const { return completions_ == nullptr && is_done(destroyed_); }
 
 Result<std::unique_ptr<QueuePair>> QueuePair::create(VerbsDevice& device,
                                                      const VerbsRailOptions& options,
                                                      uint32_t endpoint, uint8_t index) {
   std::unique_ptr<QueuePair> pair(new QueuePair(device, options, endpoint, index));
-  const MemoryRegion region{.address = reinterpret_cast<std::byte*>(pair->messages_.data()),
-                            .bytes = pair->messages_.size() * sizeof(Message)};
-  RAILCCL_ASSIGN(pair->memory_, device.register_memory(region, IBV_ACCESS_LOCAL_WRITE));
-  pair->memory_first_ = first_address(region);
+  RAILCCL_ASSIGN(pair->incoming_, make_slots<Incoming>(device, pair->receive_slots_));
+  RAILCCL_ASSIGN(pair->outgoing_, make_slots<Message>(device, pair->sends_.capacity()));
   RAILCCL_ASSIGN(pair->completions_,
                  device.reserve(pair->receive_slots_ + pair->sends_.capacity()));
   RAILCCL_TRY(pair->create_handle());
@@ -110,7 +114,7 @@ Status QueuePair::create_handle() {
   for (const uint32_t inline_bytes : {kWantedInlineBytes, 0U}) {
     wanted.cap = {.max_send_wr = sends_.capacity(),
                   .max_recv_wr = receive_slots_,
-                  .max_send_sge = 1,
+                  .max_send_sge = 2,
                   .max_recv_sge = 1,
                   .max_inline_data = inline_bytes};
     handle_ = own(device_.api().create_qp(device_.pd(), &wanted), device_.api().destroy_qp);
@@ -200,55 +204,67 @@ uint64_t QueuePair::work_id(bool receive, uint32_t sequence) const {
       .endpoint = endpoint_, .queue_pair = index_, .receive = receive, .sequence = sequence});
 }
 
-Status QueuePair::post(ibv_send_wr& request, const Work& work) {
-  request.wr_id = work_id(false, sends_.next());
-  ibv_send_wr* bad = nullptr;
-  if (const int problem = ibv_post_send(handle_.get(), &request, &bad); problem != 0) {
-    return system_error(problem, "ibv_post_send");
+bool QueuePair::is_inline(const Put& put, size_t bytes) const {
+  return bytes <= inline_bytes_ && put.source->region().kind == MemoryKind::kHost;
+}
+
+ibv_sge QueuePair::source_of(const Put& put, bool copied) const {
+  const auto& source = static_cast<const VerbsRegistration&>(*put.source);
+  const uint64_t first = copied ? reinterpret_cast<uintptr_t>(source.region().address)
+                                : first_address(source.region());
+  return {.addr = first + put.source_offset,
+          .length = static_cast<uint32_t>(put.bytes),
+          .lkey = source.local_key()};
+}
+
+void QueuePair::describe_data(const Put& put, Request& request) const {
+  request.work.opcode = IBV_WR_RDMA_WRITE;
+  if (put.bytes == 0) return;
+  const bool copied = is_inline(put, put.bytes);
+  request.add(source_of(put, copied));
+  if (copied) request.work.send_flags |= IBV_SEND_INLINE;
+  const RemoteKey key = decode_remote_key(put.remote_key);
+  request.work.wr.rdma.rkey = key.rkey;
+  request.work.wr.rdma.remote_addr = key.first_address + put.remote_offset;
+}
+
+void QueuePair::describe_message(const Message& message, const Put* carried, uint32_t sequence,
+                                 Request& request) {
+  const uint32_t slot = sequence % sends_.capacity();
+  outgoing_.slots[slot] = message;
+  outgoing_.slots[slot].returned = returned_;
+  const bool copied = carried == nullptr ? sizeof(Message) <= inline_bytes_
+                                         : is_inline(*carried, sizeof(Message) + carried->bytes);
+  request.work.opcode = IBV_WR_SEND;
+  request.work.send_flags = IBV_SEND_SIGNALED;
+  if (copied) request.work.send_flags |= IBV_SEND_INLINE;
+  request.add({.addr = copied ? reinterpret_cast<uintptr_t>(&outgoing_.slots[slot])
+                              : outgoing_.address(slot),
+               .length = sizeof(Message),
+               .lkey = outgoing_.memory->lkey});
+  if (carried != nullptr) request.add(source_of(*carried, copied));
+}
+
+// One call for both, so that the doorbell is rung once; over Soft-RoCE that is a system call.
+Status QueuePair::post(Request* data, Request* message, const Work& work) {
+  Request* const first = data != nullptr ? data : message;
+  uint32_t sequence = sends_.next();
+  if (data != nullptr) {
+    data->work.wr_id = work_id(false, sequence++);
+    if (message != nullptr) data->work.next = &message->work;
+  }
+  if (message != nullptr) message->work.wr_id = work_id(false, sequence);
+  ibv_send_wr* refused = &first->work;
+  const int problem = ibv_post_send(handle_.get(), &first->work, &refused);
+  const bool data_alone = problem != 0 && refused != &first->work;
+  // The put is not accepted: its bytes, if they still go out, complete nothing.
+  if (data_alone) sends_.push({.kind = WorkKind::kForgotten});
+  if (problem != 0) return system_error(problem, "ibv_post_send");
+  if (data != nullptr && message != nullptr) {
+    sends_.push({.kind = WorkKind::kData, .token = work.token});
   }
   sends_.push(work);
-  return Status::ok();
-}
-
-Status QueuePair::post_data(const Put& put, bool last) {
-  ibv_sge piece{};
-  ibv_send_wr request{};
-  request.opcode = IBV_WR_RDMA_WRITE;
-  if (last) request.send_flags = IBV_SEND_SIGNALED;
-  if (put.bytes != 0) {
-    const auto& source = static_cast<const VerbsRegistration&>(*put.source);
-    const bool copied = put.bytes <= inline_bytes_ && source.region().kind == MemoryKind::kHost;
-    piece.addr = copied ? reinterpret_cast<uintptr_t>(source.region().address) + put.source_offset
-                        : first_address(source.region()) + put.source_offset;
-    piece.length = static_cast<uint32_t>(put.bytes);
-    piece.lkey = source.local_key();
-    if (copied) request.send_flags |= IBV_SEND_INLINE;
-    request.sg_list = &piece;
-    request.num_sge = 1;
-    const RemoteKey key = decode_remote_key(put.remote_key);
-    request.wr.rdma.rkey = key.rkey;
-    request.wr.rdma.remote_addr = key.first_address + put.remote_offset;
-  }
-  return post(request, {.kind = last ? WorkKind::kPut : WorkKind::kData, .token = put.token});
-}
-
-Status QueuePair::post_message(const Message& message, const Work& work) {
-  const uint32_t slot = receive_slots_ + sends_.next() % sends_.capacity();
-  messages_[slot] = message;
-  messages_[slot].returned = returned_;
-  const bool copied = sizeof(Message) <= inline_bytes_;
-  ibv_sge piece{};
-  piece.addr = copied ? reinterpret_cast<uintptr_t>(&messages_[slot])
-                      : memory_first_ + slot * sizeof(Message);
-  piece.length = sizeof(Message);
-  piece.lkey = memory_->lkey;
-  ibv_send_wr request{};
-  request.opcode = IBV_WR_SEND;
-  request.send_flags = IBV_SEND_SIGNALED;
-  if (copied) request.send_flags |= IBV_SEND_INLINE;
-  request.sg_list = &piece;
-  request.num_sge = 1;
-  RAILCCL_TRY(post(request, work));
+  if (message == nullptr) return Status::ok();
   credits_.use();
   returned_told_ = returned_;
   return Status::ok();
@@ -259,28 +275,33 @@ Status QueuePair::put(const Put& put) {
       sends_.free() < 2 + kControlRequests / 2 || (put.notify && !credits_.for_put())) {
     return error(Code::kBackPressure, "{} puts are in flight", puts_in_flight_);
   }
-  if (put.bytes != 0 || !put.notify) RAILCCL_TRY(post_data(put, !put.notify));
+  const bool carried = put.notify && put.bytes != 0 && put.bytes <= kMostCarriedBytes &&
+                       decode_remote_key(put.remote_key).host;
+  const bool has_data = !carried && (put.bytes != 0 || !put.notify);
+  Request data;
+  Request message;
+  if (has_data) describe_data(put, data);
   if (put.notify) {
-    const Message message{.kind = MessageKind::kNotification,
-                          .bytes = put.bytes,
-                          .key = put.remote_key,
-                          .offset = put.remote_offset,
-                          .words = put.notification};
-    const Status posted = post_message(message, {.kind = WorkKind::kPut, .token = put.token});
-    if (!posted.is_ok()) {
-      // The put is not accepted: its bytes, if they still go out, complete nothing.
-      if (put.bytes != 0) sends_.back().kind = WorkKind::kForgotten;
-      return posted;
-    }
+    describe_message({.kind = MessageKind::kNotification,
+                      .bytes = put.bytes,
+                      .key = put.remote_key,
+                      .offset = put.remote_offset,
+                      .words = put.notification},
+                     carried ? &put : nullptr, sends_.next() + (has_data ? 1 : 0), message);
+  } else {
+    data.work.send_flags |= IBV_SEND_SIGNALED;
   }
+  RAILCCL_TRY(post(has_data ? &data : nullptr, put.notify ? &message : nullptr,
+                   {.kind = WorkKind::kPut, .token = put.token}));
   ++puts_in_flight_;
   return Status::ok();
 }
 
 Result<bool> QueuePair::send(MessageKind kind, const Notification& words) {
   if (sends_.free() == 0 || credits_.available() == 0) return false;
-  RAILCCL_TRY(
-      post_message({.kind = kind, .words = words},
+  Request message;
+  describe_message({.kind = kind, .words = words}, nullptr, sends_.next(), message);
+  RAILCCL_TRY(post(nullptr, &message,
                    {.kind = WorkKind::kControl, .farewell = kind == MessageKind::kFarewell}));
   return true;
 }
@@ -295,9 +316,9 @@ Status QueuePair::return_credits() {
 
 Status QueuePair::post_receive(uint32_t slot) {
   ibv_sge piece{};
-  piece.addr = memory_first_ + slot * sizeof(Message);
-  piece.length = sizeof(Message);
-  piece.lkey = memory_->lkey;
+  piece.addr = incoming_.address(slot);
+  piece.length = sizeof(Incoming);
+  piece.lkey = incoming_.memory->lkey;
   ibv_recv_wr request{};
   request.wr_id = work_id(true, slot);
   request.sg_list = &piece;
@@ -310,24 +331,30 @@ Status QueuePair::post_receive(uint32_t slot) {
   return Status::ok();
 }
 
-Result<Message> QueuePair::take(uint32_t slot, size_t bytes, bool repost) {
+Result<Message> QueuePair::take(uint32_t slot, size_t bytes) {
   --receives_posted_;
-  if (bytes != sizeof(Message)) {
-    return error(Code::kRailFailed, "a message of {} bytes came, they have {}", bytes,
+  if (bytes < sizeof(Message)) {
+    return error(Code::kRailFailed, "a message of {} bytes came, they have at least {}", bytes,
                  sizeof(Message));
   }
-  const Message message = messages_[slot];
+  const Message message = incoming_.slots[slot].message;
   if (!credits_.on_returned(message.returned)) {
     return error(Code::kPeerFailed,
                  "the peer says that it gave back {} receive slots after {} before, {} were used: "
                  "it is broken",
                  message.returned, credits_.returned(), credits_.used());
   }
-  if (repost) {
-    RAILCCL_TRY(post_receive(slot));
-    ++returned_;
-  }
   return message;
+}
+
+std::span<const std::byte> QueuePair::carried(uint32_t slot, size_t bytes) const {
+  return std::span(incoming_.slots[slot].carried).first(bytes - sizeof(Message));
+}
+
+Status QueuePair::give_back(uint32_t slot) {
+  RAILCCL_TRY(post_receive(slot));
+  ++returned_;
+  return Status::ok();
 }
 
 }  // namespace railccl::verbs

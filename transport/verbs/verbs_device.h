@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "transport/disposal.h"
 #include "transport/rail.h"
-#include "transport/verbs/disposal.h"
 #include "transport/verbs/gid_selection.h"
 #include "transport/verbs/verbs_resources.h"
 

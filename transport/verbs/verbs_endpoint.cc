@@ -189,6 +189,7 @@ void VerbsEndpoint::on_send_done(QueuePair& pair, uint32_t sequence, const ibv_w
   if (ok) {
     if (work.kind == WorkKind::kPut) complete(pair, work.token, Status::ok());
     if (work.farewell) farewell_until_ = 0;
+    if (work.farewell && !refusal_.is_ok()) fail(refusal_);
     return;
   }
   if (restart_after(completion)) return;
@@ -212,12 +213,36 @@ void VerbsEndpoint::on_receive_done(QueuePair& pair, uint32_t slot, const ibv_wc
                host_.api().wc_status_str(completion.status)));
     return;
   }
-  const Result<Message> message = pair.take(slot, completion.byte_len, !stopped_);
-  if (!message) {
-    fail(message.error().with_context(fmt::format("rail {}", host_.info().name)));
-    return;
+  const auto end = [this](const Status& status) {
+    fail(status.with_context(fmt::format("rail {}", host_.info().name)));
+  };
+  const Result<Message> message = pair.take(slot, completion.byte_len);
+  if (!message) return end(message.error());
+  if (!place(*message, pair.carried(slot, completion.byte_len))) {
+    return refuse(error(Code::kRailFailed,
+                        "rail {} from {}: the peer put outside of registered memory",
+                        host_.info().name, gid_text(peer_.gid)));
+  }
+  if (!stopped_) {
+    if (const Status status = pair.give_back(slot); !status) return end(status);
   }
   on_message(*message);
+}
+
+bool VerbsEndpoint::place(const Message& message, std::span<const std::byte> carried) {
+  if (carried.empty()) return true;
+  std::byte* target = host_.find_data(message.key, message.offset, carried.size());
+  if (target == nullptr || message.bytes != carried.size()) return false;
+  std::memcpy(target, carried.data(), carried.size());
+  return true;
+}
+
+// The NIC has acknowledged what is refused: the peer has to be told, or it would not know.
+void VerbsEndpoint::refuse(const Status& reason) {
+  if (!refusal_.is_ok()) return;
+  refusal_ = reason;
+  const bool can_tell = state_ == State::kConnected;
+  if (!can_tell || !pairs_[0]->send(MessageKind::kFarewell, {}).value_or(false)) fail(reason);
 }
 
 void VerbsEndpoint::on_message(const Message& message) {

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "transport/rail.h"
@@ -36,8 +37,8 @@ class EndpointHost {
   virtual Result<Local> local() = 0;
   // During progress only.
   virtual void raise(const RailEvent& event) = 0;
-  // Where bytes that a peer has put are; null: not memory that this rail has and the host can read.
-  virtual const std::byte* find_data(uint64_t key, uint64_t offset, uint64_t bytes) const = 0;
+  // Where a peer puts bytes; null: not memory that this rail has and the host can read and write.
+  virtual std::byte* find_data(uint64_t key, uint64_t offset, uint64_t bytes) const = 0;
   // The endpoint has deadlines or events to report: tick() is to be called, soon and again.
   virtual void want_ticks() = 0;
   virtual void on_destroyed(VerbsEndpoint& endpoint) = 0;
@@ -82,6 +83,9 @@ class VerbsEndpoint final : public Endpoint {
   void on_hello(const Message& message);
   void on_send_done(QueuePair& pair, uint32_t sequence, const ibv_wc& completion);
   void on_receive_done(QueuePair& pair, uint32_t slot, const ibv_wc& completion);
+  // False: not where the peer may put.
+  bool place(const Message& message, std::span<const std::byte> carried);
+  void refuse(const Status& reason);
   // True: the hello is tried again.
   bool restart_after(const ibv_wc& completion);
   void complete(QueuePair& pair, uint64_t token, const Status& status);
@@ -104,6 +108,7 @@ class VerbsEndpoint final : public Endpoint {
 
   State state_ = State::kOpen;
   Status reason_;            // why it ended
+  Status refusal_;           // why it ends when the peer has been told
   bool stopped_ = false;     // the queue pairs are in the error state
   bool restarting_ = false;  // stopped, to send the hello again
   bool saying_farewell_ = false;

@@ -111,7 +111,7 @@ Result<std::unique_ptr<Endpoint>> VerbsRail::open_endpoint(uint64_t endpoint_tag
   return std::move(*endpoint);
 }
 
-const std::byte* VerbsRail::find_data(uint64_t key, uint64_t offset, uint64_t bytes) const {
+std::byte* VerbsRail::find_data(uint64_t key, uint64_t offset, uint64_t bytes) const {
   const auto found = registered_.find(key);
   if (found == registered_.end() || found->second.kind != MemoryKind::kHost) return nullptr;
   const MemoryRegion& region = found->second;

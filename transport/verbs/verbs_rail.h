@@ -38,7 +38,7 @@ class VerbsRail final : public Rail, public EndpointHost {
   TimeNs now() const override { return now_; }
   Result<Local> local() override;
   void raise(const RailEvent& event) override { sink_->on_event(event); }
-  const std::byte* find_data(uint64_t key, uint64_t offset, uint64_t bytes) const override;
+  std::byte* find_data(uint64_t key, uint64_t offset, uint64_t bytes) const override;
   void want_ticks() override { set_ticking(true); }
   void on_destroyed(VerbsEndpoint& endpoint) override;
 

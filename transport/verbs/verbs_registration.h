@@ -1,7 +1,7 @@
 // Memory registered on a verbs rail, and its key: the NIC's key and the address of the first byte,
 // which is its place in its page.
 //
-//   key:  1 | first address 31 | rkey 32
+//   key:  1 | host memory 1 | first address 30 | rkey 32
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,17 @@ namespace railccl::verbs {
 struct RemoteKey {
   uint32_t rkey = 0;
   uint64_t first_address = 0;
+  bool host = false;  // its owner can write there itself
 };
 
 constexpr uint64_t encode(const RemoteKey& key) {
-  return uint64_t{1} << 63 | key.first_address << 32 | key.rkey;
+  return uint64_t{1} << 63 | uint64_t{key.host ? 1U : 0U} << 62 | key.first_address << 32 |
+         key.rkey;
 }
 constexpr RemoteKey decode_remote_key(uint64_t key) {
-  return {.rkey = static_cast<uint32_t>(key), .first_address = key >> 32 & 0x7fffffff};
+  return {.rkey = static_cast<uint32_t>(key),
+          .first_address = key >> 32 & 0x3fffffff,
+          .host = (key >> 62 & 1) != 0};
 }
 
 // What a rail has registered, by key: where the bytes of a peer's put are. The rail's thread.
@@ -32,7 +36,9 @@ class VerbsRegistration final : public Registration {
  public:
   // `registered` is the rail's, which outlives its registrations.
   VerbsRegistration(const MemoryRegion& region, MemoryHandle memory, RegisteredRegions& registered)
-      : Registration(region, encode(RemoteKey{memory->rkey, verbs::first_address(region)})),
+      : Registration(region, encode(RemoteKey{.rkey = memory->rkey,
+                                              .first_address = verbs::first_address(region),
+                                              .host = region.kind == MemoryKind::kHost})),
         memory_(std::move(memory)),
         registered_(registered) {
     registered_.emplace(key(), region);

@@ -16,7 +16,7 @@ static_assert(std::endian::native == std::endian::little,
               "the wire format is written for little-endian hosts");
 
 constexpr uint32_t kAddressMagic = 0x42525652;  // "RVRB"
-constexpr uint16_t kWireVersion = 1;
+constexpr uint16_t kWireVersion = 2;
 constexpr size_t kMaxQueuePairs = 32;
 
 struct AddressBlob {
@@ -41,7 +41,7 @@ static_assert(sizeof(AddressBlob) <= kMaxAddressBytes);
 
 enum class MessageKind : uint32_t {
   kHello = 1,     // words: nonces of the sender and of the receiver
-  kNotification,  // words: the notification; bytes, key, offset: of its put
+  kNotification,  // words: the notification; bytes, key, offset: of its put, whose bytes may follow
   kCredits,       // only returns receive slots, as every message does
   kFarewell,      // the sender closes the endpoint
 };
@@ -58,5 +58,15 @@ struct Message {
 static_assert(sizeof(Message) == 64 && offsetof(Message, bytes) == 8 &&
               offsetof(Message, key) == 16 && offsetof(Message, offset) == 24 &&
               offsetof(Message, words) == 32);
+
+// Of a put whose bytes travel behind its notification: 1 KiB and what its users write before it.
+constexpr size_t kMostCarriedBytes = 1088;
+
+// What a receive slot holds.
+struct Incoming {
+  Message message;
+  std::array<std::byte, kMostCarriedBytes> carried;
+};
+static_assert(sizeof(Incoming) == sizeof(Message) + kMostCarriedBytes);
 
 }  // namespace railccl::verbs

@@ -216,14 +216,20 @@ struct Refusal {
   Put bad;
 };
 
+// Small puts of verbs rails are copied into their place after their message has arrived.
+bool acknowledges_first(const Rail& rail, size_t bytes) {
+  return rail.info().transport == TransportKind::kVerbs && bytes < kRefusedBytes;
+}
+
 Refusal make_refusal(Rail& from, Rail& to, size_t bytes) {
   Refusal refusal{make_buffer(from, kRefusedBytes, 1), make_buffer(to, kRefusedBytes, 0), {}};
   refusal.bad = make_put(refusal.source, refusal.target, bytes, 1);
   return refusal;
 }
 
+// `is_acknowledged_first`: the NIC has acknowledged the put before the target looks at it.
 void expect_refused(const RecordingSink& initiator, const RecordingSink& target,
-                    const Refusal& refusal) {
+                    const Refusal& refusal, bool is_acknowledged_first) {
   EXPECT_EQ(initiator.count(Kind::kFailed, kTag), 1U);
   EXPECT_EQ(target.count(Kind::kFailed, kTag + 1), 1U);
   EXPECT_EQ(target.count(Kind::kNotification), 0U);
@@ -236,7 +242,7 @@ void expect_refused(const RecordingSink& initiator, const RecordingSink& target,
   }
   const RailEvent* done = initiator.find(Kind::kPutDone, kTag);
   ASSERT_NE(done, nullptr);
-  EXPECT_FALSE(done->status) << "a refused put completed with success";
+  EXPECT_EQ(done->status.is_ok(), is_acknowledged_first) << "of a refused put";
   EXPECT_TRUE(all_equal(refusal.target.bytes, 0)) << "a refused put wrote";
 }
 
@@ -249,7 +255,7 @@ TEST_P(RailConformance, Line07UnknownKeyIsRefused) {
     ASSERT_TRUE(endpoint(0).put(refusal.bad));
     ASSERT_TRUE(progress_until(
         [&] { return count(0, Kind::kFailed) == 1 && count(1, Kind::kFailed) == 1; }));
-    expect_refused(sink(0), sink(1), refusal);
+    expect_refused(sink(0), sink(1), refusal, acknowledges_first(rail(0), bytes));
   }
 }
 
@@ -270,7 +276,7 @@ TEST_P(RailConformance, Line07RangeBeyondTheRegistrationIsRefused) {
     ASSERT_TRUE(endpoint(0).put(refusal.bad));
     ASSERT_TRUE(progress_until(
         [&] { return count(0, Kind::kFailed) == 1 && count(1, Kind::kFailed) == 1; }));
-    expect_refused(sink(0), sink(1), refusal);
+    expect_refused(sink(0), sink(1), refusal, acknowledges_first(rail(0), bytes));
   }
 }
 

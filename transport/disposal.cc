@@ -1,8 +1,8 @@
-#include "transport/verbs/disposal.h"
+#include "transport/disposal.h"
 
 #include <utility>
 
-namespace railccl::verbs {
+namespace railccl {
 
 Disposal::~Disposal() {
   {
@@ -36,4 +36,4 @@ void Disposal::run() {
   }
 }
 
-}  // namespace railccl::verbs
+}  // namespace railccl
