@@ -44,8 +44,6 @@ Result<std::unique_ptr<UcxEndpoint>> UcxEndpoint::create(uint64_t tag,
                  "(RAILCCL_UCX_TLS, for example rc)",
                  endpoint->worker_address_.size(), kMaxWorkerAddressBytes);
   }
-  RAILCCL_TRY(host.poller().add(endpoint->channel_->fd(), EPOLLIN, *endpoint));
-  host.want_progress(*endpoint);
   return endpoint;
 }
 
@@ -79,6 +77,9 @@ Status UcxEndpoint::connect(const std::vector<std::byte>& peer_address) {
   peer_session_ = blob.session;
   RAILCCL_TRY(channel_->connect(blob.worker_address.data(), peer_session_)
                   .with_context(fmt::format("rail {}", host_.info().name)));
+  // Not before: a worker that answers a peer, which then gives up, aborts the process (1.13.1,
+  // ucp_request.c:684, "got REP message").
+  RAILCCL_TRY(host_.poller().add(channel_->fd(), EPOLLIN, *this));
   state_ = State::kConnecting;
   host_.want_ticks();
   host_.want_progress(*this);
