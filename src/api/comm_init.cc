@@ -142,7 +142,7 @@ Status get_unique_id(ncclUniqueId* id) {
   return Status::ok();
 }
 
-Status init_ranks(ncclComm_t* comm, int ranks, std::vector<UniqueIdBytes> ids, int rank,
+Status init_ranks(ncclComm_t* comm, int ranks, const std::vector<UniqueIdBytes>& ids, int rank,
                   const ncclConfig_t* config, std::string_view function, int device = 0) {
   RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
   CommRequest request{.function = std::string(function),

@@ -59,7 +59,7 @@ Status run_starts(std::vector<std::function<Status()>> starts) {
 }
 
 // Begins everything, then waits for what has no stream.
-Status run_operations(std::vector<Pending> operations) {
+Status run_operations(const std::vector<Pending>& operations) {
   Status first_error;
   const auto note = [&first_error](const Status& status) {
     if (first_error.is_ok()) first_error = status;
@@ -114,7 +114,7 @@ Status end_group() {
   RAILCCL_TRY(run_starts(ended.starts));
   std::vector<Pending> operations = ended.collectives;
   operations.insert(operations.end(), ended.transfers.begin(), ended.transfers.end());
-  return run_operations(std::move(operations));
+  return run_operations(operations);
 }
 
 bool in_group() { return group.depth > 0; }
@@ -167,6 +167,6 @@ RAILCCL_API(ncclResult_t, GroupStart, (void)) {
 
 RAILCCL_API(ncclResult_t, GroupEnd, (void)) { return railccl::report(railccl::end_group()); }
 
-RAILCCL_API(ncclResult_t, GroupSimulateEnd, (ncclSimInfo_t * sim_info)) {
-  return railccl::report(railccl::simulate_group(sim_info));
+RAILCCL_API(ncclResult_t, GroupSimulateEnd, (ncclSimInfo_t * simInfo)) {
+  return railccl::report(railccl::simulate_group(simInfo));
 }
