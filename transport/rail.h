@@ -24,12 +24,10 @@
 //     nothing of it is sent any more, and every accepted put has completed. kClosed comes exactly
 //     once, also when the endpoint had failed, and in bounded time whatever the peer does.
 //  9. A local completion with success means that the target's transport has placed the data (or,
-//  for
-//     RDMA, that its NIC acknowledged it). It is a measure for rates and a hint for delivery, no
-//     more.
+//     for RDMA, that its NIC acknowledged it). It is a measure for rates and a hint for delivery,
+//     no more.
 // 10. Destroying a Registration ends the peers' right to write there; it must outlive the local
-// puts that
-//     read from it.
+//     puts that read from it.
 #pragma once
 
 #include <array>

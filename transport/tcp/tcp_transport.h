@@ -53,7 +53,7 @@ struct TcpRailOptions {
   TimeNs stranger_timeout_ns = 5 * kSecond;  // an incoming connection has to prove itself
   TimeNs silence_timeout_ns = 15 * kSecond;  // sent data that the peer's host does not acknowledge
   size_t max_strangers = 64;                 // unproven incoming connections at a time
-  size_t small_put_bytes = 36864;            // up to this: over the socket for small puts
+  size_t small_put_bytes = 36864;  // up to this: over the socket for small puts; any message
   size_t max_queued_bytes = size_t{32} << 20;  // per endpoint and socket, not yet sent
   size_t max_outstanding_puts = 1024;          // per endpoint and socket, not yet acknowledged
   int send_buffer_bytes = 0;                   // SO_SNDBUF of the bulk socket; 0: the kernel tunes
