@@ -2,6 +2,7 @@
 // calls.
 #include <fmt/format.h>
 
+#include "src/api/buffer.h"
 #include "src/api/comm_handle.h"
 #include "src/api/export.h"
 #include "src/api/group.h"
@@ -52,6 +53,8 @@ Status check_buffers(const Call& call, const Arguments& arguments, const Communi
   if (out > 0 && call.output == nullptr) {
     return error(Code::kInvalidArgument, "argument recvbuff of {} is NULL", arguments.function);
   }
+  if (in > 0) RAILCCL_TRY(check_host_memory(call.input, "sendbuff", arguments.function));
+  if (out > 0) RAILCCL_TRY(check_host_memory(call.output, "recvbuff", arguments.function));
   return Status::ok();
 }
 
@@ -93,10 +96,11 @@ Status call_transfer(const TransferArguments& arguments) {
                  core_of(arguments.comm, arguments.function));
   RAILCCL_TRY(check_type(arguments.type, arguments.function));
   RAILCCL_TRY(check_rank(arguments.peer, core->ranks(), "peer", arguments.function));
+  const std::string_view name = arguments.is_send ? "sendbuff" : "recvbuff";
   if (arguments.buffer == nullptr && arguments.count > 0) {
-    return error(Code::kInvalidArgument, "argument {} of {} is NULL",
-                 arguments.is_send ? "sendbuff" : "recvbuff", arguments.function);
+    return error(Code::kInvalidArgument, "argument {} of {} is NULL", name, arguments.function);
   }
+  RAILCCL_TRY(check_host_memory(arguments.buffer, name, arguments.function));
   if (arguments.count > uint64_t{1} << 58) {
     return error(Code::kInvalidArgument, "argument count of {} is {}, more than memory can hold",
                  arguments.function, arguments.count);

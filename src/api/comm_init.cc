@@ -12,6 +12,7 @@
 #include "src/base/setting.h"
 #include "src/core/launch_meeting.h"
 #include "src/core/runtime.h"
+#include "src/core/wiring.h"
 
 namespace railccl {
 namespace {
@@ -91,6 +92,7 @@ BootstrapOptions bootstrap_options() {
 Status create_comm(ncclComm_t* comm, CommRequest request) {
   RAILCCL_TRY(check_request(comm, request));
   RAILCCL_TRY(apply_config(request));
+  find_gpu_driver();
   *comm = nullptr;
   auto made = std::make_unique<ncclComm>();
   made->rank = request.rank;
@@ -246,8 +248,7 @@ RAILCCL_API(ncclResult_t, CommInitRankScalable,
   }
   std::vector<railccl::UniqueIdBytes> ids;
   for (int i = 0; i < nId; ++i) ids.push_back(railccl::bytes_of(commIds[i]));
-  return answer(railccl::init_ranks(newcomm, nranks, std::move(ids), myrank, config, kFunction),
-                newcomm);
+  return answer(railccl::init_ranks(newcomm, nranks, ids, myrank, config, kFunction), newcomm);
 }
 
 RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* /*devlist*/)) {

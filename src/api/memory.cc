@@ -2,6 +2,7 @@
 // rails.
 #include <cstdint>
 
+#include "src/api/buffer.h"
 #include "src/api/comm_handle.h"
 #include "src/api/export.h"
 #include "src/api/last_error.h"
@@ -29,6 +30,7 @@ Status register_range(const ncclComm* comm, void* buffer, size_t size, std::stri
   if (size == 0)
     return error(Code::kInvalidArgument, "argument size of {} is 0, it must be at least 1",
                  function);
+  RAILCCL_TRY(check_host_memory(buffer, "buff", function));
   return core->register_memory(static_cast<const std::byte*>(buffer), size);
 }
 

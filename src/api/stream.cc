@@ -9,7 +9,8 @@ namespace railccl {
 Result<HostStream*> HostStream::from(cudaStream_t stream, std::string_view function) {
   if (stream == nullptr) return nullptr;
   auto* host = reinterpret_cast<HostStream*>(stream);
-  if (host->magic_ != kMagic) {
+  // CUDA's own handles for its default streams are 1 and 2.
+  if (reinterpret_cast<uintptr_t>(stream) <= 2 || host->magic_ != kMagic) {
     return error(
         Code::kInvalidUsage,
         "argument stream of {} is not a stream of railcclStreamCreate; a host communicator "

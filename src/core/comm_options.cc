@@ -169,7 +169,8 @@ Status bound_channels(CommOptions& options, const ChannelBounds& config) {
     options.scratch_bytes =
         options.channel_scratch_bytes * static_cast<uint64_t>(options.max_channels);
   }
-  const auto slots = static_cast<uint64_t>(options.max_channels * options.depth);
+  const uint64_t slots =
+      static_cast<uint64_t>(options.max_channels) * static_cast<uint64_t>(options.depth);
   if (options.scratch_bytes / slots < kLeastSlotBytes) {
     return error(Code::kInvalidUsage,
                  "{} bytes of scratch memory ({}) are too few for {} channels with {} pieces under "

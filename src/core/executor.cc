@@ -25,7 +25,7 @@ Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t 
   // The largest result, which is the root's where there is one.
   streaming_ =
       output_bytes(call_, call_.root, services_.layout->ranks()) >= services_.streaming_bytes;
-  const auto slots = static_cast<size_t>(plan_->channels * plan_->depth);
+  const size_t slots = static_cast<size_t>(plan_->channels) * static_cast<size_t>(plan_->depth);
   slots_.assign(slots, Piece{});
   next_lap_.assign(static_cast<size_t>(plan_->channels), 0);
   pieces_done_ = 0;

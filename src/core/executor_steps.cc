@@ -31,7 +31,8 @@ Status Executor::local_peer_status(int peer) {
 Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
   uint64_t index = piece.index;
   if (step.previous_lap) {
-    const auto lap = static_cast<uint64_t>(plan_->channels * plan_->depth);
+    const uint64_t lap =
+        static_cast<uint64_t>(plan_->channels) * static_cast<uint64_t>(plan_->depth);
     if (index < lap) return Outcome::kAdvanced;
     index -= lap;
   }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "cuda/driver.h"
 #include "src/base/log.h"
 #include "src/base/setting.h"
 #include "src/base/setting_value.h"
@@ -265,5 +266,9 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
   if (rails.empty()) RAILCCL_TRY(first_refusal);
   return rails;
 }
+
+bool is_gpu_memory(const void* address) { return cuda::is_device_memory(address); }
+
+void find_gpu_driver() { cuda::find_driver(); }
 
 }  // namespace railccl

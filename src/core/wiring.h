@@ -1,4 +1,4 @@
-// The one place that names concrete transports. Any thread; slow.
+// The one place that names concrete transports and CUDA. Any thread; slow, unless said otherwise.
 #pragma once
 
 #include <memory>
@@ -24,5 +24,10 @@ using VerbsLibrary = Result<const verbs::VerbsApi*>;
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings);
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
                                                       const VerbsLibrary& verbs_library);
+
+// Memory that only a GPU can read. Fast. The driver must have been in the process before the last
+// call of find_gpu_driver.
+bool is_gpu_memory(const void* address);
+void find_gpu_driver();
 
 }  // namespace railccl
