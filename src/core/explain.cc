@@ -37,7 +37,7 @@ json rails_of(const Communicator& communicator) {
   const auto& topology = communicator.parts().options.topology;
   const std::span<Rail* const> all = communicator.parts().engine->rails();
   const auto tier = [](const Rail* rail) { return tier_of(rail->info().transport); };
-  const int best = all.empty() ? 0 : std::ranges::min(all | std::views::transform(tier));
+  const int best = all.empty() ? 0 : tier(*std::ranges::min_element(all, {}, tier));
   for (const Rail* rail : all) {
     const RailInfo& info = rail->info();
     rails.push_back(
