@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ranges>
 
 #include "src/core/machine_text.h"
 #include "src/core/rail_plan.h"
