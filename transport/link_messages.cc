@@ -271,10 +271,14 @@ wire::MessagesArrived LinkMessages::arrived() const {
   return arrived;
 }
 
+// What stays untold, the end of the ring that a message leaves empty and that message must fit
+// together: else the peer waits for credit, and this side for more to tell.
 bool LinkMessages::credit_due() const {
-  const uint32_t part = posted_ ? 4 : 2;
+  const uint64_t part = posted_ ? 4 : 2;
+  const uint64_t most_untold =
+      std::min<uint64_t>(ring_bytes_ / part, ring_bytes_ - 2 * align(kMaxMessageBytes));
   return next_in_ - credited_in_ >= wire::kMessageWindow / part ||
-         bytes_since_credit_ >= ring_bytes_ / part;
+         bytes_since_credit_ >= most_untold;
 }
 
 }  // namespace railccl

@@ -65,7 +65,7 @@ class LinkMessages {
   uint32_t consumed() const { return static_cast<uint32_t>(next_in_); }
   wire::MessagesArrived arrived() const;
   // The peer should be told what was consumed: after a quarter of its room when a message has just
-  // been posted, with which that can leave; after half in any case.
+  // been posted, with which that can leave; after half in any case, or sooner in a small ring.
   bool credit_due() const;
   void credit_sent() {
     credited_in_ = next_in_;

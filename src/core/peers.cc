@@ -178,7 +178,7 @@ Result<bool> Peers::send(int peer, const MessageHeader& header, std::span<const 
   if (status.code() == Code::kBackPressure) return false;
   RAILCCL_TRY(status);
   peer_link.small_sent += cost;
-  peer_link.small_just_sent = cost > 0;
+  peer_link.small_just_sent = peer_link.small_just_sent || cost > 0;
   return true;
 }
 

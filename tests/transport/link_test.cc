@@ -103,6 +103,26 @@ TEST(Link, MessagesMeetBackPressureAndGoOn) {
       [&] { return static_cast<int>(world.side(1).messages.size()) == accepted + 1; }));
 }
 
+// One way only, so no credit has a message to travel with; one at a time, so whoever waits for room
+// waits for credit. The smallest ring has room for two of the largest messages.
+TEST(Link, MessagesOneWayAlwaysFindRoomAgain) {
+  LinkWorldOptions options;
+  options.link.message_ring_bytes = 3 * kMaxMessageBytes;
+  LinkWorld world(options);
+  world.connect();
+  const std::vector<std::byte> largest = pattern(kMaxMessageBytes, 3);
+  std::mt19937_64 random(1);
+  for (size_t count = 1; count <= 500; ++count) {
+    const size_t bytes = random() % 2 == 0 ? largest.size() : random() % largest.size();
+    const auto message = std::span(largest).first(bytes);
+    ASSERT_TRUE(
+        world.run_until([&] { return world.link(0).send(message, {}, world.now()).is_ok(); },
+                        world.now() + kSecond))
+        << "message " << count << " of " << bytes << " bytes";
+    ASSERT_TRUE(world.run_until([&] { return world.side(1).messages.size() == count; }));
+  }
+}
+
 TEST(Link, EmptyAndLargestMessagesArrive) {
   LinkWorld world({});
   world.connect();
