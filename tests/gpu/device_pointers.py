@@ -1,6 +1,6 @@
 """Pointers of a real GPU, given to the host library: errors that name the argument, never a crash.
 
-    python3 device_pointers.py FOLDER_OF_LIBRAILCCL
+    python3 device_pointers.py BUILD
 
 Exits with 77 and a reason where there is no GPU. Also printed: what the question to the driver adds to a call.
 """
@@ -10,8 +10,10 @@ import statistics
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+from rank_library import FLOAT, load, SUM  # noqa: E402
+
 COUNT = 1 << 20
-FLOAT, SUM = 7, 0
 INVALID_ARGUMENT, INVALID_USAGE = 4, 5
 MEM_ATTACH_GLOBAL = 1
 
@@ -22,27 +24,24 @@ def skip(reason):
 
 
 class Library:
-    def __init__(self, folder):
-        self.api = ctypes.CDLL(os.path.join(folder, "librailccl.so.1"))
-        self.api.ncclGetLastError.restype = ctypes.c_char_p
-        self.comm = self.make_comm()
+    """The API, and one rank's communicator."""
+
+    def __init__(self, build):
+        self._api = load(build)
+        self._comm = ctypes.c_void_p()
+        self.make_comm()
 
     def make_comm(self):
-        comm = (ctypes.c_void_p * 1)()
-        code = self.api.ncclCommInitAll(comm, 1, None)
-        assert code == 0, self.last_error()
-        return ctypes.c_void_p(comm[0])
+        assert self._api.ncclCommInitAll(ctypes.byref(self._comm), 1, None) == 0, self.last_error()
 
     def last_error(self):
-        return self.api.ncclGetLastError(None).decode()
+        return self._api.ncclGetLastError(None).decode()
 
-    def all_reduce(self, source, target, count=COUNT, stream=0):
-        return self.api.ncclAllReduce(ctypes.c_void_p(source), ctypes.c_void_p(target), ctypes.c_size_t(count), FLOAT, SUM,
-                                      self.comm, ctypes.c_void_p(stream))
+    def all_reduce(self, source, target, count=COUNT, stream=None):
+        return self._api.ncclAllReduce(source, target, count, FLOAT, SUM, self._comm, stream)
 
     def register(self, address, size):
-        handle = ctypes.c_void_p()
-        return self.api.ncclCommRegister(self.comm, ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.byref(handle))
+        return self._api.ncclCommRegister(self._comm, address, size, ctypes.byref(ctypes.c_void_p()))
 
     def call_ns(self, address):
         times = []
@@ -74,7 +73,7 @@ def main():
         skip("no GPU")
     gpu = torch.arange(COUNT, dtype=torch.float32, device="cuda")
     host = torch.zeros(COUNT, dtype=torch.float32)
-    library.comm = library.make_comm()
+    library.make_comm()
 
     def refused(code, name, function):
         assert code == INVALID_ARGUMENT, f"{function}: {code}"

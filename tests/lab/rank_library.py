@@ -17,10 +17,12 @@ def load(build):
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
     comm_out = ctypes.POINTER(pointer)
     for name, arguments in {
+            "ncclCommInitAll": [comm_out, integer, pointer],
             "ncclCommInitRank": [comm_out, integer, UniqueId, integer],
             "railcclCommInitFromEnv": [comm_out],
             "ncclAllReduce": [pointer, pointer, size, integer, integer, pointer, pointer],
             "ncclBroadcast": [pointer, pointer, size, integer, integer, pointer, pointer],
+            "ncclCommRegister": [pointer, pointer, size, comm_out],
             "ncclCommAbort": [pointer],
             "ncclCommDestroy": [pointer],
             "ncclCommRevoke": [pointer, integer],
