@@ -28,8 +28,8 @@ class Accesses {
   void next_lap();
   // The step may use the slice of `owner`'s memory now; it is recorded. Error: unordered with an
   // earlier use.
-  Status read(const Access& access, int owner, const Slice& raw, uint64_t count);
-  Status write(const Access& access, int owner, const Slice& raw, uint64_t count);
+  Status read(const Access& access, int owner, const Slice& slice, uint64_t count);
+  Status write(const Access& access, int owner, const Slice& slice, uint64_t count);
   // At the end of the operation of all ranks: all uses of others' memory are over.
   Status check_ends() const;
 

@@ -48,7 +48,7 @@ bool is_device_memory(const void* address) {
   std::atomic<uintptr_t>& remembered = host_regions[region % host_regions.size()];
   if (remembered.load(std::memory_order_relaxed) == region) return false;
   const bool is_device = attribute_of(get, kMemoryType, address) == kDevice &&
-                         (attribute_of(get, kIsManaged, address) & 0xff) == 0;
+                         attribute_of(get, kIsManaged, address) == 0;
   if (!is_device) remembered.store(region, std::memory_order_relaxed);
   return is_device;
 }

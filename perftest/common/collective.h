@@ -56,12 +56,11 @@ struct CollectiveCall {
 };
 
 struct Collective {
-  std::string_view program;  // "all_reduce_perf"
-  bool reduces = false;      // -o counts
-  bool rooted = false;       // -r counts
-  bool in_place_defined =
-      true;                  // false: it would receive into what it sends; timed with two buffers
-  bool moves_total = false;  // algbw counts the bytes of all ranks, not of one
+  std::string_view program;      // "all_reduce_perf"
+  bool reduces = false;          // -o counts
+  bool rooted = false;           // -r counts
+  bool in_place_defined = true;  // false: in place is timed with two buffers and not checked
+  bool moves_total = false;      // algbw counts the bytes of all ranks, not of one
   Layout (*layout)(const Shape& shape) = nullptr;
   double (*bus_factor)(int ranks) = nullptr;  // busbw over algbw
   std::vector<Expected> (*expected)(const Layout& layout, const Position& position) = nullptr;

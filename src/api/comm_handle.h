@@ -4,7 +4,7 @@
 
 #include <atomic>
 #include <memory>
-#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -32,7 +32,6 @@ struct ncclComm {
   int rank = 0;
   int ranks = 1;
   int device = 0;
-  std::string name;
   railccl::CommOptions options;  // for children
 
   // Operators made by ncclRedOpCreatePreMulSum: number = ncclNumOps + index.

@@ -25,7 +25,7 @@ Status start(ncclComm& comm, const CommRequest& request) {
                         .ranks = request.ranks,
                         .options = request.options,
                         .engine = runtime->engine(),
-                        .name = comm.name,
+                        .name = request.config.comm_name,
                         .outputs = runtime->outputs()};
   auto core = start_communicator(begin, comm.give_up);
   if (!core) return core.error();
@@ -100,7 +100,6 @@ Status create_comm(ncclComm_t* comm, CommRequest request) {
   made->device = request.device;
   made->blocking = request.config.blocking;
   made->options = request.options;
-  made->name = request.config.comm_name;
   ncclComm* const raw = made.release();
   *comm = raw;
   if (!raw->blocking) {

@@ -53,7 +53,7 @@ struct RootPorts {
 };
 Result<UniqueIdBytes> derive_unique_id(const std::string& host, RootPorts ports,
                                        std::string_view secret);
-Status serve_unique_id(const UniqueIdBytes& bytes, const BootstrapOptions& options);
+Status serve_unique_id(const UniqueIdBytes& id, const BootstrapOptions& options);
 
 // A number for the communicator of these ids, the same on all its ranks, for traces and files; says
 // nothing about the key.

@@ -25,8 +25,7 @@ Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t 
   // The largest result, which is the root's where there is one.
   streaming_ =
       output_bytes(call_, call_.root, services_.layout->ranks()) >= services_.streaming_bytes;
-  const size_t slots = static_cast<size_t>(plan_->channels) * static_cast<size_t>(plan_->depth);
-  slots_.assign(slots, Piece{});
+  slots_.assign(plan_->slots(), Piece{});
   next_lap_.assign(static_cast<size_t>(plan_->channels), 0);
   pieces_done_ = 0;
   announced_ = 0;
@@ -179,7 +178,7 @@ Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
 }
 
 bool Executor::in_last_lap(const Piece& piece) const {
-  return piece.index + static_cast<uint64_t>(plan_->channels * plan_->depth) >= plan_->pieces;
+  return piece.index + plan_->slots() >= plan_->pieces;
 }
 
 // A slot of the last lap is not used again in this operation. In the next one no rank of another

@@ -31,10 +31,8 @@ Status Executor::local_peer_status(int peer) {
 Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
   uint64_t index = piece.index;
   if (step.previous_lap) {
-    const uint64_t lap =
-        static_cast<uint64_t>(plan_->channels) * static_cast<uint64_t>(plan_->depth);
-    if (index < lap) return Outcome::kAdvanced;
-    index -= lap;
+    if (index < plan_->slots()) return Outcome::kAdvanced;
+    index -= plan_->slots();
   }
   const uint64_t tag = operation_tag(sequence_, index, step.tag);
   if (inbox_of(step.peer).take_notification(tag)) return Outcome::kAdvanced;

@@ -49,6 +49,8 @@ struct OperationPlan {
   std::vector<int> remote_senders;  // of them, those that are waited for
   std::vector<int> local_peers;     // of this node, that the schedules name
 
+  // Pieces that are under way at a time.
+  uint64_t slots() const { return static_cast<uint64_t>(channels) * static_cast<uint64_t>(depth); }
   const Schedule& schedule(uint64_t piece) const {
     const Channel& channel = by_channel[piece % static_cast<uint64_t>(channels)];
     return tail_elements != 0 && piece + 1 == pieces ? channel.tail : channel.main;
