@@ -67,12 +67,13 @@ class ByteReader {
   bool ok() const { return ok_; }
   bool at_end() const { return ok_ && rest_.empty(); }
   size_t left() const { return rest_.size(); }
-
- private:
+  // What was read is malformed.
   void fail() {
     ok_ = false;
     rest_ = {};
   }
+
+ private:
   std::span<const std::byte> rest_;
   bool ok_ = true;
 };

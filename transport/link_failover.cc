@@ -60,6 +60,7 @@ void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, T
                        ? std::min(recovery.pause * 2, options_.probe_pause_max_ns)
                        : options_.probe_pause_ns;
   recovery.was_up = before != RailState::kProbing;
+  recovery.told = why.code() == Code::kPeerFailed;
   recovery.settled = recovery.messages_fenced = false;
   recovery.peer_arrived.reset();
   recovery.verdict.clear();
@@ -113,6 +114,19 @@ void LinkFailover::set_rail(int local_rail, bool on, TimeNs now) {
 
 std::string LinkFailover::switched_off_text(const Recovery& mine) const {
   return fmt::format("switched off by rank {}", mine.off_here ? options_.self : options_.peer);
+}
+
+void LinkFailover::hold_back(Recovery& mine, TimeNs now) const {
+  mine.reconnect_at = now + mine.pause;
+  mine.soonest_at = now + std::min(mine.pause, options_.probe_pause_ns);
+}
+
+// A bad rail is better than none; one that is suspected may do yet.
+TimeNs LinkFailover::reconnect_at(const Recovery& mine) const {
+  const bool another = std::ranges::any_of(parts_.pairs, [](const LinkPair& pair) {
+    return pair.state() != RailState::kDown && pair.state() != RailState::kProbing;
+  });
+  return another ? mine.reconnect_at : std::min(mine.reconnect_at, mine.soonest_at);
 }
 
 // Nothing was wrong with it, as far as is known: no pause.
@@ -288,9 +302,13 @@ void LinkFailover::settle(LinkPair& pair, Recovery& mine, TimeNs now) {
   pair.trace(TraceKind::kFenceEnd, pair.epoch(), landed, now);
   mine.settled = true;
   const bool on_purpose = mine.off_here || mine.verdict.front().switched_off;
-  if (on_purpose) pair.explain_failure(switched_off_text(mine));
+  if (on_purpose) {
+    pair.explain_failure(switched_off_text(mine));
+  } else if (const std::string& why = mine.verdict.front().why; mine.told && !why.empty()) {
+    pair.explain_failure(fmt::format("rank {} says: {}", options_.peer, why));
+  }
   mine.verdict.clear();
-  mine.reconnect_at = now + mine.pause;
+  hold_back(mine, now);
   log(pair, "fenced on both sides");
   // Only now: a peer that ends closes its endpoints too, before its goodbye is heard.
   if (!on_purpose && (mine.was_up || pair.epoch() == 0)) {
@@ -307,6 +325,7 @@ bool LinkFailover::answer(LinkPair& pair, Recovery& mine, TimeNs now) {
                              .epoch = *mine.answer_due};
   mine.answer_due.reset();
   wire::VerdictFrame frame{.rail = rail, .number = ++verdicts_, .switched_off = mine.off_here};
+  if (rail.epoch == pair.epoch() && !mine.told) frame.why = pair.last_error();
   frame.puts = parts_.record.whole_puts().puts;
   frame.messages = parts_.messages.arrived();
   std::vector<wire::VerdictFrame> frames(1, frame);
@@ -333,7 +352,7 @@ bool LinkFailover::reconnect(LinkPair& pair, Recovery& mine, TimeNs now) {
   if (mine.off()) return false;
   const uint16_t next = static_cast<uint16_t>(pair.epoch() + 1);
   if (options_.self < options_.peer) {
-    if (now < mine.reconnect_at) return false;
+    if (now < reconnect_at(mine)) return false;
     mine.offer.reset();
     if (!open_next(pair, mine, next, now)) return false;
     const wire::PairEpoch rail{.pair = static_cast<uint32_t>(pair.index()), .epoch = next};
@@ -356,7 +375,7 @@ bool LinkFailover::reconnect(LinkPair& pair, Recovery& mine, TimeNs now) {
 
 bool LinkFailover::open_next(LinkPair& pair, Recovery& mine, uint16_t epoch, TimeNs now) {
   if (Status status = pair.open(epoch); !status.is_ok()) {
-    mine.reconnect_at = now + mine.pause;
+    hold_back(mine, now);
     mine.pause = std::min(mine.pause * 2, options_.probe_pause_max_ns);
     return false;
   }
@@ -386,7 +405,7 @@ TimeNs LinkFailover::next_deadline(TimeNs now) const {
         if (!mine.settled) {
           deadline = std::min(deadline, mine.tell_at);
         } else if (!mine.off() && options_.self < options_.peer) {
-          deadline = std::min(deadline, mine.reconnect_at);
+          deadline = std::min(deadline, reconnect_at(mine));
         }
         break;
     }

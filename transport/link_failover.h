@@ -78,6 +78,7 @@ class LinkFailover {
   struct Recovery {
     // --- While down: the fence.
     bool was_up = false;   // before it went down
+    bool told = false;     // by the peer, which said so or closed its end
     bool settled = false;  // fenced on both sides, verdict applied
     bool messages_fenced = false;
     std::optional<wire::MessagesArrived> peer_arrived;
@@ -87,6 +88,7 @@ class LinkFailover {
     std::optional<uint16_t> answer_due;  // the peer asks for our verdict on this epoch
     // --- While down and settled: the way back.
     TimeNs reconnect_at = 0;
+    TimeNs soonest_at = 0;  // where no other rail carries meanwhile
     TimeNs pause = 0;
     std::optional<wire::OfferFrame> offer;
     // --- While probing.
@@ -112,6 +114,8 @@ class LinkFailover {
   bool step_unacknowledged(TimeNs now);
   std::string switched_off_text(const Recovery& recovery) const;
   void return_soon(Recovery& recovery, TimeNs now);
+  void hold_back(Recovery& recovery, TimeNs now) const;
+  TimeNs reconnect_at(const Recovery& recovery) const;
   void settle(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool answer(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool reconnect(LinkPair& pair, Recovery& recovery, TimeNs now);

@@ -16,7 +16,7 @@ void LinkFailover::on_rail_down(const wire::PairEpoch& rail, TimeNs now) {
   }
   if (ahead == 0) {
     if (pair.state() != RailState::kDown) {
-      fail(pair, error(Code::kRailFailed, "rank {} says that the rail is down", options_.peer),
+      fail(pair, error(Code::kPeerFailed, "rank {} says that the rail is down", options_.peer),
            now);
     }
     if (pair.closed()) mine.answer_due = rail.epoch;

@@ -270,8 +270,9 @@ LinkRailStats LinkPair::stats(TimeNs now) const {
 }
 
 std::string LinkPair::describe() const {
-  return fmt::format("{} (rail {} to its rail {}): {}", info().name, local_rail(), peer_rail(),
-                     stats_.last_error.empty() ? "no answer" : stats_.last_error);
+  return fmt::format("{}{}{} (rail {} to its rail {}): {}", info().name,
+                     info().address.empty() ? "" : " at ", info().address, local_rail(),
+                     peer_rail(), stats_.last_error.empty() ? "no answer" : stats_.last_error);
 }
 
 int best_tier(const LinkPairs& pairs) {

@@ -143,6 +143,7 @@ class LinkPair {
   void note_failure(const Status& status, bool counts);
   // Of a failure that was noted: what is behind it.
   void explain_failure(std::string why) { stats_.last_error = std::move(why); }
+  const std::string& last_error() const { return stats_.last_error; }
   uint32_t failures() const { return stats_.failures; }
   LinkRailStats stats(TimeNs now) const;  // all but `standby`
   // A record of this rail and peer.
@@ -158,7 +159,7 @@ class LinkPair {
   uint64_t chunk_id(uint64_t put, uint64_t chunk) const {
     return static_cast<uint64_t>(config_.peer) << 48 | (put & 0xfffffff) << 20 | (chunk & 0xfffff);
   }
-  std::string describe() const;  // "eth0 (rail 0 to rail 1): <last error>"
+  std::string describe() const;  // "eth0 at 10.0.0.1 (rail 0 to its rail 1): <last error>"
 
  private:
   Status post(const Put& put, TimeNs now);

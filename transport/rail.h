@@ -111,7 +111,7 @@ struct RailEvent {
   Kind kind;
   uint64_t endpoint_tag = 0;  // as given to open_endpoint
   uint64_t token = 0;
-  Status status;
+  Status status;  // of kFailed: kPeerFailed when the peer closed it
   Notification notification{};
   size_t bytes = 0;
   // kNotification: where the bytes of its put are, until the owner of that memory uses it again;

@@ -1,5 +1,8 @@
 #include "transport/wire.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "transport/byte_io.h"
 
 namespace railccl::wire {
@@ -20,7 +23,7 @@ PairEpoch split_pair(uint64_t word) {
 
 constexpr uint32_t kFrameMagic = 0x464b4c52;    // "RLKF"
 constexpr uint32_t kAddressMagic = 0x414b4c52;  // "RLKA"
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
 
 enum class FrameType : uint16_t {
   kRailDown = 1,
@@ -50,7 +53,23 @@ void write_blob(ByteWriter& out, const std::vector<std::byte>& blob) {
 }
 std::vector<std::byte> read_blob(ByteReader& in) {
   const uint32_t bytes = in.read<uint32_t>();
-  return bytes <= kMaxAddressBytes ? in.read_bytes(bytes) : in.read_bytes(in.left() + 1);
+  if (bytes > kMaxAddressBytes) in.fail();
+  return in.read_bytes(bytes);
+}
+
+// A text that is going to be printed.
+bool printable(char one) { return one >= ' ' && one <= '~'; }
+void write_text(ByteWriter& out, std::string text) {
+  text.resize(std::min(text.size(), kMaxWhyBytes));
+  std::ranges::replace_if(text, std::not_fn(printable), '?');
+  out.write(static_cast<uint8_t>(text.size()));
+  out.write_bytes(std::as_bytes(std::span(text)));
+}
+std::string read_text(ByteReader& in) {
+  std::string text;
+  for (const std::byte byte : in.read_bytes(in.read<uint8_t>())) text += static_cast<char>(byte);
+  if (text.size() > kMaxWhyBytes || !std::ranges::all_of(text, printable)) in.fail();
+  return text;
 }
 
 struct FrameWriter {
@@ -71,6 +90,7 @@ struct FrameWriter {
     out.write(frame.part);
     out.write(frame.parts);
     out.write(static_cast<uint8_t>(frame.switched_off));
+    write_text(out, frame.why);
     out.write(frame.puts);
     out.write(frame.messages.next);
     out.write(frame.messages.above);
@@ -117,6 +137,7 @@ VerdictFrame read_verdict(ByteReader& in) {
   frame.part = in.read<uint16_t>();
   frame.parts = in.read<uint16_t>();
   frame.switched_off = in.read_flag();
+  frame.why = read_text(in);
   frame.puts = in.read<uint32_t>();
   frame.messages.next = in.read<uint32_t>();
   frame.messages.above = in.read<uint64_t>();

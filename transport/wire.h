@@ -113,6 +113,8 @@ struct LandedPut {
   std::vector<Interval> intervals;
 };
 
+constexpr size_t kMaxWhyBytes = 240;
+
 struct RailDownFrame {
   PairEpoch rail;
 };
@@ -124,6 +126,7 @@ struct VerdictFrame {
   uint16_t part = 0;
   uint16_t parts = 1;
   bool switched_off = false;  // by the sender's user: that is why
+  std::string why;            // what the sender found by itself; at most kMaxWhyBytes
   uint32_t puts = 0;          // all before this one are whole
   MessagesArrived messages;
   std::vector<LandedPut> landed;

@@ -87,8 +87,9 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
            "a suspected rail without a sign of life for so long is down"),
     number(Key::kLinkTimeoutS, "LINK_TIMEOUT_S", kNone, "30", 1, kMaxSeconds, kRails,
            "how long to wait for a rail to come back when none to a peer is left"),
-    number(Key::kRailProbeMs, "RAIL_PROBE_MS", kNone, "100", 1, 600000, kRails,
-           "first pause between probes of a rail that is down; it doubles"),
+    number(
+        Key::kRailProbeMs, "RAIL_PROBE_MS", kNone, "100", 1, 600000, kRails,
+        "first pause between probes of a rail that is down; it doubles while another rail carries"),
     number(Key::kRailProbeMaxMs, "RAIL_PROBE_MAX_MS", kNone, "5000", 1, 3600000, kRails,
            "longest pause between probes of a rail that is down"),
     flag(Key::kCheck, "CHECK", kNone, "0", kRails,

@@ -61,6 +61,14 @@ TEST_F(Simulate, ASeedReplaysExactly) {
   EXPECT_GT(failures, 0u);
 }
 
+// The only rail between two ranks loses 43 % of its puts for ever: pauses between tries that grew
+// took more time than the campaign allows.
+TEST_F(Simulate, TheOnlyRailLosesForEver) {
+  const SeedResult result = Campaign().run(90272);
+  EXPECT_EQ(result.run.violation, "");
+  EXPECT_GT(result.run.failures, 20u);
+}
+
 TEST_F(Simulate, MinimiseLeavesOnlyWhatIsNeeded) {
   Campaign campaign(Defect::kReleaseAtCompletion);
   for (uint64_t seed = 1; seed <= kSeedsToCatch; ++seed) {

@@ -57,6 +57,8 @@ TEST(LinkCheck, DamagedDataIsSentAgainAndTheRailNamed) {
     EXPECT_EQ(damaged(world, 0), 0u);
     if (here > 0) {
       EXPECT_THAT(world.link(1).stats()[0].last_error, HasSubstr("CRC32C"));
+      EXPECT_THAT(world.link(0).stats()[0].last_error, HasSubstr("rank 1 says: "));
+      EXPECT_THAT(world.link(0).stats()[0].last_error, HasSubstr("CRC32C"));
       EXPECT_GT(world.failures(1), 0u);
     }
     world.close_both();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "transport/sequence_ring.h"
@@ -78,6 +79,7 @@ std::vector<Frame> sample_frames(std::mt19937_64& random) {
                        .number = 77,
                        .part = 1,
                        .parts = 2,
+                       .why = "no route",
                        .puts = 5,
                        .messages = {6, 7}};
   verdict.landed.push_back({.put = 8, .intervals = {{0, 10}, {20, 30}}});
@@ -104,8 +106,21 @@ TEST(Wire, FramesComeBack) {
   const auto back = decode_frame(encode(sample_frames(random)[1]));
   const auto& verdict = std::get<VerdictFrame>(*back);
   EXPECT_EQ(verdict.number, 77u);
+  EXPECT_EQ(verdict.why, "no route");
   ASSERT_EQ(verdict.landed.size(), 2u);
   EXPECT_EQ(verdict.landed[0].intervals, (std::vector<Interval>{{0, 10}, {20, 30}}));
+}
+
+TEST(Wire, APeersReasonIsShortAndCanBePrinted) {
+  const VerdictFrame told{.why = "a\x1b[2Jb\n" + std::string(1000, 'x')};
+  const auto back = decode_frame(encode(Frame(told)));
+  ASSERT_TRUE(back);
+  const std::string& why = std::get<VerdictFrame>(*back).why;
+  EXPECT_EQ(why, "a?[2Jb?" + std::string(kMaxWhyBytes - 7, 'x'));
+  std::vector<std::byte> unprintable = encode(Frame(VerdictFrame{.why = "abc"}));
+  const auto at = std::ranges::search(unprintable, std::as_bytes(std::span("abc", 3)));
+  at.front() = std::byte{0x1b};
+  EXPECT_FALSE(decode_frame(unprintable));
 }
 
 TEST(Wire, CutAndDamagedFramesAreRefusedOrReadWithoutHarm) {

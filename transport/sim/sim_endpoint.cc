@@ -149,7 +149,7 @@ void SimEndpoint::close() {
   if (peer != nullptr && peer->peer_id_ == id_ && rail_.config().close_is_seen &&
       network_.carries(rail_.index(), peer->rail_.index())) {
     fail_later(network_, peer_id_, rail_.config().latency_ns,
-               Status(Code::kRailFailed,
+               Status(Code::kPeerFailed,
                       fmt::format("rail {}: the peer closed the connection", rail_.info().name)));
   }
 }

@@ -30,7 +30,7 @@ ssize_t receive_into(int fd, std::span<iovec> pieces) {
   return recvmsg(fd, &message, MSG_DONTWAIT);
 }
 
-Error ended_by_peer() { return error(Code::kRailFailed, "the peer closed the connection"); }
+Error ended_by_peer() { return error(Code::kPeerFailed, "the peer closed the connection"); }
 
 }  // namespace
 

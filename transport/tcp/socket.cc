@@ -134,7 +134,7 @@ void tune_established(int fd, const TcpRailOptions& options) {
 Result<bool> read_fully(int fd, void* buffer, size_t size, size_t& done) {
   while (done < size) {
     const ssize_t bytes = recv(fd, static_cast<char*>(buffer) + done, size - done, MSG_DONTWAIT);
-    if (bytes == 0) return error(Code::kRailFailed, "the peer closed the connection");
+    if (bytes == 0) return error(Code::kPeerFailed, "the peer closed the connection");
     if (bytes < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) return false;

@@ -278,7 +278,8 @@ void TcpEndpoint::fail(const Status& reason) {
   if (state_ == State::kFailed || state_ == State::kClosed) return;
   const Status named = reason.with_context(
       fmt::format("rail {} to {}", core_.config().info.name, peer_address_.to_string()));
-  const bool known = named.code() == Code::kTimeout || named.code() == Code::kRailFailed;
+  const bool known = named.code() == Code::kTimeout || named.code() == Code::kRailFailed ||
+                     named.code() == Code::kPeerFailed;
   end(State::kFailed, known ? named : Status(Code::kRailFailed, std::string(named.message())),
       reason.message());
 }

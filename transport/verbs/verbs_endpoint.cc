@@ -264,7 +264,7 @@ void VerbsEndpoint::on_message(const Message& message) {
     case MessageKind::kCredits:
       break;
     case MessageKind::kFarewell:
-      fail(error(Code::kRailFailed, "rail {}: the peer closed the connection", host_.info().name));
+      fail(error(Code::kPeerFailed, "rail {}: the peer closed the connection", host_.info().name));
       break;
   }
 }
