@@ -117,12 +117,13 @@ void LinkImpl::on_note(LinkPair& pair, const RailEvent& event, TimeNs now) {
 // Chunks count when they belong to the pair's epoch: of an older one nothing is believed any more.
 Status LinkImpl::on_chunk(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event) {
   if (header.epoch != pair.epoch()) return Status::ok();
-  const wire::ChunkNote chunk = wire::decode_chunk(event.notification);
+  const wire::ChunkNote chunk = wire::decode_chunk(event.notification, event.bytes);
   if (is_damaged(header, chunk, event)) {
     on_damaged(pair,
                fmt::format("put {}, {} bytes at {}", header.sequence, event.bytes, chunk.offset));
     return Status::ok();
   }
+  if ((header.flags & wire::kWholeFlag) != 0) RAILCCL_TRY(on_ack(chunk.ack, now_));
   switch (record_.on_chunk(header.sequence, chunk, event.bytes)) {
     case ReplayRecord::Arrival::kDuplicate:
       break;
@@ -171,6 +172,7 @@ Status LinkImpl::on_message(LinkPair& pair, const wire::NoteHeader& header, cons
     on_damaged(pair, fmt::format("message {} of {} bytes", header.sequence, note.bytes));
     return Status::ok();
   }
+  RAILCCL_TRY(on_ack(note.ack, now));
   RAILCCL_TRY(messages_->on_arrived(pair, header, note, event.bytes));
   while (!ended_) {
     const LinkMessages::Incoming* message = messages_->next();

@@ -19,8 +19,9 @@ constexpr uint32_t kHopelessFailures = 8;
 
 Status LinkImpl::init(std::span<Rail* const> rails, uint64_t endpoint_tag_base) {
   RAILCCL_TRY(open_pairs(rails, endpoint_tag_base));
-  RAILCCL_ASSIGN(messages_, LinkMessages::create(options_, rails, pairs_));
-  sender_ = std::make_unique<LinkSender>(options_, pairs_);
+  RAILCCL_ASSIGN(messages_, LinkMessages::create(options_, rails, pairs_, *this));
+  LinkReceipts& receipts = *this;
+  sender_ = std::make_unique<LinkSender>(options_, pairs_, receipts);
   failover_ = std::make_unique<LinkFailover>(options_, LinkFailover::Parts{.pairs = pairs_,
                                                                            .sender = *sender_,
                                                                            .messages = *messages_,
@@ -202,13 +203,26 @@ wire::AckNote LinkImpl::acknowledgement() const {
   return ack;
 }
 
+void LinkImpl::on_carried(const wire::AckNote& ack) {
+  answers_ = answers_ || ack_just_sent_ || ack_held_;
+  if (wire::fits_on_the_way(ack)) ack_due_ = ack_held_ = false;
+  messages_->credit_sent();
+}
+
 bool LinkImpl::flush_acknowledgement(TimeNs now) {
   if (!ack_due_ && !messages_->credit_due()) return false;
+  if (answers_ && ack_due_ && !ack_held_) {
+    ack_held_ = true;
+    return true;
+  }
   LinkPair* pair = best_for_control(pairs_);
   if (pair == nullptr) return false;
   const wire::NoteHeader header = pair->header(wire::NoteKind::kAck);
   if (!pair->post_note(encode(header, acknowledgement()), now).is_ok()) return false;
-  ack_due_ = false;
+  // Held in vain: not again, until what is posted next could have carried it.
+  if (ack_held_) answers_ = false;
+  ack_due_ = ack_held_ = false;
+  ack_just_sent_ = true;
   messages_->credit_sent();
   return true;
 }
@@ -220,13 +234,13 @@ bool LinkImpl::progress(TimeNs now) {
   if (ended_ || peer_gone_) return progress_to_end(now);
   if (!has_peer_) return false;
   report_connected();
+  ack_just_sent_ = false;
   if (std::exchange(pong_due_, false)) send_on_control_path_only(wire::PongFrame{});
   bool did = failover_->step(now);
   did |= messages_->pump(now);
-  did |= flush_acknowledgement(now);
-  messages_->forget_posts();
   did |= flush_frames();
   did |= sender_->pump(now);
+  did |= flush_acknowledgement(now);
   report_finished();
   return check_rails_left(now) || did;
 }

@@ -20,7 +20,7 @@
 
 namespace railccl {
 
-class LinkImpl final : public Link, private FailoverOut {
+class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
  public:
   LinkImpl(const LinkOptions& options, LinkSink& sink) : options_(options), sink_(sink) {}
   ~LinkImpl() override = default;
@@ -49,6 +49,9 @@ class LinkImpl final : public Link, private FailoverOut {
   void send_note(const wire::FencedNote& fenced, TimeNs now) override;
   void send_note(const wire::PairEpoch& down, TimeNs now) override;
   void acknowledge_again() override { ack_due_ = true; }
+  // LinkReceipts
+  wire::AckNote acknowledgement() const override;
+  void on_carried(const wire::AckNote& ack) override;
 
   Status open_pairs(std::span<Rail* const> rails, uint64_t endpoint_tag_base);
   void on_put_done(LinkPair& pair, const RailEvent& event, TimeNs now);
@@ -69,7 +72,6 @@ class LinkImpl final : public Link, private FailoverOut {
   void report_finished();
   bool flush_frames();
   bool flush_acknowledgement(TimeNs now);
-  wire::AckNote acknowledgement() const;
   bool check_rails_left(TimeNs now);
   bool check_acknowledged(TimeNs now);
   bool check_progress(TimeNs now);
@@ -96,6 +98,11 @@ class LinkImpl final : public Link, private FailoverOut {
   bool ended_ = false;
   bool peer_gone_ = false;  // it said goodbye
   bool ack_due_ = false;
+  bool ack_just_sent_ = false;  // by the last call of progress()
+  // The user answers what it is told of at once: a put or message of its own can carry the
+  // acknowledgement, which is held back for that until the next call of progress().
+  bool answers_ = false;
+  bool ack_held_ = false;
   bool pong_due_ = false;
   TimeNs now_ = 0;  // last told
   TimeNs stuck_since_ = kNever;

@@ -34,10 +34,11 @@ Result<RegisteredBuffer> register_on(std::span<std::byte> memory, std::span<Rail
 
 }  // namespace
 
-LinkMessages::LinkMessages(const LinkOptions& options, LinkPairs& pairs)
+LinkMessages::LinkMessages(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
     : peer_(options.peer),
       check_(options.check),
       pairs_(pairs),
+      receipts_(receipts),
       ring_bytes_(options.message_ring_bytes / wire::kMessageAlignment * wire::kMessageAlignment),
       memory_(size_t{ring_bytes_} * 2),
       outbox_(std::span(memory_).first(ring_bytes_)),
@@ -45,12 +46,13 @@ LinkMessages::LinkMessages(const LinkOptions& options, LinkPairs& pairs)
 
 Result<std::unique_ptr<LinkMessages>> LinkMessages::create(const LinkOptions& options,
                                                            std::span<Rail* const> rails,
-                                                           LinkPairs& pairs) {
+                                                           LinkPairs& pairs,
+                                                           LinkReceipts& receipts) {
   if (options.message_ring_bytes < kMinRingBytes) {
     return error(Code::kInvalidArgument, "a message ring of {} bytes: at least {}",
                  options.message_ring_bytes, kMinRingBytes);
   }
-  std::unique_ptr<LinkMessages> messages(new LinkMessages(options, pairs));
+  std::unique_ptr<LinkMessages> messages(new LinkMessages(options, pairs, receipts));
   RAILCCL_TRY(messages->register_rings(rails));
   return messages;
 }
@@ -137,7 +139,9 @@ bool LinkMessages::post(uint64_t sequence, TimeNs now) {
   const auto rail = static_cast<size_t>(pair->local_rail());
   wire::NoteHeader header = pair->header(wire::NoteKind::kMessage, sequence);
   header.flags = message.flags;
-  wire::MessageNote note{.position = static_cast<uint32_t>(position), .bytes = message.bytes};
+  wire::MessageNote note{.position = static_cast<uint32_t>(position),
+                         .bytes = message.bytes,
+                         .ack = receipts_.acknowledgement()};
   if (check_) {
     header.flags |= wire::kCheckedFlag;
     note.crc = crc32c(outbox_.subspan(position, message.bytes));
@@ -154,7 +158,7 @@ bool LinkMessages::post(uint64_t sequence, TimeNs now) {
   message.pair = static_cast<uint16_t>(pair->index());
   message.epoch = pair->epoch();
   message.posted_at = now;
-  posted_ = true;
+  receipts_.on_carried(note.ack);
   return true;
 }
 
@@ -254,11 +258,14 @@ bool LinkMessages::is_damaged(const wire::NoteHeader& header, const wire::Messag
 }
 
 const LinkMessages::Incoming* LinkMessages::next() {
+  if (consumed_in_ != next_in_) {
+    consumed_in_ = next_in_;
+    bytes_since_credit_ += align(std::max<uint64_t>(incoming_.bytes.size(), 1));
+  }
   Arrived& slot = in_[next_in_ % in_.size()];
   if (!slot.here) return nullptr;
   slot.here = false;
   ++next_in_;
-  bytes_since_credit_ += align(std::max<uint64_t>(slot.bytes, 1));
   incoming_ = {.bytes = inbox_.subspan(slot.position, slot.bytes), .flags = slot.flags};
   return &incoming_;
 }
@@ -274,10 +281,9 @@ wire::MessagesArrived LinkMessages::arrived() const {
 // What stays untold, the end of the ring that a message leaves empty and that message must fit
 // together: else the peer waits for credit, and this side for more to tell.
 bool LinkMessages::credit_due() const {
-  const uint64_t part = posted_ ? 4 : 2;
   const uint64_t most_untold =
-      std::min<uint64_t>(ring_bytes_ / part, ring_bytes_ - 2 * align(kMaxMessageBytes));
-  return next_in_ - credited_in_ >= wire::kMessageWindow / part ||
+      std::min<uint64_t>(ring_bytes_ / 2, ring_bytes_ - 2 * align(kMaxMessageBytes));
+  return consumed_in_ - credited_in_ >= wire::kMessageWindow / 2 ||
          bytes_since_credit_ >= most_untold;
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "transport/link_pair.h"
+#include "transport/link_receipts.h"
 #include "transport/sequence_ring.h"
 #include "transport/wire.h"
 
@@ -23,7 +24,7 @@ class LinkMessages {
   // Registers both rings on the local rails of the pairs.
   static Result<std::unique_ptr<LinkMessages>> create(const LinkOptions& options,
                                                       std::span<Rail* const> rails,
-                                                      LinkPairs& pairs);
+                                                      LinkPairs& pairs, LinkReceipts& receipts);
 
   uint32_t ring_bytes() const { return ring_bytes_; }
   uint64_t inbox_key(int local_rail) const;
@@ -62,16 +63,14 @@ class LinkMessages {
     uint8_t flags = 0;
   };
   const Incoming* next();
-  uint32_t consumed() const { return static_cast<uint32_t>(next_in_); }
+  uint32_t consumed() const { return static_cast<uint32_t>(consumed_in_); }
   wire::MessagesArrived arrived() const;
-  // The peer should be told what was consumed: after a quarter of its room when a message has just
-  // been posted, with which that can leave; after half in any case, or sooner in a small ring.
+  // The peer has to be told what was consumed: half of its room, or less in a small ring.
   bool credit_due() const;
   void credit_sent() {
-    credited_in_ = next_in_;
+    credited_in_ = consumed_in_;
     bytes_since_credit_ = 0;
   }
-  void forget_posts() { posted_ = false; }
 
  private:
   struct Outgoing {
@@ -92,7 +91,7 @@ class LinkMessages {
     uint32_t bytes = 0;
   };
 
-  LinkMessages(const LinkOptions& options, LinkPairs& pairs);
+  LinkMessages(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts);
   Status register_rings(std::span<Rail* const> rails);
   bool post(uint64_t sequence, TimeNs now);
   void release();
@@ -105,6 +104,7 @@ class LinkMessages {
   int peer_;
   bool check_;
   LinkPairs& pairs_;
+  LinkReceipts& receipts_;
   uint32_t ring_bytes_;
   std::vector<std::byte> memory_;  // outbox, then inbox
   std::span<std::byte> outbox_;
@@ -119,10 +119,10 @@ class LinkMessages {
   uint64_t end_out_ = 0;       // virtual offset behind the last message
   TimeNs moved_at_ = 0;
   bool blocked_ = false;
-  bool posted_ = false;  // since forget_posts()
 
   std::array<Arrived, wire::kMessageWindow> in_{};
   uint64_t next_in_ = 0;      // to be delivered
+  uint64_t consumed_in_ = 0;  // delivered, and done with
   uint64_t credited_in_ = 0;  // of which the peer was told
   uint64_t bytes_since_credit_ = 0;
   Incoming incoming_;

@@ -1,6 +1,7 @@
 #include "transport/link_sender.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "transport/checksum.h"
@@ -13,8 +14,8 @@ constexpr uint64_t kUrgentBytes = 4096;
 
 }  // namespace
 
-LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs)
-    : options_(options), pairs_(pairs), max_chunk_bytes_(uint64_t{1} << 30) {
+LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
+    : options_(options), pairs_(pairs), receipts_(receipts), max_chunk_bytes_(uint64_t{1} << 30) {
   for (const LinkPair& pair : pairs_) {
     const size_t most = pair.info().max_put_bytes;
     if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
@@ -203,14 +204,19 @@ bool LinkSender::post_next_chunk(uint64_t sequence, TimeNs now) {
   }
 }
 
-Notification LinkSender::note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header) const {
+Notification LinkSender::note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header,
+                                 const wire::AckNote* ack) const {
   wire::ChunkNote note{.tag = out.put.tag, .offset = chunk.offset, .total = out.put.bytes};
   if (options_.check && chunk.bytes != 0 && out.put.source->region.kind == MemoryKind::kHost) {
     const std::byte* bytes = out.put.source->region.address + out.put.source_offset + chunk.offset;
     // Once: what is replayed must be what was meant at first.
     if (!std::exchange(chunk.checked, true)) chunk.crc = crc32c({bytes, chunk.bytes});
-    header.flags = wire::kCheckedFlag;
+    header.flags |= wire::kCheckedFlag;
     note.crc = chunk.crc;
+  }
+  if (ack != nullptr) {
+    header.flags |= wire::kWholeFlag;
+    note.ack = *ack;
   }
   return encode(header, note);
 }
@@ -222,9 +228,12 @@ bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_in
   const auto index = static_cast<size_t>(pair_index);
   LinkPair& pair = pairs_[index];
   const auto rail = static_cast<size_t>(pair.local_rail());
+  const bool whole = chunk.bytes == out.put.bytes;
+  const wire::AckNote ack = whole ? receipts_.acknowledgement() : wire::AckNote{};
   Put put{.token = chunk_token(sequence, chunk_index),
           .bytes = chunk.bytes,
-          .notification = note_of(out, chunk, pair.header(wire::NoteKind::kChunk, sequence))};
+          .notification = note_of(out, chunk, pair.header(wire::NoteKind::kChunk, sequence),
+                                  whole ? &ack : nullptr)};
   if (chunk.bytes != 0) {
     put.source = out.put.source->on_rail[rail].get();
     put.source_offset = out.put.source_offset + chunk.offset;
@@ -238,6 +247,7 @@ bool LinkSender::post_chunk(uint64_t sequence, uint64_t chunk_index, int pair_in
     if (status.code() != Code::kBackPressure) views_[index].usable = false;
     return false;
   }
+  if (whole) receipts_.on_carried(ack);
   const bool first_time = !chunk.replay;
   chunk.posted_at = now;
   chunk.pair = static_cast<uint16_t>(index);
@@ -324,10 +334,12 @@ Status LinkSender::on_ack(const wire::AckNote& ack, TimeNs now) {
     if (puts_.contains(acknowledged_)) RAILCCL_TRY(acknowledge(acknowledged_, now));
     ++acknowledged_;
   }
-  for (uint64_t bit = 0; bit < 128; ++bit) {
-    if ((ack.puts_above[bit / 64] >> (bit % 64) & 1) == 0) continue;
-    const uint64_t sequence = before + 1 + bit;
-    if (puts_.contains(sequence)) RAILCCL_TRY(acknowledge(sequence, now));
+  for (uint64_t word = 0; word < ack.puts_above.size(); ++word) {
+    for (uint64_t above = ack.puts_above[word]; above != 0; above &= above - 1) {
+      const auto bit = static_cast<uint64_t>(std::countr_zero(above));
+      const uint64_t sequence = before + 1 + 64 * word + bit;
+      if (puts_.contains(sequence)) RAILCCL_TRY(acknowledge(sequence, now));
+    }
   }
   return Status::ok();
 }

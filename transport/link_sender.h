@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "transport/link_pair.h"
+#include "transport/link_receipts.h"
 #include "transport/sequence_ring.h"
 #include "transport/wire.h"
 
@@ -18,7 +19,7 @@ namespace railccl {
 
 class LinkSender {
  public:
-  LinkSender(const LinkOptions& options, LinkPairs& pairs);
+  LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts);
 
   // Checks and queues; pump() posts.
   Status put(const LinkPut& put);
@@ -91,7 +92,8 @@ class LinkSender {
   void refresh_usable_views(const OutPut& put);
   StripeChoice choose(const OutPut& put, const StripeRequest& request);
   bool post_chunk(uint64_t sequence, uint64_t chunk_index, int pair, TimeNs now);
-  Notification note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header) const;
+  Notification note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header,
+                       const wire::AckNote* ack) const;
   void refresh_views(TimeNs now);
   void note_posted(size_t pair, uint64_t bytes);
   Status acknowledge(uint64_t sequence, TimeNs now);
@@ -100,6 +102,7 @@ class LinkSender {
 
   const LinkOptions& options_;
   LinkPairs& pairs_;
+  LinkReceipts& receipts_;
   uint64_t max_chunk_bytes_;
   SequenceRing<OutPut> puts_;
   uint64_t acknowledged_ = 0;  // all puts before this one

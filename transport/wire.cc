@@ -23,7 +23,7 @@ PairEpoch split_pair(uint64_t word) {
 
 constexpr uint32_t kFrameMagic = 0x464b4c52;    // "RLKF"
 constexpr uint32_t kAddressMagic = 0x414b4c52;  // "RLKA"
-constexpr uint16_t kVersion = 2;
+constexpr uint16_t kVersion = 3;
 
 enum class FrameType : uint16_t {
   kRailDown = 1,
@@ -195,14 +195,36 @@ Frame read_body(FrameType type, ByteReader& in) {
 
 }  // namespace
 
+namespace {
+
+uint64_t carried(const AckNote& ack) { return join(ack.puts, ack.messages); }
+uint64_t carried(uint32_t crc, const AckNote& ack) {
+  return join(crc, low_half(ack.puts_above[0]));
+}
+AckNote read_carried(const Notification& note) {
+  return {.puts = low_half(note[2]),
+          .messages = high_half(note[2]),
+          .puts_above = {high_half(note[3]), 0}};
+}
+
+}  // namespace
+
+bool fits_on_the_way(const AckNote& ack) {
+  return high_half(ack.puts_above[0]) == 0 && ack.puts_above[1] == 0;
+}
+
 Notification encode(const NoteHeader& header, const ChunkNote& chunk) {
+  if ((header.flags & kWholeFlag) != 0) {
+    return {chunk.tag, pack(header), carried(chunk.ack), carried(chunk.crc, chunk.ack)};
+  }
   if ((header.flags & kCheckedFlag) == 0)
     return {chunk.tag, pack(header), chunk.offset, chunk.total};
   return {chunk.tag, pack(header), chunk.offset | uint64_t{chunk.crc & 0xffff} << 48,
           chunk.total | uint64_t{chunk.crc >> 16} << 48};
 }
 Notification encode(const NoteHeader& header, const MessageNote& message) {
-  return {join(message.position, message.bytes), pack(header), message.crc, 0};
+  return {join(message.position, message.bytes), pack(header), carried(message.ack),
+          carried(message.crc, message.ack)};
 }
 Notification encode(const NoteHeader& header, const AckNote& ack) {
   return {join(ack.puts, ack.messages), pack(header), ack.puts_above[0], ack.puts_above[1]};
@@ -230,7 +252,14 @@ Result<NoteHeader> decode_header(const Notification& note) {
   return header;
 }
 
-ChunkNote decode_chunk(const Notification& note) {
+ChunkNote decode_chunk(const Notification& note, uint64_t bytes) {
+  if ((note[1] >> 56 & kWholeFlag) != 0) {
+    return {.tag = note[0],
+            .offset = 0,
+            .total = bytes,
+            .crc = low_half(note[3]),
+            .ack = read_carried(note)};
+  }
   if ((note[1] >> 56 & kCheckedFlag) == 0) {
     return {.tag = note[0], .offset = note[2], .total = note[3]};
   }
@@ -240,7 +269,10 @@ ChunkNote decode_chunk(const Notification& note) {
           .crc = static_cast<uint32_t>(note[2] >> 48 | note[3] >> 48 << 16)};
 }
 MessageNote decode_message(const Notification& note) {
-  return {.position = low_half(note[0]), .bytes = high_half(note[0]), .crc = low_half(note[2])};
+  return {.position = low_half(note[0]),
+          .bytes = high_half(note[0]),
+          .crc = low_half(note[3]),
+          .ack = read_carried(note)};
 }
 AckNote decode_ack(const Notification& note) {
   return {

@@ -30,8 +30,9 @@ constexpr size_t kMessageAlignment = 64;  // in the ring
 //                         | flags  |  kind  |  epoch   |  sequence   |
 // `epoch` is that of the pair that carries the note.
 enum class NoteKind : uint8_t {
-  kChunk = 1,  // sequence: of the put; words tag, -, offset | crc << 48, total | crc >> 16 << 48
-  kMessage,    // sequence: of the message; words position | bytes << 32, -, crc, 0
+  kChunk = 1,  // sequence: of the put; words tag, -, offset | crc << 48, total | crc >> 16 << 48;
+               // with kWholeFlag: tag, -, puts | messages << 32, crc | puts_above << 32
+  kMessage,    // sequence: of the message; words position | bytes << 32, -, then as kWholeFlag
   kAck,        // words puts | messages << 32, -, puts_above[0], puts_above[1]
   kRailDown,   // words pair | epoch << 32, -, 0, 0
   kFenced,     // words pair | epoch << 32, -, messages, messages_above
@@ -40,6 +41,7 @@ enum class NoteKind : uint8_t {
 };
 constexpr uint8_t kLinkControlFlag = 1;  // kMessage: a frame for the link, not for its user
 constexpr uint8_t kCheckedFlag = 2;      // kChunk, kMessage: `crc` is that of the bytes
+constexpr uint8_t kWholeFlag = 4;  // kChunk: it is the whole put, and carries an acknowledgement
 constexpr uint64_t kOffsetMask = (uint64_t{1} << 48) - 1;  // of a checked chunk
 
 struct NoteHeader {
@@ -49,24 +51,29 @@ struct NoteHeader {
   uint32_t sequence = 0;
 };
 
+// What a receiver has. Cumulative counts are the low halves of 64-bit sequences.
+struct AckNote {
+  uint32_t puts = 0;                     // all before this one are whole
+  uint32_t messages = 0;                 // all before this one are consumed
+  std::array<uint64_t, 2> puts_above{};  // bit i: put `puts + 1 + i` is whole
+};
+
+// It is told whole on a chunk or a message.
+bool fits_on_the_way(const AckNote& ack);
+
 struct ChunkNote {
   uint64_t tag = 0;     // the user's, of the put
   uint64_t offset = 0;  // of the chunk in the put; its bytes are those of the endpoint's put
   uint64_t total = 0;   // of the put
   uint32_t crc = 0;     // CRC32C of its bytes, if the header has kCheckedFlag
+  AckNote ack;          // if the header has kWholeFlag; of puts_above the first 32 bits
 };
 
 struct MessageNote {
   uint32_t position = 0;  // in the receiver's ring
   uint32_t bytes = 0;
   uint32_t crc = 0;  // as a chunk's
-};
-
-// What a receiver has. Cumulative counts are the low halves of 64-bit sequences.
-struct AckNote {
-  uint32_t puts = 0;                     // all before this one are whole
-  uint32_t messages = 0;                 // all before this one are consumed
-  std::array<uint64_t, 2> puts_above{};  // bit i: put `puts + 1 + i` is whole
+  AckNote ack;       // as a whole chunk's
 };
 
 struct PairEpoch {
@@ -94,7 +101,8 @@ Notification encode(const NoteHeader& header);  // probe, echo
 
 // Fails for a kind that is not one.
 Result<NoteHeader> decode_header(const Notification& note);
-ChunkNote decode_chunk(const Notification& note);
+// `bytes`: of its put.
+ChunkNote decode_chunk(const Notification& note, uint64_t bytes);
 MessageNote decode_message(const Notification& note);
 AckNote decode_ack(const Notification& note);
 PairEpoch decode_rail_down(const Notification& note);

@@ -14,14 +14,13 @@ void notes(Bytes input) {
   std::memcpy(note.data(), input.data(), std::min(input.size(), sizeof note));
   const auto header = wire::decode_header(note);
   if (!header) return;
-  const wire::ChunkNote chunk = wire::decode_chunk(note);
-  const wire::ChunkNote again = wire::decode_chunk(encode(*header, chunk));
-  require(again.offset == chunk.offset && again.total == chunk.total && again.crc == chunk.crc,
-          "a chunk's note does not come back");
+  const wire::ChunkNote chunk = wire::decode_chunk(note, input.size());
+  require(wire::encode(*header, chunk) == note, "a chunk's note does not come back");
+  const wire::MessageNote message = wire::decode_message(note);
+  require(wire::encode(*header, message) == note, "a message's note does not come back");
   const wire::AckNote ack = wire::decode_ack(note);
   require(wire::decode_ack(encode(*header, ack)).puts_above == ack.puts_above,
           "an acknowledgement does not come back");
-  (void)wire::decode_message(note);
   (void)wire::decode_rail_down(note);
   (void)wire::decode_fenced(note);
 }

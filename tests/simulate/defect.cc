@@ -161,7 +161,7 @@ void DefectRail::remember_completed(DefectMemory::Link& link, const Put& put,
       header->kind != wire::NoteKind::kChunk) {
     return;
   }
-  const wire::ChunkNote chunk = wire::decode_chunk(put.notification);
+  const wire::ChunkNote chunk = wire::decode_chunk(put.notification, put.bytes);
   DefectMemory::OutgoingPut& out = link.outgoing[header->sequence];
   out.total = chunk.total;
   if (out.done.insert(chunk.offset).second) out.completed += put.bytes;
@@ -186,7 +186,7 @@ void DefectRail::count_twice(DefectMemory::Link& link, RailEvent& event) {
     link.messages = wire::decode_ack(event.notification).messages;
   }
   if (header->kind != wire::NoteKind::kChunk) return;
-  wire::ChunkNote chunk = wire::decode_chunk(event.notification);
+  wire::ChunkNote chunk = wire::decode_chunk(event.notification, event.bytes);
   DefectMemory::IncomingPut& put = link.incoming[header->sequence];
   put.total = chunk.total;
   const bool known = put.arrived.contains(chunk.offset);

@@ -44,7 +44,7 @@ void Watch::on_put(uint64_t number, uint64_t link, const Put& put) {
   }
   uint64_t offset = 0;
   if (header->kind == wire::NoteKind::kChunk) {
-    offset = wire::decode_chunk(put.notification).offset;
+    offset = wire::decode_chunk(put.notification, put.bytes).offset;
   } else if (header->kind != wire::NoteKind::kMessage) {
     return;
   }

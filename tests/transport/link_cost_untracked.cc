@@ -153,7 +153,8 @@ Status UntrackedEndpoint::put(const Put& put) {
   }
   RAILCCL_TRY(inner_->put(put));
   if (header && header->kind == wire::NoteKind::kChunk) {
-    rail_.completions().on_posted(header->sequence, wire::decode_chunk(put.notification).total);
+    rail_.completions().on_posted(header->sequence,
+                                  wire::decode_chunk(put.notification, put.bytes).total);
     rail_.remember(put.token, put.bytes);
   }
   return Status::ok();

@@ -4,6 +4,7 @@
 
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
+#include "transport/wire.h"
 
 namespace railccl::testing_support {
 namespace {
@@ -46,6 +47,78 @@ TEST(Link, OnePutArrivesWholeAndIsAcknowledged) {
   EXPECT_EQ(received[0].bytes_received, stats[0].bytes_sent);
   EXPECT_EQ(received[1].bytes_received, stats[1].bytes_sent);
   world.close_both();
+}
+
+// Counts the notes that do nothing but acknowledge.
+class CountsAcks final : public Endpoint {
+ public:
+  CountsAcks(std::unique_ptr<Endpoint> inner, int& acks) : inner_(std::move(inner)), acks_(acks) {}
+  std::vector<std::byte> address() const override { return inner_->address(); }
+  Status connect(const std::vector<std::byte>& peer) override { return inner_->connect(peer); }
+  Status put(const Put& put) override {
+    const auto header = wire::decode_header(put.notification);
+    if (header && header->kind == wire::NoteKind::kAck) ++acks_;
+    return inner_->put(put);
+  }
+  void close() override { inner_->close(); }
+
+ private:
+  std::unique_ptr<Endpoint> inner_;
+  int& acks_;
+};
+
+class RailThatCountsAcks final : public Rail {
+ public:
+  RailThatCountsAcks(std::unique_ptr<Rail> inner, int& acks)
+      : inner_(std::move(inner)), acks_(acks) {}
+  const RailInfo& info() const override { return inner_->info(); }
+  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
+    return inner_->register_memory(region);
+  }
+  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
+    RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, inner_->open_endpoint(tag));
+    return std::make_unique<CountsAcks>(std::move(inner), acks_);
+  }
+  bool progress(TimeNs now, EventSink& sink) override { return inner_->progress(now, sink); }
+  int wake_fd() const override { return inner_->wake_fd(); }
+
+ private:
+  std::unique_ptr<Rail> inner_;
+  int& acks_;
+};
+
+TEST(Link, AnAnswerCarriesTheAcknowledgement) {
+  constexpr uint64_t kPuts = 100;
+  for (const bool check : {false, true}) {
+    for (const bool answer : {false, true}) {
+      std::array<int, 2> acks{};
+      LinkWorldOptions options;
+      options.link.check = check;
+      options.decorate = [&](int rank, int, std::unique_ptr<Rail> inner) {
+        return std::make_unique<RailThatCountsAcks>(std::move(inner),
+                                                    acks[static_cast<size_t>(rank)]);
+      };
+      LinkWorld world(options);
+      world.connect();
+      acks = {};
+      auto here = world.make_buffer(0, 8);
+      auto there = world.make_buffer(1, 8);
+      world.side(1).on_tag = [&](uint64_t tag) {
+        if (!answer) return;
+        const LinkPut back = make_put(tag - 1000, *there, *here, 8);
+        EXPECT_TRUE(world.link(1).put(back, world.now()).is_ok());
+      };
+      for (uint64_t put = 0; put < kPuts; ++put) {
+        ASSERT_TRUE(world.link(0).put(make_put(put, *here, *there, 8), world.now()).is_ok());
+        ASSERT_TRUE(world.run_until([&] {
+          return world.side(0).done[put] == 1 && world.side(1).done[put] == (answer ? 1 : 0);
+        })) << world.describe();
+      }
+      EXPECT_EQ(acks[1], answer ? 0 : static_cast<int>(kPuts));
+      EXPECT_EQ(acks[0], answer ? static_cast<int>(kPuts) : 0);
+      world.close_both();
+    }
+  }
 }
 
 TEST(Link, RandomTrafficBothWaysOverOneToFourRails) {

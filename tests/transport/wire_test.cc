@@ -22,7 +22,7 @@ TEST(Wire, NotesComeBack) {
       .kind = NoteKind::kMessage, .flags = 0x81, .epoch = 0xfedc, .sequence = 0x89abcdef};
   const ChunkNote chunk{
       .tag = ~uint64_t{0}, .offset = uint64_t{1} << 50, .total = uint64_t{1} << 51};
-  const ChunkNote chunk_back = decode_chunk(encode(header, chunk));
+  const ChunkNote chunk_back = decode_chunk(encode(header, chunk), 0);
   EXPECT_EQ(chunk_back.tag, chunk.tag);
   EXPECT_EQ(chunk_back.offset, chunk.offset);
   EXPECT_EQ(chunk_back.total, chunk.total);
@@ -56,7 +56,8 @@ TEST(Wire, CheckedNotesCarryTheirChecksum) {
   const NoteHeader header{.kind = NoteKind::kChunk, .flags = kCheckedFlag};
   for (const uint32_t crc : {0u, 1u, 0x12345678u, ~0u}) {
     const ChunkNote chunk = decode_chunk(
-        encode(header, ChunkNote{.tag = 9, .offset = kLargest - 1, .total = kLargest, .crc = crc}));
+        encode(header, ChunkNote{.tag = 9, .offset = kLargest - 1, .total = kLargest, .crc = crc}),
+        1);
     EXPECT_EQ(chunk.tag, 9u);
     EXPECT_EQ(chunk.offset, kLargest - 1);
     EXPECT_EQ(chunk.total, kLargest);
@@ -67,6 +68,28 @@ TEST(Wire, CheckedNotesCarryTheirChecksum) {
     EXPECT_EQ(message.bytes, 6u);
     EXPECT_EQ(message.crc, crc);
   }
+}
+
+TEST(Wire, WholeChunksAndMessagesCarryAnAcknowledgement) {
+  const AckNote ack{.puts = ~0u, .messages = 7, .puts_above = {0x80000001, 0}};
+  EXPECT_TRUE(fits_on_the_way(ack));
+  const NoteHeader header{.kind = NoteKind::kChunk, .flags = kCheckedFlag | kWholeFlag};
+  const ChunkNote chunk =
+      decode_chunk(encode(header, ChunkNote{.tag = 9, .total = 33, .crc = ~0u, .ack = ack}), 33);
+  EXPECT_EQ(chunk.tag, 9u);
+  EXPECT_EQ(chunk.offset, 0u);
+  EXPECT_EQ(chunk.total, 33u);
+  EXPECT_EQ(chunk.crc, ~0u);
+  const MessageNote message =
+      decode_message(encode(header, MessageNote{.position = 1, .bytes = 2, .crc = 3, .ack = ack}));
+  EXPECT_EQ(message.crc, 3u);
+  for (const AckNote& told : {chunk.ack, message.ack}) {
+    EXPECT_EQ(told.puts, ack.puts);
+    EXPECT_EQ(told.messages, ack.messages);
+    EXPECT_EQ(told.puts_above, ack.puts_above);
+  }
+  EXPECT_FALSE(fits_on_the_way({.puts_above = {uint64_t{1} << 32, 0}}));
+  EXPECT_FALSE(fits_on_the_way({.puts_above = {0, 1}}));
 }
 
 TEST(Wire, UnknownNotesAreRefused) {
