@@ -44,6 +44,7 @@ struct Shape {
   DataType type = DataType::kFloat32;
   ReduceOp op = ReduceOp::kSum;
   bool streaming = false;
+  bool in_place = false;  // the destinations are the first sources
 
   size_t buffer_bytes() const { return working_set / (srcs + dsts) / kPageBytes * kPageBytes; }
 };
@@ -55,6 +56,7 @@ struct Buffers {
       (i < shape.srcs ? all_srcs : all_dsts).push_back(storage.back().data());
     }
     srcs.assign(all_srcs.begin(), all_srcs.end());
+    if (shape.in_place) std::copy_n(all_srcs.begin(), shape.dsts, all_dsts.begin());
   }
   std::vector<Buffer> storage;
   std::vector<std::byte*> all_srcs, all_dsts;
@@ -150,9 +152,10 @@ std::string size_name(size_t bytes) {
 }
 
 void add_reduce(const Shape& shape) {
-  const std::string name = fmt::format(
-      "reduce/{}to{}/{}/{}/{}{}", shape.srcs, shape.dsts, data_type_name(shape.type),
-      reduce_op_name(shape.op), size_name(shape.working_set), shape.streaming ? "/streaming" : "");
+  const std::string name =
+      fmt::format("reduce/{}to{}/{}/{}/{}{}{}", shape.srcs, shape.dsts, data_type_name(shape.type),
+                  reduce_op_name(shape.op), size_name(shape.working_set),
+                  shape.streaming ? "/streaming" : "", shape.in_place ? "/in_place" : "");
   benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { run_reduce(state, shape); });
 }
 
@@ -177,6 +180,17 @@ void add_shapes() {
         if (bytes == kMemory) add_reduce(shape);
       }
     }
+  }
+}
+
+// One rank's part of an AllReduce of two: half of the elements of both, to both. `bytes`: of the
+// call's buffer.
+void add_places() {
+  for (size_t bytes : {size_t{64} << 10, size_t{256} << 10, size_t{1} << 20, size_t{4} << 20}) {
+    Shape shape{.srcs = 2, .dsts = 2, .working_set = 2 * bytes};
+    add_reduce(shape);
+    shape.in_place = true;
+    add_reduce(shape);
   }
 }
 
@@ -207,6 +221,7 @@ const bool registered = [] {
     }
   }
   add_shapes();
+  add_places();
   add_types();
   return true;
 }();
