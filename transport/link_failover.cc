@@ -13,6 +13,7 @@ constexpr size_t kVerdictPartBytes = 8192;
 // A rail that was up for so many pauses has not flapped: the pause begins anew.
 constexpr TimeNs kHealthyPauses = 10;
 constexpr TimeNs kProbingTimeouts = 4;  // of the rail timeout
+constexpr TimeNs kPatienceOfLink = 4;   // the most patience with a rail: that part of the link's
 // Between probes of a pair that stands by while the link is in use.
 constexpr TimeNs kStandbyProbeNs = kSecond;
 
@@ -29,7 +30,10 @@ bool completed_by_nic(const LinkPair& pair) {
 
 LinkFailover::LinkFailover(const LinkOptions& options, const Parts& parts)
     : options_(options), parts_(parts), recovery_(parts.pairs.size()) {
-  for (Recovery& recovery : recovery_) recovery.pause = options.probe_pause_ns;
+  for (Recovery& recovery : recovery_) {
+    recovery.pause = options.probe_pause_ns;
+    recovery.patience = options.rail_timeout_ns;
+  }
 }
 
 void LinkFailover::log(const LinkPair& pair, std::string_view what) const {
@@ -47,27 +51,29 @@ void LinkFailover::apply(LinkPair& pair, HealthEvent event, const Status& why, T
     for (LinkPair& each : parts_.pairs) each.reset_posted();
     parts_.out.acknowledge_again();
   }
+  if (before == RailState::kRejoining && pair.state() == RailState::kUp) {
+    recovery(pair).patience = options_.rail_timeout_ns;
+  }
   if (!step.stop) return;
   pair.note_failure(why, before != RailState::kProbing || pair.epoch() == 0);
   log(pair, "down");
   pair.trace(TraceKind::kFenceBegin, pair.epoch(), 0, now);
   pair.close();
-  Recovery& recovery = recovery_[static_cast<size_t>(pair.index())];
+  Recovery& mine = recovery(pair);
   // A rail that did not stay up for long is held back longer than the last time.
-  const bool flapped =
-      pair.up_since() != 0 && now - pair.up_since() < kHealthyPauses * recovery.pause;
-  recovery.pause = before == RailState::kProbing || flapped
-                       ? std::min(recovery.pause * 2, options_.probe_pause_max_ns)
-                       : options_.probe_pause_ns;
-  recovery.was_up = before != RailState::kProbing;
-  recovery.told = why.code() == Code::kPeerFailed;
-  recovery.settled = recovery.messages_fenced = false;
-  recovery.peer_arrived.reset();
-  recovery.verdict.clear();
-  recovery.tell_at = now;
-  recovery.tell_pause = tell_pause(options_);
-  recovery.probe_due = false;
-  if (!pair.has_endpoint()) recovery.answer_due = pair.epoch();
+  const bool flapped = pair.up_since() != 0 && now - pair.up_since() < kHealthyPauses * mine.pause;
+  mine.pause = before == RailState::kProbing || flapped
+                   ? std::min(mine.pause * 2, options_.probe_pause_max_ns)
+                   : options_.probe_pause_ns;
+  mine.was_up = before != RailState::kProbing;
+  mine.told = why.code() == Code::kPeerFailed;
+  mine.settled = mine.messages_fenced = false;
+  mine.peer_arrived.reset();
+  mine.verdict.clear();
+  mine.tell_at = now;
+  mine.tell_pause = tell_pause(options_);
+  mine.probe_due = false;
+  if (!pair.has_endpoint()) mine.answer_due = pair.epoch();
 }
 
 void LinkFailover::fail(LinkPair& pair, const Status& status, TimeNs now) {
@@ -121,12 +127,16 @@ void LinkFailover::hold_back(Recovery& mine, TimeNs now) const {
   mine.soonest_at = now + std::min(mine.pause, options_.probe_pause_ns);
 }
 
-// A bad rail is better than none; one that is suspected may do yet.
-TimeNs LinkFailover::reconnect_at(const Recovery& mine) const {
-  const bool another = std::ranges::any_of(parts_.pairs, [](const LinkPair& pair) {
+// One that is suspected may do yet.
+bool LinkFailover::any_may_carry() const {
+  return std::ranges::any_of(parts_.pairs, [](const LinkPair& pair) {
     return pair.state() != RailState::kDown && pair.state() != RailState::kProbing;
   });
-  return another ? mine.reconnect_at : std::min(mine.reconnect_at, mine.soonest_at);
+}
+
+// A bad rail is better than none.
+TimeNs LinkFailover::reconnect_at(const Recovery& mine) const {
+  return any_may_carry() ? mine.reconnect_at : std::min(mine.reconnect_at, mine.soonest_at);
 }
 
 // Nothing was wrong with it, as far as is known: no pause.
@@ -142,7 +152,8 @@ void LinkFailover::on_sign_of_life(TimeNs now) {
 }
 
 TimeNs LinkFailover::silent_at(const LinkPair& pair) const {
-  return std::max(pair.silent_at(), peer_back_at_ + options_.rail_timeout_ns);
+  const TimeNs patience = recovery_[static_cast<size_t>(pair.index())].patience;
+  return std::max(pair.life_at() + patience, peer_back_at_ + options_.rail_timeout_ns);
 }
 
 void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
@@ -216,8 +227,13 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
       if (now < silent_at(pair) || alive_at(pair) <= pair.suspect_since()) return false;
       apply(pair, HealthEvent::kSilent,
             error(Code::kRailFailed, "nothing was delivered for {} ms, and rank {} is alive",
-                  options_.rail_timeout_ns / kMillisecond, options_.peer),
+                  mine.patience / kMillisecond, options_.peer),
             now);
+      // The only rail may have become so slow that what is put at once takes longer than that.
+      if (!any_may_carry()) {
+        mine.patience = std::max(
+            mine.patience, std::min(2 * mine.patience, options_.link_timeout_ns / kPatienceOfLink));
+      }
       return true;
     case RailState::kProbing:
       if (std::exchange(mine.probe_due, false)) {

@@ -95,6 +95,8 @@ class LinkFailover {
     TimeNs probing_until = 0;
     uint32_t probes_back = 0;
     bool probe_due = false;
+    // --- While suspected: silence for so long is a verdict.
+    TimeNs patience = 0;
     // --- While up, of a tier that stands by.
     TimeNs standby_probe_at = 0;
     // --- The user's switch, on either side: down and settled, it waits there.
@@ -116,6 +118,7 @@ class LinkFailover {
   void return_soon(Recovery& recovery, TimeNs now);
   void hold_back(Recovery& recovery, TimeNs now) const;
   TimeNs reconnect_at(const Recovery& recovery) const;
+  bool any_may_carry() const;
   void settle(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool answer(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool reconnect(LinkPair& pair, Recovery& recovery, TimeNs now);

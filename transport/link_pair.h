@@ -93,7 +93,7 @@ class LinkPair {
   bool waiting() const { return in_flight_puts_ != 0; }
   // When what is in flight counts as overdue if nothing is completed before; kNever: nothing is.
   TimeNs overdue_at(TimeNs now) const;
-  TimeNs silent_at() const { return life_at_ + config_.rail_timeout_ns; }
+  TimeNs life_at() const { return life_at_; }  // its last completion, or its first put since
   TimeNs suspect_since() const { return suspect_since_; }
   TimeNs up_since() const { return up_since_; }
   // The endpoint refused a put for good; not ok once.

@@ -62,11 +62,14 @@ TEST_F(Simulate, ASeedReplaysExactly) {
 }
 
 // The only rail between two ranks loses 43 % of its puts for ever: pauses between tries that grew
-// took more time than the campaign allows.
-TEST_F(Simulate, TheOnlyRailLosesForEver) {
-  const SeedResult result = Campaign().run(90272);
-  EXPECT_EQ(result.run.violation, "");
-  EXPECT_GT(result.run.failures, 20u);
+// took more time than the campaign allows. Or it becomes so slow that what is put at once takes
+// longer than the rail timeout: it failed for ever.
+TEST_F(Simulate, TheOnlyRailIsBadForEver) {
+  for (const uint64_t seed : {90272, 399060, 420993, 680512}) {
+    const SeedResult result = Campaign().run(seed);
+    EXPECT_EQ(result.run.violation, "") << seed;
+    EXPECT_GT(result.run.failures, 2u) << seed;
+  }
 }
 
 TEST_F(Simulate, MinimiseLeavesOnlyWhatIsNeeded) {

@@ -172,6 +172,28 @@ TEST(LinkFault, ARailThatFlapsIsHeldBackLonger) {
 // Found by tests/simulate (seed 90272): nothing else could carry what the pauses held up.
 TEST(LinkFault, TheOnlyRailIsNotHeldBack) { EXPECT_GE(returns_of_a_flapping_rail(1), 50u); }
 
+// Found by tests/simulate (seed 680512): each chunk takes twice the rail timeout, so the rail
+// failed for ever.
+TEST(LinkFault, TheOnlyRailMayBecomeVerySlow) {
+  constexpr uint64_t kBytes = 128 << 10;
+  LinkWorld world(quick_world(21, 1));
+  world.connect();
+  world.network().inject({.kind = Kind::kRate, .at = kEarly, .rail = 0, .value = 0.002});
+  world.run_for(2 * kEarly);
+  auto source = world.make_buffer(0, kBytes);
+  auto target = world.make_buffer(1, kBytes);
+  fill(*source, 3);
+  const LinkPut put{
+      .token = 1, .source = &source->registered, .bytes = kBytes, .target = &target->remote};
+  ASSERT_TRUE(world.link(0).put(put, world.now()).is_ok());
+  ASSERT_TRUE(world.run_until([&] { return world.side(0).done[1] == 1; }, 5 * kSecond))
+      << world.describe();
+  EXPECT_EQ(target->bytes, source->bytes);
+  EXPECT_GT(world.failures(0), 0u);
+  EXPECT_LT(world.failures(0), 10u);
+  world.close_both();
+}
+
 TEST(LinkFault, ALatePeerIsNotABrokenRail) {
   LinkWorld world(quick_world(5, 2));
   world.connect();
