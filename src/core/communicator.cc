@@ -355,15 +355,16 @@ void Communicator::set_error(const Status& status, bool announce) {
     const MutexLock guard(error_mutex_);
     if (!error_.is_ok()) return;
     error_ = status;
+    trace({.kind = TraceKind::kError,
+           .source = parts_.trace_source,
+           .a = static_cast<uint64_t>(status.code())});
+    request_trace_dump();
+    // Together with the error: a thread that comes second with its own returns this one.
+    announce_.store(announce);
+    failed_.store(true);
   }
-  trace({.kind = TraceKind::kError,
-         .source = parts_.trace_source,
-         .a = static_cast<uint64_t>(status.code())});
-  request_trace_dump();
   RAILCCL_WARN(Subsys::kColl, "communicator {} ends on rank {}: {}", parts_.name, rank_,
                status.message());
-  announce_.store(announce);
-  failed_.store(true);
   if (local_ != nullptr) {
     local_->raise_abort(1);
     local_->ring_all();

@@ -237,7 +237,7 @@ TEST(ApiErrors, RanksThatCallDifferentThingsAreNamedAndNobodyHangs) {
         EXPECT_THAT(last_error(), HasSubstr("called AllReduce"));
       }
       if (self.rank != 1) {
-        EXPECT_NE(result, ncclSuccess);
+        EXPECT_NE(result, ncclSuccess) << "rank " << self.rank << ", count " << count;
       }
       ncclCommAbort(self.comm);
       self.comm = nullptr;
