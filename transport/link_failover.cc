@@ -87,9 +87,9 @@ void LinkFailover::on_connected(LinkPair& pair, TimeNs now) {
     apply(pair, HealthEvent::kProven, Status::ok(), now);
     return;
   }
-  Recovery& recovery = recovery_[static_cast<size_t>(pair.index())];
-  recovery.probes_back = 0;
-  recovery.probe_due = true;
+  Recovery& mine = recovery(pair);
+  mine.probes_back = 0;
+  mine.probe_due = true;
 }
 
 void LinkFailover::on_closed(LinkPair& pair, TimeNs now) {
@@ -152,8 +152,8 @@ void LinkFailover::on_sign_of_life(TimeNs now) {
 }
 
 TimeNs LinkFailover::silent_at(const LinkPair& pair) const {
-  const TimeNs patience = recovery_[static_cast<size_t>(pair.index())].patience;
-  return std::max(pair.life_at() + patience, peer_back_at_ + options_.rail_timeout_ns);
+  return std::max(pair.life_at() + recovery(pair).patience,
+                  peer_back_at_ + options_.rail_timeout_ns);
 }
 
 void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
@@ -405,7 +405,7 @@ bool LinkFailover::open_next(LinkPair& pair, Recovery& mine, uint16_t epoch, Tim
 TimeNs LinkFailover::next_deadline(TimeNs now) const {
   TimeNs deadline = kNever;
   for (const LinkPair& pair : parts_.pairs) {
-    const Recovery& mine = recovery_[static_cast<size_t>(pair.index())];
+    const Recovery& mine = recovery(pair);
     switch (pair.state()) {
       case RailState::kUp:
       case RailState::kRejoining:

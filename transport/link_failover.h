@@ -106,6 +106,9 @@ class LinkFailover {
   };
 
   Recovery& recovery(const LinkPair& pair) { return recovery_[static_cast<size_t>(pair.index())]; }
+  const Recovery& recovery(const LinkPair& pair) const {
+    return recovery_[static_cast<size_t>(pair.index())];
+  }
   bool verdict_complete(const Recovery& recovery) const;
   bool step_pair(LinkPair& pair, TimeNs now);
   bool step_down(LinkPair& pair, Recovery& recovery, TimeNs now);

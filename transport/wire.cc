@@ -193,10 +193,6 @@ Frame read_body(FrameType type, ByteReader& in) {
   return SwitchFrame{.pair = pair, .on = in.read_flag()};
 }
 
-}  // namespace
-
-namespace {
-
 uint64_t carried(const AckNote& ack) { return join(ack.puts, ack.messages); }
 uint64_t carried(uint32_t crc, const AckNote& ack) {
   return join(crc, low_half(ack.puts_above[0]));

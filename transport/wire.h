@@ -121,11 +121,10 @@ struct LandedPut {
   std::vector<Interval> intervals;
 };
 
-constexpr size_t kMaxWhyBytes = 240;
-
 struct RailDownFrame {
   PairEpoch rail;
 };
+constexpr size_t kMaxWhyBytes = 240;
 // The receiver's word on what landed, in `parts` frames. True of the fenced rail and epoch from the
 // fence on; what arrives over other rails meanwhile may be in it or not.
 struct VerdictFrame {

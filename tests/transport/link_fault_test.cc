@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "tests/transport/forwarding_rail.h"
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
 #include "transport/wire.h"
@@ -246,22 +247,15 @@ TEST(LinkFault, APeerThatNeverComesEndsTheLinkInTime) {
 }
 
 // Refuses its first endpoint, as a port that is down does.
-class RefusesFirstEndpoint final : public Rail {
+class RefusesFirstEndpoint final : public ForwardingRail {
  public:
-  explicit RefusesFirstEndpoint(std::unique_ptr<Rail> inner) : inner_(std::move(inner)) {}
-  const RailInfo& info() const override { return inner_->info(); }
-  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    return inner_->register_memory(region);
-  }
+  using ForwardingRail::ForwardingRail;
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
     if (!std::exchange(refused_, true)) return error(Code::kRailFailed, "the port is down");
-    return inner_->open_endpoint(tag);
+    return ForwardingRail::open_endpoint(tag);
   }
-  bool progress(TimeNs now, EventSink& sink) override { return inner_->progress(now, sink); }
-  int wake_fd() const override { return inner_->wake_fd(); }
 
  private:
-  std::unique_ptr<Rail> inner_;
   bool refused_ = false;
 };
 

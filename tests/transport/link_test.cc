@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/transport/forwarding_rail.h"
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
 #include "transport/wire.h"
@@ -67,23 +68,16 @@ class CountsAcks final : public Endpoint {
   int& acks_;
 };
 
-class RailThatCountsAcks final : public Rail {
+class RailThatCountsAcks final : public ForwardingRail {
  public:
   RailThatCountsAcks(std::unique_ptr<Rail> inner, int& acks)
-      : inner_(std::move(inner)), acks_(acks) {}
-  const RailInfo& info() const override { return inner_->info(); }
-  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    return inner_->register_memory(region);
-  }
+      : ForwardingRail(std::move(inner)), acks_(acks) {}
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
-    RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, inner_->open_endpoint(tag));
+    RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, ForwardingRail::open_endpoint(tag));
     return std::make_unique<CountsAcks>(std::move(inner), acks_);
   }
-  bool progress(TimeNs now, EventSink& sink) override { return inner_->progress(now, sink); }
-  int wake_fd() const override { return inner_->wake_fd(); }
 
  private:
-  std::unique_ptr<Rail> inner_;
   int& acks_;
 };
 
