@@ -32,12 +32,18 @@ def reduce_for_ever():
         dist.all_reduce(torch.ones(COUNT))
 
 
+def connect():
+    """The first operation, which starts the connections."""
+    dist.all_reduce(torch.ones(COUNT))
+
+
 def own_backend():
     return dist.group.WORLD._get_backend(CPU)
 
 
 def death(rank, size):
     """The last rank dies; the others make a group without it."""
+    connect()
     if rank == size - 1:
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
     expect_failure(reduce_for_ever)
@@ -50,6 +56,7 @@ def death(rank, size):
 
 def abort(rank, size):
     """The last rank aborts, in another thread than the one that waits."""
+    connect()
     if rank == size - 1:
         threading.Timer(0.3, lambda: own_backend().abort()).start()
     expect_failure(reduce_for_ever)
@@ -57,6 +64,7 @@ def abort(rank, size):
 
 def timeout(rank, size):
     """The last rank does not come to an operation."""
+    connect()
     if rank == size - 1:
         time.sleep(4)
     else:
@@ -65,8 +73,9 @@ def timeout(rank, size):
 
 
 def disagreement(rank, size):
-    """The last rank calls something else."""
+    """The last rank calls something else; a rank may hear of it while it is still in the operation before."""
     def differ():
+        connect()
         if rank == size - 1:
             dist.all_gather_into_tensor(torch.empty(COUNT * size), torch.ones(COUNT))
         else:
@@ -78,7 +87,6 @@ def disagreement(rank, size):
 def main():
     dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
     rank, size = dist.get_rank(), dist.get_world_size()
-    dist.all_reduce(torch.ones(COUNT))
     {each.__name__: each for each in (death, abort, timeout, disagreement)}[sys.argv[1]](rank, size)
     own_backend().abort()
     sys.stdout.flush()
