@@ -1,6 +1,6 @@
 // The contract between RailCCL and a transport. A Rail is one local NIC port; an Endpoint is one
-// rail's connection to one peer. Eight methods and a descriptor; what a backend can do is data
-// (RailInfo).
+// rail's connection to one peer. Eight methods, and a descriptor to sleep on with its preparation;
+// what a backend can do is data (RailInfo).
 //
 // Threading: one thread at a time owns a rail and all its endpoints (a progress engine's driver);
 // calls are never concurrent. A rail neither sleeps nor starts threads, except to give back what
@@ -153,9 +153,12 @@ class Rail {
   virtual Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) = 0;
   // Moves data and reports what happened since; true when it did anything.
   virtual bool progress(TimeNs now, EventSink& sink) = 0;
+  // The owner is about to sleep on wake_fd(). It calls progress once more, and sleeps if that
+  // returned false; an owner that polls on has no use for being woken, and no cost of it.
+  virtual void prepare_sleep() = 0;
   // Readable (poll) whenever progress would do something that its owner cannot know of: after a put
-  // and after a call that returned true, progress is called again before the owner sleeps. -1 where
-  // time is simulated.
+  // and after a call that returned true, the owner prepares anew before it sleeps. -1 where time is
+  // simulated.
   virtual int wake_fd() const = 0;
 };
 

@@ -159,7 +159,8 @@ void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& st
     if (worked) continue;
     const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
     if (now_ - last_progress < patience && has_work()) {
-      sched_yield();  // the peer may be waiting for this very core
+      // The peer may be waiting for this very core.
+      if (spin_ns != kNever) sched_yield();
       continue;
     }
     if (!stop()) sleep(limit, own);
@@ -243,6 +244,7 @@ void Engine::make_room() {
 void Engine::arm() {
   armed_ = true;
   for (EngineClient* client : clients_) client->prepare_sleep();
+  for (Rail* rail : rail_pointers_) rail->prepare_sleep();
 }
 
 void Engine::disarm() {

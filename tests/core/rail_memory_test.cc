@@ -39,6 +39,7 @@ class CountingRail final : public Rail {
     return error(Code::kInternalError, "not in this test");
   }
   bool progress(TimeNs, EventSink&) override { return false; }
+  void prepare_sleep() override {}
   int wake_fd() const override { return -1; }
 
   size_t made = 0;

@@ -36,6 +36,7 @@ class DefectRail final : public Rail, private EventSink {
   }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  void prepare_sleep() override { inner_->prepare_sleep(); }
   int wake_fd() const override { return inner_->wake_fd(); }
 
  private:

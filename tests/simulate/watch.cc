@@ -127,6 +127,7 @@ class WatchRail final : public Rail, private EventSink {
     sink_ = &sink;
     return inner_->progress(now, *this);
   }
+  void prepare_sleep() override { inner_->prepare_sleep(); }
   int wake_fd() const override { return inner_->wake_fd(); }
 
  private:

@@ -19,6 +19,7 @@ class ForwardingRail : public Rail {
     return inner_->open_endpoint(tag);
   }
   bool progress(TimeNs now, EventSink& sink) override { return inner_->progress(now, sink); }
+  void prepare_sleep() override { inner_->prepare_sleep(); }
   int wake_fd() const override { return inner_->wake_fd(); }
 
  private:

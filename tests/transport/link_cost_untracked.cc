@@ -109,6 +109,7 @@ class UntrackedRail final : public Rail, private EventSink {
     }
     return true;
   }
+  void prepare_sleep() override { inner_->prepare_sleep(); }
   int wake_fd() const override { return inner_->wake_fd(); }
 
   void swallow(uint64_t tag, uint64_t token) { swallowed_.emplace_back(tag, token); }

@@ -187,6 +187,7 @@ class LikeRail final : public Rail, private EventSink {
     }
     return did;
   }
+  void prepare_sleep() override { inner_->prepare_sleep(); }
   int wake_fd() const override { return inner_->wake_fd(); }
 
  private:

@@ -85,6 +85,7 @@ class FaultRail final : public Rail, private EventSink {
   }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  void prepare_sleep() override { inner_->prepare_sleep(); }
   int wake_fd() const override { return wake_.fd(); }
 
  private:

@@ -48,6 +48,7 @@ class SimRail final : public Rail {
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override;
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  void prepare_sleep() override {}
   int wake_fd() const override { return -1; }
 
   int index() const { return index_; }

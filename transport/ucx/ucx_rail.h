@@ -31,6 +31,7 @@ class UcxRail final : public Rail, public EndpointHost {
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override;
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  void prepare_sleep() override {}  // an idle progress arms
   int wake_fd() const override { return poller_.fd(); }
 
   // EndpointHost:

@@ -29,7 +29,7 @@ namespace {
 constexpr TimeNs kTickPeriod = 2 * kMillisecond;
 constexpr int kPollBatch = 32;
 constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have their turn
-constexpr uint32_t kBusyRounds = 64;    // between two looks at device events when never idle
+constexpr TimeNs kLookInterval = kMillisecond;  // between two looks at device events
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
@@ -128,15 +128,16 @@ bool VerbsRail::progress(TimeNs now, EventSink& sink) {
   sink_ = &sink;
   bool did = poll_completions();
   if (ticking_) serve_ticks();
-  if (!did || ++busy_rounds_ >= kBusyRounds) {
-    busy_rounds_ = 0;
+  if (falling_asleep_ || now >= look_at_) {
+    look_at_ = now + kLookInterval;
     did = serve_descriptors() || did;
-    if (!armed_) {
-      // A queue that cannot be asked is still looked at by every call.
-      armed_ = arm().is_ok();
-      did = poll_completions() || did;
-    }
   }
+  if (falling_asleep_ && !armed_) {
+    // A queue that cannot be asked is still looked at by every call.
+    armed_ = arm().is_ok();
+    did = poll_completions() || did;
+  }
+  falling_asleep_ = false;
   sink_ = nullptr;
   return did;
 }

@@ -2,8 +2,8 @@
 // The rail's thread.
 //
 // Sleeping: wake_fd is an epoll descriptor over the completion channel, the device's events and a
-// timer (endpoints with deadlines). The completion queues are asked for an event whenever a call of
-// progress finds them empty, and are looked at once more after that.
+// timer (endpoints with deadlines). The completion queues are asked for an event only before the
+// owner sleeps, and are looked at once more after that: an event costs several system calls.
 #pragma once
 
 #include <memory>
@@ -30,6 +30,7 @@ class VerbsRail final : public Rail, public EndpointHost {
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override;
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  void prepare_sleep() override { falling_asleep_ = true; }
   int wake_fd() const override { return epoll_.get(); }
 
   // EndpointHost:
@@ -71,8 +72,9 @@ class VerbsRail final : public Rail, public EndpointHost {
   bool port_up_ = true;
   Status device_lost_;  // not ok: nothing can be opened any more
   bool armed_ = false;
+  bool falling_asleep_ = false;
   bool ticking_ = false;
-  uint32_t busy_rounds_ = 0;
+  TimeNs look_at_ = 0;  // at the descriptors, next
 };
 
 }  // namespace railccl::verbs

@@ -20,6 +20,12 @@ class RealRailPair final : public RailPair {
   Rail& rail(int side) override { return *rails_[static_cast<size_t>(side)]; }
   TimeNs now() override { return system_clock().now_ns(); }
   void idle() override {
+    // Prepared, looked at once more, and then asleep.
+    prepared_ = !prepared_;
+    if (prepared_) {
+      for (const auto& rail : rails_) rail->prepare_sleep();
+      return;
+    }
     std::array<pollfd, 2> descriptors{pollfd{rails_[0]->wake_fd(), POLLIN, 0},
                                       pollfd{rails_[1]->wake_fd(), POLLIN, 0}};
     constexpr int kWaitMs = 20;
@@ -34,6 +40,7 @@ class RealRailPair final : public RailPair {
   }
 
   std::array<std::unique_ptr<Rail>, 2> rails_;
+  bool prepared_ = false;
 };
 
 }  // namespace railccl::testing_support
