@@ -6,7 +6,11 @@ namespace railccl {
 
 void LinkImpl::on_rail_event(int index, const RailEvent& event, TimeNs now) {
   now_ = now;
+  stir();
   if (index < 0 || static_cast<size_t>(index) >= pairs_.size()) return;
+  const bool of_data =
+      event.kind == RailEvent::Kind::kPutDone || event.kind == RailEvent::Kind::kNotification;
+  if (!of_data) stir_health();
   LinkPair& pair = pairs_[static_cast<size_t>(index)];
   const bool closing = ended_ || peer_gone_;
   switch (event.kind) {
@@ -41,6 +45,7 @@ void LinkImpl::on_rail_event(int index, const RailEvent& event, TimeNs now) {
 
 void LinkImpl::on_port_event(int local_rail, const RailEvent& event, TimeNs now) {
   now_ = now;
+  stir_health();
   if (ended_ || peer_gone_) return;
   if (event.kind == RailEvent::Kind::kRailUp) failover_->on_port_up(local_rail, now);
   if (event.kind != RailEvent::Kind::kRailDown) return;
@@ -51,6 +56,7 @@ void LinkImpl::on_port_event(int local_rail, const RailEvent& event, TimeNs now)
 
 void LinkImpl::set_rail(int local_rail, bool on, TimeNs now) {
   now_ = now;
+  stir_health();
   if (!ended_ && !peer_gone_) failover_->set_rail(local_rail, on, now);
 }
 
@@ -101,6 +107,7 @@ void LinkImpl::on_note(LinkPair& pair, const RailEvent& event, TimeNs now) {
       const wire::FencedNote note = wire::decode_fenced(event.notification);
       status = check_pair(note.rail);
       if (status.is_ok()) failover_->on_fenced(note);
+      stir_health();
       break;
     }
     case wire::NoteKind::kProbe:
@@ -109,6 +116,7 @@ void LinkImpl::on_note(LinkPair& pair, const RailEvent& event, TimeNs now) {
     case wire::NoteKind::kEcho:
       if (header->epoch == pair.epoch()) failover_->on_echo(pair, header->sequence, now);
       report_connected();
+      stir_health();
       break;
   }
   if (!status.is_ok()) fail(status, now);
@@ -207,6 +215,7 @@ Status LinkImpl::check_pair(const wire::PairEpoch& rail) const {
 }
 
 Status LinkImpl::on_frame(const wire::Frame& frame, TimeNs now) {
+  stir_health();
   if (const auto* down = std::get_if<wire::RailDownFrame>(&frame)) {
     RAILCCL_TRY(check_pair(down->rail));
     failover_->on_rail_down(down->rail, now);

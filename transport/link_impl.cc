@@ -10,6 +10,11 @@ namespace railccl {
 namespace {
 
 constexpr size_t kMaxQueuedFrames = 64;
+// At most, and in parts of the rail timeout.
+constexpr TimeNs kLongestRest = kMillisecond;
+constexpr TimeNs kRestsPerTimeout = 8;
+constexpr TimeNs kLongestHealthInterval = 100 * kMicrosecond;  // while data moves
+constexpr TimeNs kHealthIntervalsPerTimeout = 32;
 // Of all rails of a link, with nothing got through in between.
 constexpr uint32_t kHopelessFailures = 8;
 
@@ -72,6 +77,7 @@ std::vector<std::byte> LinkImpl::address() const {
 
 Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   now_ = now;
+  stir_health();
   // The peer's address may come when an error has ended the link already.
   if (ended_) return Status::ok();
   if (has_peer_)
@@ -99,6 +105,7 @@ Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
 
 void LinkImpl::close(const Status& reason, TimeNs now) {
   now_ = now;
+  stir_health();
   if (ended_) return;
   if (has_peer_) send_on_control_path_only(wire::GoodbyeFrame{.ack = acknowledgement()});
   end(reason);
@@ -143,6 +150,7 @@ Status LinkImpl::usable() const {
 
 Status LinkImpl::put(const LinkPut& put, TimeNs now) {
   now_ = now;
+  stir();
   RAILCCL_TRY(usable());
   RAILCCL_TRY(sender_->put(put));
   sender_->pump(now);
@@ -152,6 +160,7 @@ Status LinkImpl::put(const LinkPut& put, TimeNs now) {
 Status LinkImpl::send(std::span<const std::byte> header, std::span<const std::byte> body,
                       TimeNs now) {
   now_ = now;
+  stir();
   RAILCCL_TRY(usable());
   RAILCCL_TRY(messages_->send({.header = header, .body = body}));
   messages_->pump(now);
@@ -231,17 +240,43 @@ bool LinkImpl::flush_acknowledgement(TimeNs now) {
 
 bool LinkImpl::progress(TimeNs now) {
   now_ = now;
+  const bool rested = !std::exchange(awake_, false);
+  if (rested && now < rest_until_) return false;
+  if (rested) health_due_ = true;
+  if (move(now)) {
+    stir();
+    return true;
+  }
+  const TimeNs longest = std::min(kLongestRest, options_.rail_timeout_ns / kRestsPerTimeout);
+  rest_until_ = std::min(next_deadline(), now + longest);
+  return false;
+}
+
+bool LinkImpl::move(TimeNs now) {
   if (ended_ || peer_gone_) return progress_to_end(now);
   if (!has_peer_) return false;
   report_connected();
   ack_just_sent_ = false;
   if (std::exchange(pong_due_, false)) send_on_control_path_only(wire::PongFrame{});
-  bool did = failover_->step(now);
+  const bool looks_first = health_due_ || now >= health_at_;
+  bool did = looks_first && look_after_rails(now);
+  if (ended_) return true;
   did |= messages_->pump(now);
   did |= flush_frames();
   did |= sender_->pump(now);
   did |= flush_acknowledgement(now);
   report_finished();
+  // Nothing is left undone before a rest.
+  if (!did && !looks_first) did = look_after_rails(now);
+  return did;
+}
+
+bool LinkImpl::look_after_rails(TimeNs now) {
+  health_due_ = false;
+  health_at_ = now + std::min(kLongestHealthInterval,
+                              options_.rail_timeout_ns / kHealthIntervalsPerTimeout);
+  const bool did = failover_->step(now);
+  if (did) health_due_ = true;
   return check_rails_left(now) || did;
 }
 

@@ -48,7 +48,10 @@ class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
   void send_on_control_path_only(const wire::Frame& frame) override;
   void send_note(const wire::FencedNote& fenced, TimeNs now) override;
   void send_note(const wire::PairEpoch& down, TimeNs now) override;
-  void acknowledge_again() override { ack_due_ = true; }
+  void acknowledge_again() override {
+    ack_due_ = true;
+    stir_health();
+  }
   // LinkReceipts
   wire::AckNote acknowledgement() const override;
   void on_carried(const wire::AckNote& ack) override;
@@ -68,6 +71,12 @@ class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
   Status check_pair(const wire::PairEpoch& rail) const;
   void on_goodbye();
 
+  // Something has happened: progress() has something to do.
+  void stir() { awake_ = true; }
+  // Something that concerns the state of a rail.
+  void stir_health() { awake_ = health_due_ = true; }
+  bool move(TimeNs now);
+  bool look_after_rails(TimeNs now);
   void report_connected();
   void report_finished();
   bool flush_frames();
@@ -105,6 +114,12 @@ class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
   bool ack_held_ = false;
   bool pong_due_ = false;
   TimeNs now_ = 0;  // last told
+  // Where nothing has happened since a call of progress() that did nothing, the link rests until
+  // its deadline: a communicator has many links, and most have nothing to do most of the time.
+  bool awake_ = true;
+  TimeNs rest_until_ = 0;
+  bool health_due_ = true;  // rails are looked after at once, or else at:
+  TimeNs health_at_ = 0;
   TimeNs stuck_since_ = kNever;
   TimeNs best_tier_until_ = 0;  // so long the first connection waits for a pair of a better tier
   uint64_t progress_made_ = 0;  // when something last got through, or nothing was to be sent:

@@ -34,7 +34,8 @@ struct Anchor {
   double ns_per_count = 0;   // 0: not known yet
   uint64_t life_counts = 0;  // kAnchorLife in counts
 };
-constinit thread_local Anchor anchor;
+// A few bytes of every thread, so the fixed place that dlopen keeps for such variables has room.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Anchor anchor;
 
 TimeNs not_before_latest(TimeNs now) {
   if (now > anchor.latest) anchor.latest = now;

@@ -1,6 +1,7 @@
 // One test, or a few, for each line of the contract in transport/rail.h but the eighth, which
 // contract_close_test.cc has.
 #include <gmock/gmock.h>
+#include <poll.h>
 
 #include <array>
 #include <map>
@@ -192,6 +193,26 @@ TEST_P(RailConformance, Line06ZeroBytePutNotifies) {
   EXPECT_EQ(event->notification, (Notification{1, 2, 3, 4}));
   EXPECT_EQ(event->bytes, 0U);
   EXPECT_EQ(sink(0).completions(kTag, 77), 1U);
+}
+
+// Three times, since the first sleep of a rail may find it prepared from before.
+TEST_P(RailConformance, WhoPreparedToSleepIsWoken) {
+  connect();
+  if (rail(1).wake_fd() < 0) return;  // its time is simulated
+  for (uint64_t i = 0; i < 3; ++i) {
+    settle();
+    do {
+      rail(1).prepare_sleep();
+    } while (sink(1).progress(rail(1), pair_->now()));
+    ASSERT_TRUE(put(0, {.token = i}));
+    pollfd descriptor{rail(1).wake_fd(), POLLIN, 0};
+    const TimeNs deadline = pair_->now() + 10 * kSecond;
+    while (poll(&descriptor, 1, 1) == 0 && pair_->now() < deadline) {
+      sink(0).progress(rail(0), pair_->now());
+    }
+    EXPECT_NE(descriptor.revents & POLLIN, 0) << "put " << i << " woke nobody";
+    EXPECT_TRUE(progress_until([&] { return count(1, Kind::kNotification) == i + 1; }));
+  }
 }
 
 TEST_P(RailConformance, PutWithoutNotificationRaisesNone) {
