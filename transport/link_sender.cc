@@ -98,8 +98,13 @@ StripeRequest LinkSender::sizes(uint64_t put_left) const {
 }
 
 void LinkSender::refresh_views(TimeNs now) {
-  update_slow(pairs_, now);
   views_.clear();
+  const bool only_urgent = queued_bytes_ == 0 && replays_.empty();
+  if (only_urgent && pairs_.size() == 1) {  // nothing is to be chosen
+    views_.push_back({.usable = pairs_[0].postable(), .bytes_per_second = 1});
+    return;
+  }
+  update_slow(pairs_, now);
   for (const LinkPair& pair : pairs_) views_.push_back(pair.stripe_view(sizes(0), now));
 }
 

@@ -63,7 +63,10 @@ struct FakeFunctions {
       context->base.device = device;
       context->base.async_fd = eventfd(0, EFD_CLOEXEC);
       context->base.ops.poll_cq = poll_cq;
-      context->base.ops.req_notify_cq = [](ibv_cq*, int) { return 0; };
+      context->base.ops.req_notify_cq = [](ibv_cq*, int) {
+        ++current->events_asked_for;
+        return 0;
+      };
       context->base.ops.post_send = [](ibv_qp* pair, ibv_send_wr* request, ibv_send_wr**) {
         for (; request != nullptr; request = request->next) {
           of(pair).posted.push_back(request->wr_id);

@@ -43,6 +43,7 @@ class FakeVerbs {
 
   int register_errno = 0;          // of every registration from now on
   int ready_to_receive_errno = 0;  // of every connecting queue pair from now on
+  int events_asked_for = 0;        // how often a completion queue was asked for one
   bool flushes = true;             // queue pairs in the error state
   // Called by whoever destroys a queue pair, before that.
   std::function<void()> on_destroy_queue_pair = [] {};

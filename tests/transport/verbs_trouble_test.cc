@@ -54,8 +54,10 @@ class VerbsTrouble : public testing::Test {
     ADD_FAILURE() << rail.error().message();
     return nullptr;
   }
+  // As an owner that sleeps after it.
   std::vector<RailEvent> progress(Rail& rail) {
     Sink sink;
+    rail.prepare_sleep();
     while (rail.progress(now_, sink)) {
     }
     return sink.events;
@@ -158,6 +160,26 @@ TEST_F(VerbsTrouble, APeerThatDoesNotAnswerIsNamedWithBothAddresses) {
   EXPECT_EQ(events[0].kind, Kind::kFailed);
   EXPECT_THAT(text(events[0].status), AllOf(HasSubstr("mlx5_0:1 at 10.1.0.1"),
                                             HasSubstr("does not answer"), HasSubstr("network")));
+}
+
+TEST_F(VerbsTrouble, WhoPollsOnAsksForNoEventsAndStillHearsOfThePort) {
+  FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  const auto endpoint = rail->open_endpoint(1);
+  ASSERT_TRUE(endpoint);
+  Sink sink;
+  for (int round = 0; round < 100; ++round) rail->progress(now_, sink);
+  EXPECT_EQ(fake_.events_asked_for, 0);
+  fake_.raise(device, IBV_EVENT_PORT_ERR);
+  now_ += 10 * kMillisecond;
+  rail->progress(now_, sink);
+  ASSERT_EQ(sink.events.size(), 1u);
+  EXPECT_EQ(sink.events[0].kind, Kind::kRailDown);
+  EXPECT_EQ(fake_.events_asked_for, 0);
+  progress(*rail);
+  EXPECT_EQ(fake_.events_asked_for, 1);
+  progress(*rail);
+  EXPECT_EQ(fake_.events_asked_for, 1) << "the first one has not come yet";
 }
 
 TEST_F(VerbsTrouble, APortThatGoesDownIsToldAndOpensNothingUntilItIsBack) {

@@ -218,23 +218,20 @@ void VerbsEndpoint::on_receive_done(QueuePair& pair, uint32_t slot, const ibv_wc
   };
   const Result<Message> message = pair.take(slot, completion.byte_len);
   if (!message) return end(message.error());
-  if (!place(*message, pair.carried(slot, completion.byte_len))) {
+  std::byte* const data =
+      message->bytes == 0 ? nullptr
+                          : host_.find_data(message->key, message->offset, message->bytes);
+  const std::span<const std::byte> carried = pair.carried(slot, completion.byte_len);
+  if (!carried.empty() && (data == nullptr || message->bytes != carried.size())) {
     return refuse(error(Code::kRailFailed,
                         "rail {} from {}: the peer put outside of registered memory",
                         host_.info().name, gid_text(peer_.gid)));
   }
+  if (!carried.empty()) std::memcpy(data, carried.data(), carried.size());
   if (!stopped_) {
     if (const Status status = pair.give_back(slot); !status) return end(status);
   }
-  on_message(*message);
-}
-
-bool VerbsEndpoint::place(const Message& message, std::span<const std::byte> carried) {
-  if (carried.empty()) return true;
-  std::byte* target = host_.find_data(message.key, message.offset, carried.size());
-  if (target == nullptr || message.bytes != carried.size()) return false;
-  std::memcpy(target, carried.data(), carried.size());
-  return true;
+  on_message(*message, data);
 }
 
 // The NIC has acknowledged what is refused: the peer has to be told, or it would not know.
@@ -245,7 +242,7 @@ void VerbsEndpoint::refuse(const Status& reason) {
   if (!can_tell || !pairs_[0]->send(MessageKind::kFarewell, {}).value_or(false)) fail(reason);
 }
 
-void VerbsEndpoint::on_message(const Message& message) {
+void VerbsEndpoint::on_message(const Message& message, const std::byte* data) {
   switch (message.kind) {
     case MessageKind::kHello:
       on_hello(message);
@@ -257,9 +254,7 @@ void VerbsEndpoint::on_message(const Message& message) {
                    .endpoint_tag = tag_,
                    .notification = message.words,
                    .bytes = message.bytes,
-                   .data = message.bytes == 0
-                               ? nullptr
-                               : host_.find_data(message.key, message.offset, message.bytes)});
+                   .data = data});
       break;
     case MessageKind::kCredits:
       break;

@@ -78,13 +78,12 @@ class VerbsEndpoint final : public Endpoint {
   Status check_put(const Put& put) const;
   Status start_queue_pairs();
   void say_hello();
-  void on_message(const Message& message);
+  // `data`: where the bytes of its put are; null: unknown, or none.
+  void on_message(const Message& message, const std::byte* data);
   void start_service();
   void on_hello(const Message& message);
   void on_send_done(QueuePair& pair, uint32_t sequence, const ibv_wc& completion);
   void on_receive_done(QueuePair& pair, uint32_t slot, const ibv_wc& completion);
-  // False: not where the peer may put.
-  bool place(const Message& message, std::span<const std::byte> carried);
   void refuse(const Status& reason);
   // True: the hello is tried again.
   bool restart_after(const ibv_wc& completion);
