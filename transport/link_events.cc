@@ -142,6 +142,7 @@ Status LinkImpl::on_chunk(LinkPair& pair, const wire::NoteHeader& header, const 
       pair.on_chunk_received(event.bytes, now_);
       pair.trace(TraceKind::kArrived, chunk.tag, chunk.total, now_);
       ack_due_ = true;
+      if (chunk.total <= kUrgentBytes) follow(pair);
       sink_.on_notification(options_.peer, chunk.tag);
       break;
     case ReplayRecord::Arrival::kRefused:
@@ -159,6 +160,11 @@ bool LinkImpl::is_damaged(const wire::NoteHeader& header, const wire::ChunkNote&
   return (header.flags & wire::kCheckedFlag) != 0 && event.data != nullptr &&
          record_.is_awaited(header.sequence, chunk, event.bytes) &&
          crc32c({event.data, event.bytes}) != chunk.crc;
+}
+
+void LinkImpl::follow(const LinkPair& pair) {
+  if (options_.self < options_.peer || pair.followed()) return;
+  for (LinkPair& each : pairs_) each.set_followed(&each == &pair);
 }
 
 // As if it had not come: the fence of its rail finds it missing, and the peer sends it again.
@@ -180,6 +186,7 @@ Status LinkImpl::on_message(LinkPair& pair, const wire::NoteHeader& header, cons
     on_damaged(pair, fmt::format("message {} of {} bytes", header.sequence, note.bytes));
     return Status::ok();
   }
+  follow(pair);
   RAILCCL_TRY(on_ack(note.ack, now));
   RAILCCL_TRY(messages_->on_arrived(pair, header, note, event.bytes));
   while (!ended_) {

@@ -273,8 +273,8 @@ bool LinkImpl::move(TimeNs now) {
 
 bool LinkImpl::look_after_rails(TimeNs now) {
   health_due_ = false;
-  health_at_ = now + std::min(kLongestHealthInterval,
-                              options_.rail_timeout_ns / kHealthIntervalsPerTimeout);
+  health_at_ =
+      now + std::min(kLongestHealthInterval, options_.rail_timeout_ns / kHealthIntervalsPerTimeout);
   const bool did = failover_->step(now);
   if (did) health_due_ = true;
   return check_rails_left(now) || did;

@@ -63,6 +63,8 @@ class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
   bool is_damaged(const wire::NoteHeader& header, const wire::ChunkNote& chunk,
                   const RailEvent& event) const;
   void on_damaged(LinkPair& pair, std::string_view what);
+  // Something urgent has come on this pair. One side leads, the other one follows.
+  void follow(const LinkPair& pair);
   Status on_message(LinkPair& pair, const wire::NoteHeader& header, const RailEvent& event,
                     TimeNs now);
   Status on_ack(const wire::AckNote& ack, TimeNs now);

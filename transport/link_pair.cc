@@ -241,6 +241,7 @@ StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
   view.sample_due =
       elsewhere_bytes_ >= config_.sample_every_bytes && now - data_at_ >= config_.sample_every_ns;
   view.least_sample_bytes = samples_.least_bytes();
+  view.followed = followed_;
   view.base_ns = base_ns_;
   view.bytes_per_second = rate_.bytes_per_second(now) * share_;
   view.in_flight = rate_.bytes_in_flight();
@@ -284,14 +285,21 @@ int best_tier(const LinkPairs& pairs) {
 }
 
 LinkPair* best_for_control(LinkPairs& pairs) {
-  const auto better = [](const LinkPair& one, const LinkPair& other) {
-    return one.tier() != other.tier() ? one.tier() < other.tier() : one.base_ns() < other.base_ns();
+  const int tier = best_tier(pairs);
+  const auto serves = [tier](const LinkPair& pair) {
+    return pair.postable() && pair.tier() == tier;
   };
-  LinkPair* best = nullptr;
-  for (LinkPair& pair : pairs) {
-    if (pair.postable() && (best == nullptr || better(pair, *best))) best = &pair;
+  double least = std::numeric_limits<double>::infinity();
+  for (const LinkPair& pair : pairs) {
+    if (serves(pair)) least = std::min(least, pair.base_ns());
   }
-  return best;
+  LinkPair* first = nullptr;
+  for (LinkPair& pair : pairs) {
+    if (!serves(pair)) continue;
+    if (pair.followed() && pair.base_ns() <= (1 + kAsQuickFollowed) * least) return &pair;
+    if (first == nullptr && pair.base_ns() <= (1 + kAsQuick) * least) first = &pair;
+  }
+  return first;
 }
 
 namespace {

@@ -116,6 +116,10 @@ class LinkPair {
   void learn_base(const Completion& done, TimeNs now);
 
   // --- For striping.
+  // What is small and urgent comes from the peer on this one, and this side sends its own there
+  // too.
+  bool followed() const { return followed_; }
+  void set_followed(bool followed) { followed_ = followed; }
   StripeRail stripe_view(const StripeRequest& sizes, TimeNs now) const;
   void count_elsewhere(uint64_t bytes) { elsewhere_bytes_ += bytes; }  // a chunk on another pair
   double base_ns() const { return base_ns_; }
@@ -175,6 +179,7 @@ class LinkPair {
   bool connected_ = false;
   bool closing_ = false;
   bool closed_ = false;
+  bool followed_ = false;
   Status broken_;
 
   RateMeter rate_;

@@ -10,7 +10,6 @@ namespace railccl {
 namespace {
 
 // Puts up to this size go at once and whole, past what is queued.
-constexpr uint64_t kUrgentBytes = 4096;
 
 }  // namespace
 

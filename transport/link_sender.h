@@ -17,6 +17,9 @@
 
 namespace railccl {
 
+// Puts up to this are urgent: they leave whole, before larger ones, on the rail that ends first.
+constexpr uint64_t kUrgentBytes = 4096;
+
 class LinkSender {
  public:
   LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts);

@@ -161,18 +161,29 @@ StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest&
 }
 
 int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes) {
-  int quickest = -1;
+  std::array<double, wire::kMaxPairs> ends;
   double earliest = kInfinite;
+  double base_ns = 0;  // of the quickest
   for (size_t i = 0; i < rails.size(); ++i) {
     const StripeRail& rail = rails[i];
-    if (!rail.usable || rail.full) continue;
     const double rate = rate_within_adapter(rails, i);
-    const double finish = ready_ns(rail, rate) + static_cast<double>(bytes) / rate;
-    if (finish >= earliest) continue;
-    earliest = finish;
-    quickest = static_cast<int>(i);
+    const bool takes = rail.usable && !rail.full;
+    ends[i] = takes ? ready_ns(rail, rate) + static_cast<double>(bytes) / rate : kInfinite;
+    if (ends[i] >= earliest) continue;
+    earliest = ends[i];
+    base_ns = rail.base_ns;
   }
-  return quickest;
+  if (earliest == kInfinite) return -1;
+  const auto first = [&](double as_quick, bool followed) {
+    for (size_t i = 0; i < rails.size(); ++i) {
+      if (rails[i].followed >= followed && ends[i] <= earliest + as_quick * base_ns) {
+        return static_cast<int>(i);
+      }
+    }
+    return -1;
+  };
+  const int leader = first(kAsQuickFollowed, true);
+  return leader >= 0 ? leader : first(kAsQuick, false);
 }
 
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request) {

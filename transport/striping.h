@@ -25,6 +25,7 @@ struct StripeRail {
   uint64_t least_sample_bytes = 0;  // with no less
   bool full = false;                // took no more just now, though the window has room
   int tier = 0;                     // see keep_best_tier
+  bool followed = false;            // see LinkPair::followed
   double base_ns = 0;               // of a put on the idle rail, without the time its bytes take
   double bytes_per_second = 0;
   uint64_t in_flight = 0;     // bytes, not completed
@@ -55,8 +56,14 @@ void keep_best_tier(std::span<StripeRail> rails);
 StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest& request,
                          Striping striping);
 
-// The rail on which an urgent put of so many bytes ends first, past what is queued and without
-// regard to the window, a demoted one too; -1: none takes it now.
+// Acknowledgements travel with what the peer sends on the same rail. So a rail counts as quick as
+// the quickest one when its way is longer by no more than this part, and of such rails the first is
+// taken, which the peer then takes too; or the one that it is seen to take.
+constexpr double kAsQuick = 0.25;
+constexpr double kAsQuickFollowed = 1;
+
+// The rail on which an urgent put of so many bytes ends first, or about first, past what is queued
+// and without regard to the window, a demoted one too; -1: none takes it now.
 int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes);
 
 // Chunks last about this long on their rail.

@@ -140,7 +140,10 @@ TEST(LinkFault, WhatIsGivenUpCountsAsAStall) {
   EXPECT_TRUE(soak.run(20 * kSecond)) << world.describe();
   soak.check();
   ASSERT_GT(world.failures(0), 0u);
-  EXPECT_GE(world.link(0).stats()[0].stall_ns_max, options.link.rail_timeout_ns);
+  // Of the side that gave it up; the other one may have heard of it a little earlier.
+  const TimeNs stall =
+      std::max(world.link(0).stats()[0].stall_ns_max, world.link(1).stats()[0].stall_ns_max);
+  EXPECT_GE(stall, options.link.rail_timeout_ns);
 }
 
 // How often a rail returns in 200 ms that fails as soon as it is back.

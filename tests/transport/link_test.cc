@@ -115,6 +115,43 @@ TEST(Link, AnAnswerCarriesTheAcknowledgement) {
   }
 }
 
+class RailThatSeemsSlow final : public ForwardingRail {
+ public:
+  explicit RailThatSeemsSlow(std::unique_ptr<Rail> inner)
+      : ForwardingRail(std::move(inner)), info_(ForwardingRail::info()) {
+    info_.latency_ns *= 20;
+  }
+  const RailInfo& info() const override { return info_; }
+
+ private:
+  RailInfo info_;
+};
+
+// Rank 0 takes its rail 0 for slow, rank 1 does not: alone it would take that one.
+TEST(Link, SmallPutsOfTheHigherRankTakeTheRailThatThoseOfTheLowerTake) {
+  constexpr uint64_t kPuts = 100;
+  LinkWorldOptions options{.rail_bytes_per_second = {1'250'000'000, 1'250'000'000}};
+  options.decorate = [](int rank, int rail, std::unique_ptr<Rail> inner) -> std::unique_ptr<Rail> {
+    if (rank != 0 || rail != 0) return inner;
+    return std::make_unique<RailThatSeemsSlow>(std::move(inner));
+  };
+  LinkWorld world(options);
+  world.connect();
+  auto here = world.make_buffer(0, 8);
+  auto there = world.make_buffer(1, 8);
+  world.side(1).on_tag = [&](uint64_t tag) {
+    const LinkPut back = make_put(tag - 1000, *there, *here, 8);
+    EXPECT_TRUE(world.link(1).put(back, world.now()).is_ok());
+  };
+  for (uint64_t put = 0; put < kPuts; ++put) {
+    ASSERT_TRUE(world.link(0).put(make_put(put, *here, *there, 8), world.now()).is_ok());
+    ASSERT_TRUE(world.run_until(
+        [&] { return world.side(0).done[put] == 1 && world.side(1).done[put] == 1; }));
+  }
+  EXPECT_EQ(world.link(0).stats()[1].chunks_sent, kPuts);
+  EXPECT_EQ(world.link(1).stats()[1].chunks_sent, kPuts);
+}
+
 TEST(Link, RandomTrafficBothWaysOverOneToFourRails) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);

@@ -169,6 +169,27 @@ TEST(Striping, UrgentPutsGoByWhatIsUnderWayOnEachRail) {
   EXPECT_EQ(quickest_rail(rails, 64), -1);
 }
 
+TEST(Striping, OfRailsThatAreAboutAsQuickUrgentPutsTakeTheFirst) {
+  std::vector<StripeRail> rails = {idle_rail(kGigabyte, 12'000), idle_rail(kGigabyte, 10'000)};
+  EXPECT_EQ(quickest_rail(rails, 64), 0);
+  rails[0].base_ns = 13'000;
+  EXPECT_EQ(quickest_rail(rails, 64), 1);
+  rails[0].base_ns = 12'000;
+  rails[0].in_flight = 100 * kKiB;
+  EXPECT_EQ(quickest_rail(rails, 64), 1);
+}
+
+TEST(Striping, UrgentPutsFollowThePeerUnlessItsRailIsMuchSlower) {
+  std::vector<StripeRail> rails = {idle_rail(kGigabyte, 10'000), idle_rail(kGigabyte, 19'000)};
+  rails[1].followed = true;
+  EXPECT_EQ(quickest_rail(rails, 64), 1);
+  rails[1].base_ns = 21'000;
+  EXPECT_EQ(quickest_rail(rails, 64), 0);
+  rails[1].base_ns = 10'000;
+  rails[1].full = true;
+  EXPECT_EQ(quickest_rail(rails, 64), 0);
+}
+
 TEST(Striping, ManyUrgentPutsAreSharedByTheRates) {
   std::vector<StripeRail> rails = {idle_rail(kGigabyte, 10'000), idle_rail(kGigabyte / 4, 9'000)};
   for (int i = 0; i < 1000; ++i) {

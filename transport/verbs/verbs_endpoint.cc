@@ -218,9 +218,9 @@ void VerbsEndpoint::on_receive_done(QueuePair& pair, uint32_t slot, const ibv_wc
   };
   const Result<Message> message = pair.take(slot, completion.byte_len);
   if (!message) return end(message.error());
-  std::byte* const data =
-      message->bytes == 0 ? nullptr
-                          : host_.find_data(message->key, message->offset, message->bytes);
+  std::byte* const data = message->bytes == 0
+                              ? nullptr
+                              : host_.find_data(message->key, message->offset, message->bytes);
   const std::span<const std::byte> carried = pair.carried(slot, completion.byte_len);
   if (!carried.empty() && (data == nullptr || message->bytes != carried.size())) {
     return refuse(error(Code::kRailFailed,

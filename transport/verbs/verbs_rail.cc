@@ -28,7 +28,7 @@ namespace {
 
 constexpr TimeNs kTickPeriod = 2 * kMillisecond;
 constexpr int kPollBatch = 32;
-constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have their turn
+constexpr int kBatchesPerProgress = 8;          // and queue; then other rails have their turn
 constexpr TimeNs kLookInterval = kMillisecond;  // between two looks at device events
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
