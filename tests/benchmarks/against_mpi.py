@@ -25,6 +25,12 @@ COLLECTIVES = ("all_reduce", "all_gather", "broadcast", "reduce_scatter")
 ENVIRONMENT = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
+def first_size(arguments, collective, ranks):
+    """The perf programs round each rank's share down to 16 bytes, as nccl-tests do."""
+    share = 16 if collective in ("all_gather", "reduce_scatter") else 4
+    return max(arguments.first, share * ranks)
+
+
 def output_of(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
                           timeout=900, check=False)
@@ -42,7 +48,7 @@ class Mpi:
 
     def times(self, arguments, collective, ranks):
         lines = output_of([*arguments.prefix, f"mpirun.{self.name}", *self.options, "-np", str(ranks), self.program,
-                           collective, str(max(arguments.first, 4 * ranks)), str(arguments.last), str(arguments.factor),
+                           collective, str(first_size(arguments, collective, ranks)), str(arguments.last), str(arguments.factor),
                            str(arguments.seconds)]).splitlines()
         words = [line.split() for line in lines if line.startswith(collective)]
         return {int(size): float(time) for _, size, time in words}
@@ -57,7 +63,7 @@ class Ours:
         self.options = options
 
     def times(self, arguments, collective, ranks):
-        sizes = [max(arguments.first, 4 * ranks)]
+        sizes = [first_size(arguments, collective, ranks)]
         while sizes[-1] * arguments.factor <= arguments.last:
             sizes.append(sizes[-1] * arguments.factor)
         times = {}
