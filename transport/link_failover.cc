@@ -12,7 +12,7 @@ constexpr uint32_t kProbesToPass = 3;
 constexpr size_t kVerdictPartBytes = 8192;
 // A rail that was up for so many pauses has not flapped: the pause begins anew.
 constexpr TimeNs kHealthyPauses = 10;
-constexpr TimeNs kProbingTimeouts = 4;  // of the rail timeout
+constexpr TimeNs kProbingTimeouts = 4;  // of the patience with the rail
 constexpr TimeNs kPatienceOfLink = 4;   // the most patience with a rail: that part of the link's
 // Between probes of a pair that stands by while the link is in use.
 constexpr TimeNs kStandbyProbeNs = kSecond;
@@ -229,11 +229,7 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
             error(Code::kRailFailed, "nothing was delivered for {} ms, and rank {} is alive",
                   mine.patience / kMillisecond, options_.peer),
             now);
-      // The only rail may have become so slow that what is put at once takes longer than that.
-      if (!any_may_carry()) {
-        mine.patience = std::max(
-            mine.patience, std::min(2 * mine.patience, options_.link_timeout_ns / kPatienceOfLink));
-      }
+      be_patient_with_the_last(mine);
       return true;
     case RailState::kProbing:
       if (std::exchange(mine.probe_due, false)) {
@@ -245,11 +241,20 @@ bool LinkFailover::step_health(LinkPair& pair, Recovery& mine, TimeNs now) {
             error(Code::kRailFailed, "{} of {} probes of the new endpoint came back",
                   mine.probes_back, kProbesToPass),
             now);
+      be_patient_with_the_last(mine);
       return true;
     case RailState::kDown:
       break;
   }
   return false;
+}
+
+// The only rail may have become so slow that what is put at once, or what waits there before a
+// probe, takes longer than that.
+void LinkFailover::be_patient_with_the_last(Recovery& mine) const {
+  if (any_may_carry()) return;
+  mine.patience = std::max(mine.patience,
+                           std::min(2 * mine.patience, options_.link_timeout_ns / kPatienceOfLink));
 }
 
 // Silence of a peer that is silent everywhere is no fault of this rail. What needs the peer's
@@ -395,7 +400,7 @@ bool LinkFailover::open_next(LinkPair& pair, Recovery& mine, uint16_t epoch, Tim
     mine.pause = std::min(mine.pause * 2, options_.probe_pause_max_ns);
     return false;
   }
-  mine.probing_until = now + kProbingTimeouts * options_.rail_timeout_ns;
+  mine.probing_until = now + kProbingTimeouts * mine.patience;
   mine.probes_back = 0;
   mine.probe_due = false;
   apply(pair, HealthEvent::kReconnect, Status::ok(), now);

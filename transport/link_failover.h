@@ -122,6 +122,7 @@ class LinkFailover {
   void hold_back(Recovery& recovery, TimeNs now) const;
   TimeNs reconnect_at(const Recovery& recovery) const;
   bool any_may_carry() const;
+  void be_patient_with_the_last(Recovery& mine) const;
   void settle(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool answer(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool reconnect(LinkPair& pair, Recovery& recovery, TimeNs now);
