@@ -6,11 +6,14 @@ namespace railccl {
 
 void LinkImpl::on_rail_event(int index, const RailEvent& event, TimeNs now) {
   now_ = now;
-  stir();
   if (index < 0 || static_cast<size_t>(index) >= pairs_.size()) return;
   const bool of_data =
       event.kind == RailEvent::Kind::kPutDone || event.kind == RailEvent::Kind::kNotification;
-  if (!of_data) stir_health();
+  if (of_data) {
+    stir();
+  } else {
+    stir_health();
+  }
   LinkPair& pair = pairs_[static_cast<size_t>(index)];
   const bool closing = ended_ || peer_gone_;
   switch (event.kind) {

@@ -1,6 +1,8 @@
 #include "transport/link_pair.h"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 
 namespace railccl {
 namespace {
@@ -286,20 +288,16 @@ int best_tier(const LinkPairs& pairs) {
 
 LinkPair* best_for_control(LinkPairs& pairs) {
   const int tier = best_tier(pairs);
-  const auto serves = [tier](const LinkPair& pair) {
-    return pair.postable() && pair.tier() == tier;
-  };
-  double least = std::numeric_limits<double>::infinity();
-  for (const LinkPair& pair : pairs) {
-    if (serves(pair)) least = std::min(least, pair.base_ns());
+  std::array<Way, wire::kMaxPairs> ways;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const LinkPair& pair = pairs[i];
+    const bool serves = pair.postable() && pair.tier() == tier;
+    ways[i] = {.end_ns = serves ? pair.base_ns() : std::numeric_limits<double>::infinity(),
+               .base_ns = pair.base_ns(),
+               .followed = pair.followed()};
   }
-  LinkPair* first = nullptr;
-  for (LinkPair& pair : pairs) {
-    if (!serves(pair)) continue;
-    if (pair.followed() && pair.base_ns() <= (1 + kAsQuickFollowed) * least) return &pair;
-    if (first == nullptr && pair.base_ns() <= (1 + kAsQuick) * least) first = &pair;
-  }
-  return first;
+  const int first = first_as_quick(std::span(ways).first(pairs.size()));
+  return first < 0 ? nullptr : &pairs[static_cast<size_t>(first)];
 }
 
 namespace {

@@ -7,11 +7,6 @@
 #include "transport/checksum.h"
 
 namespace railccl {
-namespace {
-
-// Puts up to this size go at once and whole, past what is queued.
-
-}  // namespace
 
 LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
     : options_(options), pairs_(pairs), receipts_(receipts), max_chunk_bytes_(uint64_t{1} << 30) {

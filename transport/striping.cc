@@ -160,30 +160,29 @@ StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest&
                                       : choose_measured(rails, bounded);
 }
 
-int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes) {
-  std::array<double, wire::kMaxPairs> ends;
-  double earliest = kInfinite;
-  double base_ns = 0;  // of the quickest
-  for (size_t i = 0; i < rails.size(); ++i) {
-    const StripeRail& rail = rails[i];
-    const double rate = rate_within_adapter(rails, i);
-    const bool takes = rail.usable && !rail.full;
-    ends[i] = takes ? ready_ns(rail, rate) + static_cast<double>(bytes) / rate : kInfinite;
-    if (ends[i] >= earliest) continue;
-    earliest = ends[i];
-    base_ns = rail.base_ns;
-  }
-  if (earliest == kInfinite) return -1;
+int first_as_quick(std::span<const Way> ways) {
+  const auto quickest = std::ranges::min_element(ways, {}, &Way::end_ns);
+  if (quickest == ways.end() || quickest->end_ns == kInfinite) return -1;
   const auto first = [&](double as_quick, bool followed) {
-    for (size_t i = 0; i < rails.size(); ++i) {
-      if (rails[i].followed >= followed && ends[i] <= earliest + as_quick * base_ns) {
-        return static_cast<int>(i);
-      }
-    }
-    return -1;
+    const double latest = quickest->end_ns + as_quick * quickest->base_ns;
+    const auto found = std::ranges::find_if(
+        ways, [&](const Way& way) { return way.end_ns <= latest && (way.followed || !followed); });
+    return found == ways.end() ? -1 : static_cast<int>(found - ways.begin());
   };
   const int leader = first(kAsQuickFollowed, true);
   return leader >= 0 ? leader : first(kAsQuick, false);
+}
+
+int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes) {
+  std::array<Way, wire::kMaxPairs> ways;
+  for (size_t i = 0; i < rails.size(); ++i) {
+    const StripeRail& rail = rails[i];
+    ways[i] = {.end_ns = kInfinite, .base_ns = rail.base_ns, .followed = rail.followed};
+    if (!rail.usable || rail.full) continue;
+    const double rate = rate_within_adapter(rails, i);
+    ways[i].end_ns = ready_ns(rail, rate) + static_cast<double>(bytes) / rate;
+  }
+  return first_as_quick(std::span(ways).first(rails.size()));
 }
 
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request) {

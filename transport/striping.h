@@ -62,6 +62,14 @@ StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest&
 constexpr double kAsQuick = 0.25;
 constexpr double kAsQuickFollowed = 1;
 
+struct Way {
+  double end_ns;   // when what is sent that way has come; infinite: it takes nothing now
+  double base_ns;  // of what is alone there
+  bool followed;   // see LinkPair::followed
+};
+// Its index; -1: none takes anything.
+int first_as_quick(std::span<const Way> ways);
+
 // The rail on which an urgent put of so many bytes ends first, or about first, past what is queued
 // and without regard to the window, a demoted one too; -1: none takes it now.
 int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes);

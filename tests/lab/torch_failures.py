@@ -27,14 +27,14 @@ def expect_failure(action):
         raise AssertionError("nothing went wrong")
 
 
+def reduce():
+    """The first one starts the connections."""
+    dist.all_reduce(torch.ones(COUNT))
+
+
 def reduce_for_ever():
     while True:
-        dist.all_reduce(torch.ones(COUNT))
-
-
-def connect():
-    """The first operation, which starts the connections."""
-    dist.all_reduce(torch.ones(COUNT))
+        reduce()
 
 
 def own_backend():
@@ -43,7 +43,7 @@ def own_backend():
 
 def death(rank, size):
     """The last rank dies; the others make a group without it."""
-    connect()
+    reduce()
     if rank == size - 1:
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
     expect_failure(reduce_for_ever)
@@ -56,7 +56,7 @@ def death(rank, size):
 
 def abort(rank, size):
     """The last rank aborts, in another thread than the one that waits."""
-    connect()
+    reduce()
     if rank == size - 1:
         threading.Timer(0.3, lambda: own_backend().abort()).start()
     expect_failure(reduce_for_ever)
@@ -64,7 +64,7 @@ def abort(rank, size):
 
 def timeout(rank, size):
     """The last rank does not come to an operation."""
-    connect()
+    reduce()
     if rank == size - 1:
         time.sleep(4)
     else:
@@ -75,11 +75,11 @@ def timeout(rank, size):
 def disagreement(rank, size):
     """The last rank calls something else; a rank may hear of it while it is still in the operation before."""
     def differ():
-        connect()
+        reduce()
         if rank == size - 1:
             dist.all_gather_into_tensor(torch.empty(COUNT * size), torch.ones(COUNT))
         else:
-            dist.all_reduce(torch.ones(COUNT))
+            reduce()
         reduce_for_ever()
     expect_failure(differ)
 

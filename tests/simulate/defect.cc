@@ -6,6 +6,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "tests/transport/forwarding_rail.h"
+
 namespace railccl::simulate {
 namespace {
 
@@ -25,19 +27,13 @@ constexpr TimeNs kLateFence = 300 * kMicrosecond;
 
 class DefectEndpoint;
 
-class DefectRail final : public Rail, private EventSink {
+class DefectRail final : public testing_support::ForwardingRail, private EventSink {
  public:
   DefectRail(std::unique_ptr<Rail> inner, DefectRailConfig config)
-      : inner_(std::move(inner)), config_(std::move(config)) {}
+      : ForwardingRail(std::move(inner)), config_(std::move(config)) {}
 
-  const RailInfo& info() const override { return inner_->info(); }
-  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    return inner_->register_memory(region);
-  }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
-  void prepare_sleep() override { inner_->prepare_sleep(); }
-  int wake_fd() const override { return inner_->wake_fd(); }
 
  private:
   friend class DefectEndpoint;
@@ -54,7 +50,6 @@ class DefectRail final : public Rail, private EventSink {
   void remember_completed(DefectMemory::Link& link, const Put& put, const RailEvent& event);
   void count_twice(DefectMemory::Link& link, RailEvent& event);
 
-  std::unique_ptr<Rail> inner_;
   DefectRailConfig config_;
   // Endpoints are opened under tags of this rail, so that what comes from one that only seems to be
   // closed is known from what comes from its successor.
@@ -150,7 +145,7 @@ void DefectEndpoint::on_event(RailEvent event) {
 
 Result<std::unique_ptr<Endpoint>> DefectRail::open_endpoint(uint64_t tag) {
   const uint64_t inner_tag = next_tag_++;
-  RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, inner_->open_endpoint(inner_tag));
+  RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, ForwardingRail::open_endpoint(inner_tag));
   return std::make_unique<DefectEndpoint>(*this, std::move(inner), tag, inner_tag);
 }
 
@@ -220,7 +215,7 @@ void DefectRail::on_event(const RailEvent& event) {
 }
 
 bool DefectRail::progress(TimeNs now, EventSink& sink) {
-  inner_->progress(now, *this);
+  ForwardingRail::progress(now, *this);
   for (const uint64_t inner_tag : std::exchange(ended_, {})) lingering_.erase(inner_tag);
   const size_t due = events_.size();
   for (size_t i = 0; i < due; ++i) {

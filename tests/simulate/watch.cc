@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/transport/forwarding_rail.h"
 #include "transport/wire.h"
 
 namespace railccl::simulate {
@@ -113,22 +114,16 @@ namespace {
 
 constexpr uint64_t kTagsPerLink = 256;
 
-class WatchRail final : public Rail, private EventSink {
+class WatchRail final : public testing_support::ForwardingRail, private EventSink {
  public:
   WatchRail(std::unique_ptr<Rail> inner, Watch& watch, uint64_t link_base)
-      : inner_(std::move(inner)), watch_(watch), link_base_(link_base) {}
+      : ForwardingRail(std::move(inner)), watch_(watch), link_base_(link_base) {}
 
-  const RailInfo& info() const override { return inner_->info(); }
-  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    return inner_->register_memory(region);
-  }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override;
   bool progress(TimeNs now, EventSink& sink) override {
     sink_ = &sink;
-    return inner_->progress(now, *this);
+    return ForwardingRail::progress(now, *this);
   }
-  void prepare_sleep() override { inner_->prepare_sleep(); }
-  int wake_fd() const override { return inner_->wake_fd(); }
 
  private:
   void on_event(const RailEvent& event) override {
@@ -140,7 +135,6 @@ class WatchRail final : public Rail, private EventSink {
     sink_->on_event(event);
   }
 
-  std::unique_ptr<Rail> inner_;
   Watch& watch_;
   uint64_t link_base_;
   EventSink* sink_ = nullptr;
@@ -180,7 +174,7 @@ class WatchEndpoint final : public Endpoint {
 };
 
 Result<std::unique_ptr<Endpoint>> WatchRail::open_endpoint(uint64_t tag) {
-  RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, inner_->open_endpoint(tag));
+  RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, ForwardingRail::open_endpoint(tag));
   auto endpoint =
       std::make_unique<WatchEndpoint>(std::move(inner), watch_, link_base_ + tag / kTagsPerLink);
   numbers_[tag] = endpoint->number();

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/transport/forwarding_rail.h"
 #include "tests/transport/link_cost.h"
 #include "transport/replay_record.h"
 #include "transport/wire.h"
@@ -87,30 +88,24 @@ class UntrackedEndpoint final : public Endpoint {
   uint64_t tag_;
 };
 
-class UntrackedRail final : public Rail, private EventSink {
+class UntrackedRail final : public testing_support::ForwardingRail, private EventSink {
  public:
   UntrackedRail(std::unique_ptr<Rail> inner, Completions& completions)
-      : inner_(std::move(inner)), completions_(completions) {}
+      : ForwardingRail(std::move(inner)), completions_(completions) {}
 
-  const RailInfo& info() const override { return inner_->info(); }
-  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    return inner_->register_memory(region);
-  }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
-    RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, inner_->open_endpoint(tag));
+    RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, ForwardingRail::open_endpoint(tag));
     return std::make_unique<UntrackedEndpoint>(std::move(inner), *this, tag);
   }
   bool progress(TimeNs now, EventSink& sink) override {
     sink_ = &sink;
-    const bool did = inner_->progress(now, *this);
+    const bool did = ForwardingRail::progress(now, *this);
     if (swallowed_.empty()) return did;
     for (const auto& [tag, token] : std::exchange(swallowed_, {})) {
       sink.on_event({.kind = RailEvent::Kind::kPutDone, .endpoint_tag = tag, .token = token});
     }
     return true;
   }
-  void prepare_sleep() override { inner_->prepare_sleep(); }
-  int wake_fd() const override { return inner_->wake_fd(); }
 
   void swallow(uint64_t tag, uint64_t token) { swallowed_.emplace_back(tag, token); }
   Completions& completions() { return completions_; }
@@ -139,7 +134,6 @@ class UntrackedRail final : public Rail, private EventSink {
   }
 
  private:
-  std::unique_ptr<Rail> inner_;
   Completions& completions_;
   EventSink* sink_ = nullptr;
   std::vector<std::pair<uint64_t, uint64_t>> swallowed_;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/transport/forwarding_rail.h"
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
 
@@ -163,22 +164,16 @@ TEST(LinkTier, AStandbyPairThatDiedIsFoundWhileItIsNotNeeded) {
 
 // As an RDMA rail, whose NIC completes puts by itself, or as TCP, where the peer's process has to
 // do something for it: `held` says that it stands still.
-class LikeRail final : public Rail, private EventSink {
+class LikeRail final : public ForwardingRail, private EventSink {
  public:
   LikeRail(std::unique_ptr<Rail> inner, bool by_nic, std::function<bool()> held)
-      : inner_(std::move(inner)), info_(inner_->info()), held_(std::move(held)) {
+      : ForwardingRail(std::move(inner)), info_(ForwardingRail::info()), held_(std::move(held)) {
     info_.transport = by_nic ? TransportKind::kVerbs : TransportKind::kTcp;
   }
   const RailInfo& info() const override { return info_; }
-  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    return inner_->register_memory(region);
-  }
-  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
-    return inner_->open_endpoint(tag);
-  }
   bool progress(TimeNs now, EventSink& sink) override {
     sink_ = &sink;
-    bool did = inner_->progress(now, *this);
+    bool did = ForwardingRail::progress(now, *this);
     while (!waiting_.empty() && !held_()) {
       const RailEvent event = waiting_.front();
       waiting_.pop_front();
@@ -187,8 +182,6 @@ class LikeRail final : public Rail, private EventSink {
     }
     return did;
   }
-  void prepare_sleep() override { inner_->prepare_sleep(); }
-  int wake_fd() const override { return inner_->wake_fd(); }
 
  private:
   void on_event(const RailEvent& event) override {
@@ -200,7 +193,6 @@ class LikeRail final : public Rail, private EventSink {
     }
   }
 
-  std::unique_ptr<Rail> inner_;
   RailInfo info_;
   std::function<bool()> held_;
   EventSink* sink_ = nullptr;
