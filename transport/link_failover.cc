@@ -14,6 +14,7 @@ constexpr size_t kVerdictPartBytes = 8192;
 constexpr TimeNs kHealthyPauses = 10;
 constexpr TimeNs kProbingTimeouts = 4;  // of the patience with the rail
 constexpr TimeNs kPatienceOfLink = 4;   // the most patience with a rail: that part of the link's
+constexpr TimeNs kProbingOfLink = 2;    // and with probes: a later endpoint may do better
 // Between probes of a pair that stands by while the link is in use.
 constexpr TimeNs kStandbyProbeNs = kSecond;
 
@@ -400,7 +401,9 @@ bool LinkFailover::open_next(LinkPair& pair, Recovery& mine, uint16_t epoch, Tim
     mine.pause = std::min(mine.pause * 2, options_.probe_pause_max_ns);
     return false;
   }
-  mine.probing_until = now + kProbingTimeouts * mine.patience;
+  mine.probing_until = now + std::max(kProbingTimeouts * options_.rail_timeout_ns,
+                                      std::min(kProbingTimeouts * mine.patience,
+                                               options_.link_timeout_ns / kProbingOfLink));
   mine.probes_back = 0;
   mine.probe_due = false;
   apply(pair, HealthEvent::kReconnect, Status::ok(), now);
