@@ -10,7 +10,7 @@
 //  1. Every accepted put completes exactly once (kPutDone), with success or an error, also after
 //  close
 //     or a failure.
-//  2. Events come only from progress(), never from inside put(), connect() or close().
+//  2. Events come only from progress() and flush(), never from inside put(), connect() or close().
 //  3. A notification is seen only after all bytes of its own put are visible at the target.
 //  4. Puts are otherwise unordered, on one endpoint and between endpoints.
 //  5. Back-pressure is not an error: put() answers kBackPressure, accepts nothing, and the same put
@@ -153,6 +153,9 @@ class Rail {
   virtual Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) = 0;
   // Moves data and reports what happened since; true when it did anything.
   virtual bool progress(TimeNs now, EventSink& sink) = 0;
+  // Sends what was put and, where that saves time, looks for nothing else: for an owner that has
+  // what it waited for and will call progress soon.
+  virtual bool flush(TimeNs now, EventSink& sink) { return progress(now, sink); }
   // The owner is about to sleep on wake_fd(). It calls progress once more, and sleeps if that
   // returned false; an owner that polls on has no use for being woken, and no cost of it.
   virtual void prepare_sleep() = 0;

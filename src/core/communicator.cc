@@ -16,6 +16,7 @@ namespace {
 
 constexpr TimeNs kControlInterval = 200 * kMicrosecond;
 constexpr TimeNs kCloseAfterError = kSecond;
+constexpr TimeNs kTracedAfter = 50 * kMicrosecond;  // an operation, in detail, whatever its size
 
 int ranks_of_node(const Layout& layout, int rank) {
   const auto node = static_cast<size_t>(layout.node_of[static_cast<size_t>(rank)]);
@@ -141,7 +142,9 @@ Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
   if (failed_.load(std::memory_order_acquire)) return error();
   {
     const MutexLock guard(queue_mutex_);
-    (operation->transfers.empty() ? queue_ : transfer_queue_).push_back(operation);
+    const bool collective = operation->transfers.empty();
+    (collective ? queue_ : transfer_queue_).push_back(operation);
+    if (!collective) transfers_wait_.store(true, std::memory_order_relaxed);
     queued_.fetch_add(1, std::memory_order_release);
   }
   return Status::ok();
@@ -264,6 +267,7 @@ bool Communicator::start_next(TimeNs now) {
 }
 
 bool Communicator::start_transfers(TimeNs now) {
+  if (!transfers_wait_.load(std::memory_order_relaxed)) return false;
   bool started = false;
   const MutexLock guard(queue_mutex_);
   while (!transfer_queue_.empty() && transfer_queue_.front()->may_begin()) {
@@ -274,6 +278,7 @@ bool Communicator::start_transfers(TimeNs now) {
     if (!status) set_error(status, true);
     started = true;
   }
+  transfers_wait_.store(!transfer_queue_.empty(), std::memory_order_relaxed);
   return started;
 }
 
@@ -298,7 +303,11 @@ Result<bool> Communicator::step(TimeNs now) {
     }
     case Running::kSchedule: {
       RAILCCL_ASSIGN(const bool worked, executor_->step(now));
-      if (executor_->finished()) finish_current(Status::ok());
+      if (executor_->finished()) {
+        finish_current(Status::ok());
+      } else if (!begin_traced_ && now >= began_ + kTracedAfter) {
+        trace_long_operation();
+      }
       return worked;
     }
   }

@@ -219,6 +219,7 @@ class Communicator final : private EngineClient,
   void trace_begin();
   void trace_end(const Status& status, TimeNs now);
   void note_end(const Status& status);
+  void trace_long_operation();
   void trace_sleep();
   void finish_current(const Status& status);
   bool end_with_error(TimeNs now);
@@ -270,7 +271,8 @@ class Communicator final : private EngineClient,
   // Collectives, one at a time; point-to-point, all at once.
   std::deque<std::shared_ptr<Operation>> queue_ RAILCCL_GUARDED_BY(queue_mutex_);
   std::deque<std::shared_ptr<Operation>> transfer_queue_ RAILCCL_GUARDED_BY(queue_mutex_);
-  std::atomic<int> queued_{0};  // in a queue or running
+  std::atomic<bool> transfers_wait_{false};  // in transfer_queue_; looked at without its lock
+  std::atomic<int> queued_{0};               // in a queue or running
 
   mutable Mutex error_mutex_;
   Status error_ RAILCCL_GUARDED_BY(error_mutex_);

@@ -17,6 +17,9 @@ constexpr std::chrono::milliseconds kParkInterval{10};
 constexpr TimeNs kSharedWait = 200 * kMicrosecond;  // sleep of a caller while another one drives
 constexpr std::chrono::microseconds kSharedPause{200};  // the same for one without an operation
 
+constexpr TimeNs kYieldAfter = 5 * kMicrosecond;  // what comes sooner is not worth the system call
+constexpr TimeNs kRailsMayWait = 20 * kMicrosecond;  // while one caller's operations follow closely
+
 thread_local bool is_engine_thread = false;
 
 }  // namespace
@@ -153,14 +156,14 @@ void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& st
                    Completion* own) {
   TimeNs last_progress = system_clock().now_ns();
   while (!stop()) {
-    const bool worked = drive_once();
+    const bool worked = drive_once(own);
     if (worked) last_progress = now_;
     if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room();
     if (worked) continue;
     const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
     if (now_ - last_progress < patience && has_work()) {
       // The peer may be waiting for this very core.
-      if (spin_ns != kNever) sched_yield();
+      if (spin_ns != kNever && now_ - last_progress >= kYieldAfter) sched_yield();
       continue;
     }
     if (!stop()) sleep(limit, own);
@@ -168,20 +171,33 @@ void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& st
   }
 }
 
-bool Engine::drive_once() {
+bool Engine::drive_once(const Completion* own) {
   if (armed_) disarm();
   now_ = system_clock().now_ns();
   bool worked = false;
   for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
   // Last, so that what the clients have put leaves before a completed operation's caller returns.
+  // What else the rails have can wait for the next call, a little: looking costs a system call.
+  const bool over = own != nullptr && own->done();
+  if (over && now_ - rails_moved_at_ < kRailsMayWait) return flush_rails() || worked;
   return progress_rails() || worked;
 }
 
 bool Engine::progress_rails() {
+  rails_moved_at_ = now_;
   bool worked = false;
   for (size_t i = 0; i < rail_pointers_.size(); ++i) {
     current_rail_ = static_cast<int>(i);
     worked |= rail_pointers_[i]->progress(now_, *this);
+  }
+  return worked;
+}
+
+bool Engine::flush_rails() {
+  bool worked = false;
+  for (size_t i = 0; i < rail_pointers_.size(); ++i) {
+    current_rail_ = static_cast<int>(i);
+    worked |= rail_pointers_[i]->flush(now_, *this);
   }
   return worked;
 }

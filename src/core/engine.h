@@ -79,9 +79,10 @@ class Engine final : public RailHost, private EventSink {
  private:
   Engine(std::vector<std::unique_ptr<Rail>> rails, const EngineOptions& options);
   void run();
-  // True when anything happened.
-  bool drive_once() RAILCCL_REQUIRES(driver_);
+  // True when anything happened. `own`: what the driver waits for.
+  bool drive_once(const Completion* own = nullptr) RAILCCL_REQUIRES(driver_);
   bool progress_rails() RAILCCL_REQUIRES(driver_);
+  bool flush_rails() RAILCCL_REQUIRES(driver_);
   // Drives until `stop()` holds; spins for spin_ns or what was learnt, 0 for not at all, without
   // progress, then sleeps for at most `limit`.
   void drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
@@ -112,7 +113,8 @@ class Engine final : public RailHost, private EventSink {
   std::vector<EngineClient*> clients_ RAILCCL_GUARDED_BY(driver_);
   int current_rail_ RAILCCL_GUARDED_BY(driver_) = 0;  // whose progress is running
   TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
-  bool armed_ RAILCCL_GUARDED_BY(driver_) = false;    // clients' doorbells write to descriptors
+  TimeNs rails_moved_at_ RAILCCL_GUARDED_BY(driver_) = 0;
+  bool armed_ RAILCCL_GUARDED_BY(driver_) = false;  // clients' doorbells write to descriptors
   UniqueFd epoll_;
   // The set above and the rails' descriptors, which are not in it: the kernel would tell the set of
   // every packet that comes while a driver polls.

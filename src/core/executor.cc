@@ -55,6 +55,7 @@ Status Executor::acquire_rail_memory() {
 
 Result<bool> Executor::step(TimeNs now) {
   bool worked = false;
+  put_now_ = false;
   if (stage_ == Stage::kAnnounce) {
     RAILCCL_ASSIGN(worked, announce(now));
   }
@@ -163,7 +164,7 @@ Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
   while (piece.pc < piece.schedule->steps.size()) {
     const Step& step = piece.schedule->steps[piece.pc];
     RAILCCL_ASSIGN(const Outcome outcome, run_step(piece, step, now));
-    if (detailed_ || piece.in_wait) trace_outcome(piece, step, outcome);
+    if (detailed_) trace_outcome(piece, step, outcome);
     if (outcome == Outcome::kBlocked) return worked;
     worked = true;
     if (outcome == Outcome::kMoved) return true;

@@ -85,8 +85,9 @@ class Executor {
   // Whether an operation is long enough for its steps and waits to be in the trace: a record of
   // each would be a noticeable part of a short one.
   bool traced_in_detail(const Call& call) const;
-  // The driver goes to sleep: what the pieces wait for is put into the trace whatever their size.
-  void trace_sleep();
+  // It takes long, or the driver goes to sleep: what the pieces wait for, and what follows, is put
+  // into the trace whatever the size.
+  void trace_from_here();
 
   void on_put_done(uint64_t token);
   // Small data that has arrived; false: not for what is running now.
@@ -173,6 +174,7 @@ class Executor {
   bool published_ = false;
   Arithmetic arithmetic_;
   bool streaming_ = false;
+  bool put_now_ = false;   // by the current call of step(): the rails may not have it yet
   bool detailed_ = false;  // traced in detail
   bool bad_data_ = false;  // a peer addressed memory outside the operation
   std::shared_ptr<const RegisteredBuffer> input_memory_;

@@ -4,6 +4,11 @@
 #include "src/core/executor.h"
 
 namespace railccl {
+namespace {
+
+constexpr uint64_t kComputedFirst = 16 * 1024;  // bytes that take less time than another round
+
+}  // namespace
 
 Result<Executor::Outcome> Executor::run_step(Piece& piece, const Step& step, TimeNs now) {
   switch (step.kind) {
@@ -127,6 +132,7 @@ Result<Executor::Outcome> Executor::put_bulk(Piece& piece, const Step& step, Tim
                     .target_offset = remote_offset(dst, place) + (to_scratch ? 0 : ready->offset),
                     .tag = tag_of(piece, step.tag)};
   RAILCCL_TRY(services_.peers->put(step.peer, put, now));
+  put_now_ = true;
   ++piece.unacknowledged;
   return Outcome::kAdvanced;
 }
@@ -136,6 +142,8 @@ Result<Executor::Outcome> Executor::combine(Piece& piece, const Step& step,
                                             std::span<const Slice> dsts,
                                             std::span<const Slice> srcs) {
   if (piece.done_elements == step.count) return Outcome::kAdvanced;
+  // What was put leaves first.
+  if (put_now_ && step.count * call_.element() > kComputedFirst) return Outcome::kMoved;
   if (piece.done_elements == 0) {
     RAILCCL_ASSIGN(const bool ready, owners_ready(dsts, srcs));
     if (!ready) return Outcome::kBlocked;

@@ -4,17 +4,22 @@
 namespace railccl {
 namespace {
 
-// Inside a node such an operation takes some 20 us, and its records about 200 ns.
+// Inside a node such an operation takes some 20 us, and its records about 200 ns; between nodes
+// some 50 us.
 constexpr uint64_t kDetailBytes = 512 * 1024;
+constexpr uint64_t kDetailBytesBetweenNodes = 64 * 1024;
 
 }  // namespace
 
 bool Executor::traced_in_detail(const Call& call) const {
-  return services_.peers != nullptr || call.count * call.element() >= kDetailBytes;
+  const uint64_t least = services_.peers != nullptr ? kDetailBytesBetweenNodes : kDetailBytes;
+  return call.count * call.element() >= least;
 }
 
-void Executor::trace_sleep() {
-  if (stage_ != Stage::kRun || !trace_enabled()) return;
+void Executor::trace_from_here() {
+  if (stage_ == Stage::kIdle || !trace_enabled()) return;
+  detailed_ = true;
+  if (stage_ != Stage::kRun) return;
   for (Piece& piece : slots_) {
     if (!piece.active || piece.computing || piece.pc >= piece.schedule->steps.size()) continue;
     trace_wait_begin(piece, piece.schedule->steps[piece.pc]);

@@ -107,6 +107,20 @@ std::byte* Operands::take_pointers(size_t bytes) {
   return computed;
 }
 
+// False: some are not this rank's own.
+bool Operands::take_own_pointers(const Work& work, const OperandPlace& place) {
+  const auto is_own = [](const Slice& slice) { return slice.owner == kSelf; };
+  if (!std::ranges::all_of(work.srcs, is_own) || !std::ranges::all_of(work.dsts, is_own)) {
+    return false;
+  }
+  const size_t first = work.begin * call_.element();
+  src_pointers_.clear();
+  dst_pointers_.clear();
+  for (const Slice& src : work.srcs) src_pointers_.push_back(own(src, place) + first);
+  for (const Slice& dst : work.dsts) dst_pointers_.push_back(own(dst, place) + first);
+  return true;
+}
+
 Compute::Ticket Operands::submit(const Work& work, uint64_t count, Compute& compute) const {
   if (work.srcs.size() == 1) {
     return compute.submit(CopyWork{.dsts = dst_pointers_,
@@ -125,6 +139,7 @@ Compute::Ticket Operands::submit(const Work& work, uint64_t count, Compute& comp
 
 Result<Compute::Ticket> Operands::compute(const Work& work, const OperandPlace& place,
                                           Compute& compute) {
+  if (take_own_pointers(work, place)) return submit(work, work.count, compute);
   const size_t element = call_.element();
   Compute::Ticket ticket = 0;
   uint64_t done = 0;

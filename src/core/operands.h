@@ -72,6 +72,7 @@ class Operands {
   Result<Reach> reach(const Slice& slice, const OperandPlace& place, uint64_t begin);
   Result<bool> reach_all(const Work& work, const OperandPlace& place, uint64_t begin);
   std::byte* take_pointers(size_t bytes);
+  bool take_own_pointers(const Work& work, const OperandPlace& place);
   Compute::Ticket submit(const Work& work, uint64_t count, Compute& compute) const;
   Status fetch(std::vector<Reach>& srcs, size_t bytes);
   std::byte* bounce(size_t index, size_t bytes);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <tuple>
 
 namespace railccl {
 namespace {
@@ -12,6 +14,7 @@ namespace {
 constexpr uint64_t kSmallestPieceBytes = 65536;
 constexpr uint64_t kAlignElements = 64;
 constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
+constexpr double kAboutAsLong = 1.08;
 
 bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimits& limits) {
   const double scratch = cost.scratch * static_cast<double>(shape.piece * element);
@@ -69,8 +72,25 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
     if (best.piece == 0 || seconds < best.seconds) {
       best.piece = piece;
       best.seconds = seconds;
+      best.work = (cost.bytes_sent_inter + cost.bytes_sent_local + cost.elements_reduced) *
+                  static_cast<double>(shape.block * element);
       best.unsuitable.clear();
     }
+  }
+  return best;
+}
+
+// Without an algorithm when none is suitable.
+Candidate best_of(const std::vector<Candidate>& considered) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const Candidate& each : considered) {
+    if (each.unsuitable.empty()) least = std::min(least, each.seconds);
+  }
+  const auto rank = [](const Candidate& each) { return std::tuple(each.work, each.seconds); };
+  Candidate best;
+  for (const Candidate& each : considered) {
+    if (!each.unsuitable.empty() || each.seconds > kAboutAsLong * least) continue;
+    if (best.algorithm == nullptr || rank(each) < rank(best)) best = each;
   }
   return best;
 }
@@ -103,12 +123,8 @@ Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineM
   for (const Algorithm& algorithm : catalog()) {
     if (algorithm.collective != shape.collective) continue;
     decision.considered.push_back(consider(algorithm, shape, element_bytes, machine, limits));
-    const Candidate& last = decision.considered.back();
-    if (!last.unsuitable.empty()) continue;
-    if (decision.chosen.algorithm == nullptr || last.seconds < decision.chosen.seconds) {
-      decision.chosen = last;
-    }
   }
+  decision.chosen = best_of(decision.considered);
   if (decision.chosen.algorithm == nullptr) {
     std::string reasons;
     for (const Candidate& candidate : decision.considered) {

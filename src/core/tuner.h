@@ -48,6 +48,7 @@ struct Candidate {
   const Algorithm* algorithm = nullptr;
   uint64_t piece = 0;      // elements
   double seconds = 0;      // predicted
+  double work = 0;         // bytes sent and reduced by a rank
   std::string unsuitable;  // not empty: why it was left out
 };
 
@@ -63,8 +64,10 @@ struct Decision {
 double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
                const MachineModel& machine, int under_way);
 
-// `shape` has everything but piece, channel and channels. Error: no allowed algorithm can run it
-// (names them and why).
+// Of candidates that are predicted to take about as long, the one with the least work for the
+// ranks' processors: what the model takes for hidden behind the network may not be. `shape` has
+// everything but piece, channel and channels. Error: no allowed algorithm can run it (names them
+// and why).
 Result<Decision> decide(const Shape& shape, size_t element_bytes, const MachineModel& machine,
                         const TuningLimits& limits);
 

@@ -130,6 +130,31 @@ TEST(TraceOutput, BetweenNodesShowsPutsAndTheirEnds) {
   EXPECT_GE(kinds["arrived"], 6);
 }
 
+// A small operation leaves one record, unless somebody is kept waiting in it.
+TEST(TraceOutput, BetweenNodesTheWaitsOfASmallOperationThatLastsAreThere) {
+  const TemporaryFolder folder;
+  const ChildEnd end =
+      run_child({{"RAILCCL_TRACE", folder.file("trace")}, {"RAILCCL_RANKS_PER_NODE", "1"}}, [] {
+        run_ranks(2, [](RankOf& self) {
+          all_reduce(self, 10, 1);
+          if (self.rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+          all_reduce(self, 10, 1);
+        });
+      });
+  ASSERT_EQ(end.exit_code, 0) << end.output;
+  const Json trace = Json::parse(read_file(folder.file("trace")));
+  const std::map<int, int> expected = {{0, 2}, {1, 2}};
+  EXPECT_EQ(count_spans(trace, "operation begin", "operation end"), expected);
+  count_spans(trace, "step begin", "step end");
+  EXPECT_GE(count_spans(trace, "wait begin", "wait end").at(0), 1);
+  bool waits_for_the_late_one = false;
+  for (const Json& event : trace["traceEvents"]) {
+    if (kind_of(event) != "wait begin" || event["args"]["sequence"] != 2) continue;
+    waits_for_the_late_one = waits_for_the_late_one || event["args"]["peer"] == 1;
+  }
+  EXPECT_TRUE(waits_for_the_late_one);
+}
+
 TEST(TraceOutput, OnASignal) {
   const TemporaryFolder folder;
   const std::string file = folder.file("trace");

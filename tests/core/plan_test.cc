@@ -16,6 +16,7 @@ namespace railccl {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 using Environment = FixedSettingsSource::Map;
 
@@ -188,6 +189,21 @@ TEST(Plan, AChoiceThatIsKeptIsPredictedForTheNetworkAsItIs) {
   const double before = decide(call, inputs, false)->chosen.seconds;
   inputs.machine.network_bytes_per_second /= 10;
   EXPECT_GT(decide(call, inputs, false)->chosen.seconds, 2 * before);
+}
+
+// Where the network hides it, the model sees no difference between combining everything and a half.
+TEST(Plan, OfWhatTakesAsLongTheLeastWorkIsChosen) {
+  PlanInputs inputs = inputs_of({0, 1});
+  inputs.allowed.clear();
+  const auto chosen = [&](uint64_t count) {
+    const auto decision =
+        decide({.collective = Collective::kAllReduce, .count = count}, inputs, false);
+    return decision->chosen;
+  };
+  EXPECT_THAT(chosen(2).algorithm->name, HasSubstr("doubling"));
+  const Candidate large = chosen(1 << 22);
+  EXPECT_THAT(large.algorithm->name, Not(HasSubstr("doubling")));
+  EXPECT_DOUBLE_EQ(large.work, 1.5 * sizeof(float) * (1 << 22));  // sent once, a half reduced
 }
 
 // A tree or chain in one piece takes the whole data as often as the way is long.

@@ -65,6 +65,14 @@ bool TcpRail::progress(TimeNs now, EventSink& sink) {
   return did || core_.has_work();
 }
 
+bool TcpRail::flush(TimeNs now, EventSink& sink) {
+  core_.begin_progress(sink, now);
+  bool did = core_.acknowledge_members();
+  did = core_.report_members() || did;
+  core_.end_progress();
+  return did || core_.has_work();
+}
+
 bool TcpRail::serve_ready(TimeNs now) {
   // Who sleeps in between has been away for longer, and was woken by the poller.
   const bool asks = now - asked_poller_at_ >= kAskPollerEvery || core_.hot_lanes().empty() ||

@@ -23,6 +23,7 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override;
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  bool flush(TimeNs now, EventSink& sink) override;
   void prepare_sleep() override {}  // the descriptors are always watched
   int wake_fd() const override { return core_.poller().fd(); }
 

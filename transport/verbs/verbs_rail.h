@@ -30,6 +30,7 @@ class VerbsRail final : public Rail, public EndpointHost {
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override;
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
+  bool flush(TimeNs /*now*/, EventSink& /*sink*/) override { return false; }  // put() has sent it
   void prepare_sleep() override { falling_asleep_ = true; }
   int wake_fd() const override { return epoll_.get(); }
 

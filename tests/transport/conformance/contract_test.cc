@@ -215,6 +215,19 @@ TEST_P(RailConformance, WhoPreparedToSleepIsWoken) {
   }
 }
 
+TEST_P(RailConformance, FlushSendsWhatWasPut) {
+  connect();
+  settle();
+  ASSERT_TRUE(put(0, {.token = 5}));
+  sink(0).flush(rail(0), pair_->now());
+  const TimeNs deadline = pair_->now() + 10 * kSecond;
+  while (count(1, Kind::kNotification) == 0 && pair_->now() < deadline) {
+    if (!sink(1).progress(rail(1), pair_->now())) pair_->idle();
+  }
+  EXPECT_EQ(count(1, Kind::kNotification), 1U);
+  EXPECT_TRUE(progress_until([&] { return count(0, Kind::kPutDone) == 1; }));
+}
+
 TEST_P(RailConformance, PutWithoutNotificationRaisesNone) {
   connect();
   TestBuffer source = make_buffer(rail(0), kSmall, 6);

@@ -63,10 +63,16 @@ class RecordingSink final : public EventSink {
     events_.push_back(event);
     if (react_) react_(event);
   }
-  // Runs rail.progress and notes events that come at any other time.
+  // Run rail.progress, or flush, and note events that come at any other time.
   bool progress(Rail& rail, TimeNs now) {
     progressing_ = true;
     const bool did = rail.progress(now, *this);
+    progressing_ = false;
+    return did;
+  }
+  bool flush(Rail& rail, TimeNs now) {
+    progressing_ = true;
+    const bool did = rail.flush(now, *this);
     progressing_ = false;
     return did;
   }
