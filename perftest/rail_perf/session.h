@@ -91,7 +91,7 @@ class Session final : private EngineClient, private ControlSink {
   bool has_work() const override { return busy_; }
   TimeNs next_deadline() const override;
   void prepare_sleep() override {}
-  void finish_sleep() override {}
+  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
   // ControlSink
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;

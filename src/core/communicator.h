@@ -152,7 +152,7 @@ class Communicator final : private EngineClient,
   bool has_work() const override { return queued_.load(std::memory_order_acquire) > 0; }
   TimeNs next_deadline() const override;
   void prepare_sleep() override;
-  void finish_sleep() override;
+  void finish_sleep(TimeNs now, bool quiet) override;
   // ControlSink
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
@@ -281,6 +281,7 @@ class Communicator final : private EngineClient,
 
   TimeNs now_ = 0;  // of the engine's round
   TimeNs control_next_ = 0;
+  TimeNs control_looked_ = 0;
   TimeNs last_progress_ = 0;
   TimeNs node_abort_seen_ = 0;  // 0: not seen
   Status unexplained_;          // an operation failed because a peer is gone; the reason may come

@@ -172,8 +172,8 @@ void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& st
 }
 
 bool Engine::drive_once(const Completion* own) {
-  if (armed_) disarm();
   now_ = system_clock().now_ns();
+  if (armed_) disarm();
   bool worked = false;
   for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
   // Last, so that what the clients have put leaves before a completed operation's caller returns.
@@ -235,20 +235,25 @@ void Engine::sleep(TimeNs limit, Completion* own) {
   if (!found_work && !abandoned && deadline > now_) {
     const TimeNs asleep_at = now_;
     driver_.unlock();
-    sleep_on_descriptors(deadline - asleep_at);
+    const bool quiet = sleep_on_descriptors(deadline - asleep_at);
     lock();
-    budget_.slept(system_clock().now_ns() - asleep_at);
+    quiet_ = quiet;
+    now_ = system_clock().now_ns();
+    budget_.slept(now_ - asleep_at);
+    progress_rails();  // what has come is there when the clients look next
   }
   thread_sleeps_.store(false);
   sleeper_.store(false);
 }
 
-void Engine::sleep_on_descriptors(TimeNs timeout) {
+bool Engine::sleep_on_descriptors(TimeNs timeout) {
   const timespec limit{.tv_sec = static_cast<time_t>(timeout / kSecond),
                        .tv_nsec = static_cast<long>(timeout % kSecond)};
-  ppoll(slept_on_.data(), slept_on_.size(), &limit, nullptr);
+  const int shown = ppoll(slept_on_.data(), slept_on_.size(), &limit, nullptr);
+  if (shown > 0 && slept_on_.front().revents == 0) return true;
   uint64_t drained = 0;
   [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &drained, sizeof drained);
+  return false;
 }
 
 void Engine::make_room() {
@@ -265,7 +270,8 @@ void Engine::arm() {
 
 void Engine::disarm() {
   armed_ = false;
-  for (EngineClient* client : clients_) client->finish_sleep();
+  for (EngineClient* client : clients_) client->finish_sleep(now_, quiet_);
+  quiet_ = false;
 }
 
 void Engine::on_event(const RailEvent& event) {

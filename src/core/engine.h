@@ -37,7 +37,8 @@ class EngineClient {
   virtual bool has_work() const = 0;      // operations that somebody has to drive
   virtual TimeNs next_deadline() const = 0;
   virtual void prepare_sleep() = 0;  // arm doorbells that write to descriptors
-  virtual void finish_sleep() = 0;
+  // `quiet`: until now none of the watched descriptors has shown anything.
+  virtual void finish_sleep(TimeNs now, bool quiet) = 0;
 };
 
 struct EngineOptions {
@@ -91,7 +92,8 @@ class Engine final : public RailHost, private EventSink {
   // Releases the lock meanwhile. One sleeper at a time waits on the descriptors; another one waits
   // on `own`.
   void sleep(TimeNs limit, Completion* own) RAILCCL_REQUIRES(driver_);
-  void sleep_on_descriptors(TimeNs timeout);
+  // True when something else than the watched descriptors ended it.
+  bool sleep_on_descriptors(TimeNs timeout);
   void make_room() RAILCCL_REQUIRES(driver_);
   void lock() RAILCCL_ACQUIRE(driver_);
   void arm() RAILCCL_REQUIRES(driver_);
@@ -115,6 +117,7 @@ class Engine final : public RailHost, private EventSink {
   TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
   TimeNs rails_moved_at_ RAILCCL_GUARDED_BY(driver_) = 0;
   bool armed_ RAILCCL_GUARDED_BY(driver_) = false;  // clients' doorbells write to descriptors
+  bool quiet_ RAILCCL_GUARDED_BY(driver_) = false;  // what finish_sleep() is told
   UniqueFd epoll_;
   // The set above and the rails' descriptors, which are not in it: the kernel would tell the set of
   // every packet that comes while a driver polls.

@@ -84,7 +84,9 @@ class Ours:
                    "-J", self.report])
         with open(self.report, encoding="utf-8") as file:
             results = json.load(file)["results"]
-        return {result["size"]: result["out_of_place"]["time"] for result in results}
+        # MPI_Bcast has one buffer.
+        place = "in_place" if collective == "broadcast" else "out_of_place"
+        return {result["size"]: result[place]["time"] for result in results}
 
 
 class Memory:

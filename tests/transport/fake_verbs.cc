@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace railccl::testing_support {
 namespace {
@@ -20,6 +21,7 @@ struct FakeContext {
   FakeDevice* device = nullptr;
   std::deque<ibv_async_event> events;
   std::deque<ibv_wc> completions;
+  std::vector<ibv_cq*> asked;  // for an event with their next completion
 };
 FakeContext& of(ibv_context* context) { return *reinterpret_cast<FakeContext*>(context); }
 
@@ -63,8 +65,9 @@ struct FakeFunctions {
       context->base.device = device;
       context->base.async_fd = eventfd(0, EFD_CLOEXEC);
       context->base.ops.poll_cq = poll_cq;
-      context->base.ops.req_notify_cq = [](ibv_cq*, int) {
+      context->base.ops.req_notify_cq = [](ibv_cq* queue, int) {
         ++current->events_asked_for;
+        of(queue->context).asked.push_back(queue);
         return 0;
       };
       context->base.ops.post_send = [](ibv_qp* pair, ibv_send_wr* request, ibv_send_wr**) {
@@ -136,7 +139,7 @@ struct FakeFunctions {
   static ibv_comp_channel* create_channel(ibv_context* context) {
     auto* channel = make<ibv_comp_channel>();
     channel->context = context;
-    channel->fd = eventfd(0, EFD_CLOEXEC);
+    channel->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
     return channel;
   }
   static int destroy_channel(ibv_comp_channel* channel) {
@@ -185,6 +188,12 @@ struct FakeFunctions {
     }
     return count;
   }
+  static int get_cq_event(ibv_comp_channel* channel, ibv_cq**, void**) {
+    uint64_t one = 0;
+    if (::read(channel->fd, &one, sizeof one) < 0) return -1;
+    ++current->events_taken;
+    return 0;
+  }
   static int get_async_event(ibv_context* context, ibv_async_event* event) {
     auto& events = of(context).events;
     errno = EAGAIN;
@@ -224,7 +233,7 @@ FakeVerbs::FakeVerbs() {
           .destroy_comp_channel = F::destroy_channel,
           .create_cq = F::create_cq,
           .destroy_cq = give_back<ibv_cq>,
-          .get_cq_event = [](ibv_comp_channel*, ibv_cq**, void**) { return -1; },
+          .get_cq_event = F::get_cq_event,
           .ack_cq_events = [](ibv_cq*, unsigned) {},
           .create_qp = F::create_qp,
           .modify_qp = F::modify_qp,
@@ -248,6 +257,23 @@ FakeVerbs::FakeVerbs() {
 FakeVerbs::~FakeVerbs() {
   EXPECT_EQ(objects, 0) << "not given back";
   current = nullptr;
+}
+
+void FakeVerbs::complete(const FakeDevice& device) {
+  for (ibv_context* context : contexts_) {
+    if (of(context).device == &device) of(context).completions.push_back({});
+  }
+  ring(device);
+}
+
+void FakeVerbs::ring(const FakeDevice& device) {
+  const uint64_t one = 1;
+  for (ibv_context* context : contexts_) {
+    if (of(context).device != &device) continue;
+    for (const ibv_cq* queue : std::exchange(of(context).asked, {})) {
+      EXPECT_EQ(::write(queue->channel->fd, &one, sizeof one), ssize_t{sizeof one});
+    }
+  }
 }
 
 std::vector<verbs::GidEntry> gids_of(const std::string& ipv4) {

@@ -41,10 +41,16 @@ class FakeVerbs {
   // Of every opened context of the device.
   void raise(const FakeDevice& device, ibv_event_type type, int port = 1);
 
+  // Something is in the completion queue of every opened context of the device.
+  void complete(const FakeDevice& device);
+  // The event of it alone.
+  void ring(const FakeDevice& device);
+
   int register_errno = 0;          // of every registration from now on
   int ready_to_receive_errno = 0;  // of every connecting queue pair from now on
   int events_asked_for = 0;        // how often a completion queue was asked for one
-  bool flushes = true;             // queue pairs in the error state
+  int events_taken = 0;
+  bool flushes = true;  // queue pairs in the error state
   // Called by whoever destroys a queue pair, before that.
   std::function<void()> on_destroy_queue_pair = [] {};
   std::atomic<int> objects = 0;  // that libibverbs has handed out and not got back

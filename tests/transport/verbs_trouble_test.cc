@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <future>
@@ -66,6 +67,56 @@ class VerbsTrouble : public testing::Test {
   FakeVerbs fake_;
   TimeNs now_ = kSecond;
 };
+
+bool is_shown(const Rail& rail) {
+  pollfd descriptor{rail.wake_fd(), POLLIN, 0};
+  return poll(&descriptor, 1, 0) > 0;
+}
+
+// Each sleep that a completion ends costs one event and asking for the next one, and one that
+// something else ends costs nothing.
+TEST_F(VerbsTrouble, AnOwnerThatSleepsIsShownEachCompletionOnce) {
+  const FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  ASSERT_NE(rail, nullptr);
+  const auto endpoint = rail->open_endpoint(1);
+  ASSERT_TRUE(endpoint);
+  progress(*rail);
+  const int asked_at_first = fake_.events_asked_for;
+  EXPECT_EQ(asked_at_first, 1);
+  for (int i = 1; i <= 3; ++i) {
+    now_ += kMillisecond;
+    EXPECT_FALSE(is_shown(*rail));
+    fake_.complete(device);
+    EXPECT_TRUE(is_shown(*rail));
+    Sink sink;
+    EXPECT_TRUE(rail->progress(now_, sink));
+    EXPECT_EQ(fake_.events_taken, i - 1);
+    progress(*rail);
+    EXPECT_EQ(fake_.events_taken, i);
+    EXPECT_EQ(fake_.events_asked_for, asked_at_first + i);
+    now_ += kMillisecond;
+    progress(*rail);
+    EXPECT_EQ(fake_.events_asked_for, asked_at_first + i);
+  }
+}
+
+// An event whose completion was polled before it came.
+TEST_F(VerbsTrouble, AnEventWithNothingToPollIsTakenWhenItCallsBackAtOnce) {
+  const FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
+  const auto rail = open();
+  ASSERT_NE(rail, nullptr);
+  const auto endpoint = rail->open_endpoint(1);
+  ASSERT_TRUE(endpoint);
+  progress(*rail);
+  now_ += kMillisecond;
+  fake_.ring(device);
+  EXPECT_TRUE(is_shown(*rail));
+  progress(*rail);
+  progress(*rail);
+  EXPECT_FALSE(is_shown(*rail));
+  EXPECT_EQ(fake_.events_taken, 1);
+}
 
 TEST_F(VerbsTrouble, ADeviceThatMayNotBeOpenedIsNamedAndLeftOut) {
   fake_.add_device("mlx5_0", "10.1.0.1").open_errno = EACCES;

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <span>
+#include <utility>
 
 namespace railccl {
 
@@ -28,8 +30,11 @@ namespace {
 
 constexpr TimeNs kTickPeriod = 2 * kMillisecond;
 constexpr int kPollBatch = 32;
-constexpr int kBatchesPerProgress = 8;          // and queue; then other rails have their turn
-constexpr TimeNs kLookInterval = kMillisecond;  // between two looks at device events
+constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have their turn
+// Between two looks at the descriptors. An owner that sleeps is called when they show something;
+// where it was called back so soon, and nothing had come, it is not known what that was.
+constexpr TimeNs kLookInterval = 10 * kMillisecond;
+constexpr TimeNs kCalledBack = 100 * kMicrosecond;
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
@@ -128,18 +133,24 @@ bool VerbsRail::progress(TimeNs now, EventSink& sink) {
   sink_ = &sink;
   bool did = poll_completions();
   if (ticking_) serve_ticks();
-  if (falling_asleep_ || now >= look_at_) {
+  const bool asleep_next = std::exchange(falling_asleep_, false);
+  if (now >= look_at_ || (asleep_next && (ticking_ || now < asleep_at_ + kCalledBack))) {
     look_at_ = now + kLookInterval;
     did = serve_descriptors() || did;
   }
-  if (falling_asleep_ && !armed_) {
-    // A queue that cannot be asked is still looked at by every call.
-    armed_ = arm().is_ok();
-    did = poll_completions() || did;
-  }
-  falling_asleep_ = false;
+  if (asleep_next) did = prepare_queues() || did;
   sink_ = nullptr;
   return did;
+}
+
+// Completions after this show in the descriptor; true: there were some before.
+bool VerbsRail::prepare_queues() {
+  asleep_at_ = now_;
+  if (armed_ && std::exchange(completed_, false)) take_channel_events(device_->queues().size());
+  if (armed_) return false;
+  // A queue that cannot be asked is still looked at by every call.
+  armed_ = arm().is_ok();
+  return poll_completions();
 }
 
 bool VerbsRail::poll_completions() {
@@ -161,6 +172,7 @@ bool VerbsRail::poll_completions() {
       if (count < kPollBatch) break;
     }
   }
+  completed_ = completed_ || did;
   return did;
 }
 
@@ -180,7 +192,7 @@ bool VerbsRail::serve_descriptors() {
   for (int i = 0; i < count; ++i) {
     const int fd = ready[static_cast<size_t>(i)].data.fd;
     if (fd == device_->channel()->fd) {
-      take_channel_events();
+      take_channel_events(std::numeric_limits<size_t>::max());
     } else if (fd == timer_.get()) {
       uint64_t expirations = 0;
       [[maybe_unused]] const ssize_t bytes = ::read(fd, &expirations, sizeof expirations);
@@ -191,13 +203,13 @@ bool VerbsRail::serve_descriptors() {
   return did;
 }
 
-void VerbsRail::take_channel_events() {
+void VerbsRail::take_channel_events(size_t most) {
   ibv_cq* queue = nullptr;
   void* user = nullptr;
-  while (api().get_cq_event(device_->channel(), &queue, &user) == 0) {
+  for (; most > 0 && api().get_cq_event(device_->channel(), &queue, &user) == 0; --most) {
     api().ack_cq_events(queue, 1);
+    armed_ = false;
   }
-  armed_ = false;
 }
 
 // --- The port ------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ class VerbsRail final : public Rail, public EndpointHost {
   Status check_locking();
   bool poll_completions();
   bool serve_descriptors();
-  void take_channel_events();
+  void take_channel_events(size_t most);
+  bool prepare_queues();
   bool take_device_events();
   void on_device_event(const ibv_async_event& event);
   void drop_moved(const char* why);
@@ -71,9 +72,11 @@ class VerbsRail final : public Rail, public EndpointHost {
   EventSink* sink_ = nullptr;
   TimeNs now_ = 0;
   bool port_up_ = true;
-  Status device_lost_;  // not ok: nothing can be opened any more
-  bool armed_ = false;
-  bool falling_asleep_ = false;
+  Status device_lost_;           // not ok: nothing can be opened any more
+  bool armed_ = false;           // all queues were asked to show the next completion
+  bool completed_ = false;       // something, since then perhaps
+  bool falling_asleep_ = false;  // after the next call of progress
+  TimeNs asleep_at_ = 0;         // when it last was
   bool ticking_ = false;
   TimeNs look_at_ = 0;  // at the descriptors, next
 };
