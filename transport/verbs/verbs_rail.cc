@@ -34,7 +34,7 @@ constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have thei
 // Between two looks at the descriptors. An owner that sleeps is called when they show something;
 // where it was called back so soon, and nothing had come, it is not known what that was.
 constexpr TimeNs kLookInterval = 10 * kMillisecond;
-constexpr TimeNs kCalledBack = 100 * kMicrosecond;
+constexpr TimeNs kCalledBack = 500 * kMicrosecond;
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
