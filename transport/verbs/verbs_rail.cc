@@ -148,6 +148,7 @@ bool VerbsRail::prepare_queues() {
   asleep_at_ = now_;
   if (armed_ && std::exchange(completed_, false)) take_channel_events(device_->queues().size());
   if (armed_) return false;
+  completed_ = false;
   // A queue that cannot be asked is still looked at by every call.
   armed_ = arm().is_ok();
   return poll_completions();

@@ -74,7 +74,7 @@ class VerbsRail final : public Rail, public EndpointHost {
   bool port_up_ = true;
   Status device_lost_;           // not ok: nothing can be opened any more
   bool armed_ = false;           // all queues were asked to show the next completion
-  bool completed_ = false;       // something, since then perhaps
+  bool completed_ = false;       // something was polled since then: its event may be there
   bool falling_asleep_ = false;  // after the next call of progress
   TimeNs asleep_at_ = 0;         // when it last was
   bool ticking_ = false;
