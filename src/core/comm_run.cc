@@ -205,15 +205,14 @@ void Communicator::trace_end(const Status& status, TimeNs now) {
 
 // An operation that lasts is in the trace meanwhile, whatever its size.
 void Communicator::trace_long_operation() {
-  if (!trace_enabled()) return;
+  if (begin_traced_ || !trace_enabled()) return;
   trace_begin();
   if (running_ == Running::kSchedule) executor_->trace_from_here();
 }
 
 // So is one that makes its driver sleep.
 void Communicator::trace_sleep() {
-  if (!trace_enabled()) return;
-  if (running_ != Running::kNothing && !begin_traced_) trace_long_operation();
+  if (running_ != Running::kNothing) trace_long_operation();
   trace({.kind = TraceKind::kSleepBegin, .source = parts_.trace_source});
 }
 

@@ -309,7 +309,7 @@ Result<bool> Communicator::step(TimeNs now) {
       RAILCCL_ASSIGN(const bool worked, executor_->step(now));
       if (executor_->finished()) {
         finish_current(Status::ok());
-      } else if (!begin_traced_ && now >= began_ + kTracedAfter) {
+      } else if (now >= began_ + kTracedAfter) {
         trace_long_operation();
       }
       return worked;

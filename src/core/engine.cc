@@ -179,25 +179,20 @@ bool Engine::drive_once(const Completion* own) {
   // Last, so that what the clients have put leaves before a completed operation's caller returns.
   // What else the rails have can wait for the next call, a little: looking costs a system call.
   const bool over = own != nullptr && own->done();
-  if (over && now_ - rails_moved_at_ < kRailsMayWait) return flush_rails() || worked;
+  if (over && now_ - rails_moved_at_ < kRailsMayWait) return serve_rails(&Rail::flush) || worked;
   return progress_rails() || worked;
 }
 
 bool Engine::progress_rails() {
   rails_moved_at_ = now_;
-  bool worked = false;
-  for (size_t i = 0; i < rail_pointers_.size(); ++i) {
-    current_rail_ = static_cast<int>(i);
-    worked |= rail_pointers_[i]->progress(now_, *this);
-  }
-  return worked;
+  return serve_rails(&Rail::progress);
 }
 
-bool Engine::flush_rails() {
+bool Engine::serve_rails(bool (Rail::*serve)(TimeNs, EventSink&)) {
   bool worked = false;
   for (size_t i = 0; i < rail_pointers_.size(); ++i) {
     current_rail_ = static_cast<int>(i);
-    worked |= rail_pointers_[i]->flush(now_, *this);
+    worked |= (rail_pointers_[i]->*serve)(now_, *this);
   }
   return worked;
 }

@@ -83,7 +83,8 @@ class Engine final : public RailHost, private EventSink {
   // True when anything happened. `own`: what the driver waits for.
   bool drive_once(const Completion* own = nullptr) RAILCCL_REQUIRES(driver_);
   bool progress_rails() RAILCCL_REQUIRES(driver_);
-  bool flush_rails() RAILCCL_REQUIRES(driver_);
+  // Each rail's progress() or flush().
+  bool serve_rails(bool (Rail::*serve)(TimeNs, EventSink&)) RAILCCL_REQUIRES(driver_);
   // Drives until `stop()` holds; spins for spin_ns or what was learnt, 0 for not at all, without
   // progress, then sleeps for at most `limit`.
   void drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
@@ -92,7 +93,7 @@ class Engine final : public RailHost, private EventSink {
   // Releases the lock meanwhile. One sleeper at a time waits on the descriptors; another one waits
   // on `own`.
   void sleep(TimeNs limit, Completion* own) RAILCCL_REQUIRES(driver_);
-  // True when something else than the watched descriptors ended it.
+  // True when a rail's descriptor ended it and none of the watched ones has shown anything.
   bool sleep_on_descriptors(TimeNs timeout);
   void make_room() RAILCCL_REQUIRES(driver_);
   void lock() RAILCCL_ACQUIRE(driver_);

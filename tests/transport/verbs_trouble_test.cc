@@ -68,53 +68,57 @@ class VerbsTrouble : public testing::Test {
   TimeNs now_ = kSecond;
 };
 
-bool is_shown(const Rail& rail) {
-  pollfd descriptor{rail.wake_fd(), POLLIN, 0};
-  return poll(&descriptor, 1, 0) > 0;
-}
+// A rail with an endpoint, whose owner sleeps.
+class VerbsSleep : public VerbsTrouble {
+ protected:
+  void SetUp() override {
+    rail_ = open();
+    ASSERT_NE(rail_, nullptr);
+    auto endpoint = rail_->open_endpoint(1);
+    ASSERT_TRUE(endpoint);
+    endpoint_ = std::move(*endpoint);
+    progress(*rail_);
+  }
+  bool is_shown() const {
+    pollfd descriptor{rail_->wake_fd(), POLLIN, 0};
+    return poll(&descriptor, 1, 0) > 0;
+  }
+
+  const FakeDevice& device_ = fake_.add_device("mlx5_0", "10.1.0.1");
+  std::unique_ptr<Rail> rail_;
+  std::unique_ptr<Endpoint> endpoint_;
+};
 
 // Each sleep that a completion ends costs one event and asking for the next one, and one that
 // something else ends costs nothing.
-TEST_F(VerbsTrouble, AnOwnerThatSleepsIsShownEachCompletionOnce) {
-  const FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
-  const auto rail = open();
-  ASSERT_NE(rail, nullptr);
-  const auto endpoint = rail->open_endpoint(1);
-  ASSERT_TRUE(endpoint);
-  progress(*rail);
+TEST_F(VerbsSleep, AnOwnerThatSleepsIsShownEachCompletionOnce) {
   const int asked_at_first = fake_.events_asked_for;
   EXPECT_EQ(asked_at_first, 1);
   for (int i = 1; i <= 3; ++i) {
     now_ += kMillisecond;
-    EXPECT_FALSE(is_shown(*rail));
-    fake_.complete(device);
-    EXPECT_TRUE(is_shown(*rail));
+    EXPECT_FALSE(is_shown());
+    fake_.complete(device_);
+    EXPECT_TRUE(is_shown());
     Sink sink;
-    EXPECT_TRUE(rail->progress(now_, sink));
+    EXPECT_TRUE(rail_->progress(now_, sink));
     EXPECT_EQ(fake_.events_taken, i - 1);
-    progress(*rail);
+    progress(*rail_);
     EXPECT_EQ(fake_.events_taken, i);
     EXPECT_EQ(fake_.events_asked_for, asked_at_first + i);
     now_ += kMillisecond;
-    progress(*rail);
+    progress(*rail_);
     EXPECT_EQ(fake_.events_asked_for, asked_at_first + i);
   }
 }
 
 // An event whose completion was polled before it came.
-TEST_F(VerbsTrouble, AnEventWithNothingToPollIsTakenWhenItCallsBackAtOnce) {
-  const FakeDevice& device = fake_.add_device("mlx5_0", "10.1.0.1");
-  const auto rail = open();
-  ASSERT_NE(rail, nullptr);
-  const auto endpoint = rail->open_endpoint(1);
-  ASSERT_TRUE(endpoint);
-  progress(*rail);
+TEST_F(VerbsSleep, AnEventWithNothingToPollIsTakenWhenItCallsBackAtOnce) {
   now_ += kMillisecond;
-  fake_.ring(device);
-  EXPECT_TRUE(is_shown(*rail));
-  progress(*rail);
-  progress(*rail);
-  EXPECT_FALSE(is_shown(*rail));
+  fake_.ring(device_);
+  EXPECT_TRUE(is_shown());
+  progress(*rail_);
+  progress(*rail_);
+  EXPECT_FALSE(is_shown());
   EXPECT_EQ(fake_.events_taken, 1);
 }
 

@@ -146,9 +146,9 @@ bool VerbsRail::progress(TimeNs now, EventSink& sink) {
 // Completions after this show in the descriptor; true: there were some before.
 bool VerbsRail::prepare_queues() {
   asleep_at_ = now_;
-  if (armed_ && std::exchange(completed_, false)) take_channel_events(device_->queues().size());
-  if (armed_) return false;
+  if (armed_ && completed_) take_channel_events(device_->queues().size());
   completed_ = false;
+  if (armed_) return false;
   // A queue that cannot be asked is still looked at by every call.
   armed_ = arm().is_ok();
   return poll_completions();

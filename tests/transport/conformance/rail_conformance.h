@@ -64,18 +64,8 @@ class RecordingSink final : public EventSink {
     if (react_) react_(event);
   }
   // Run rail.progress, or flush, and note events that come at any other time.
-  bool progress(Rail& rail, TimeNs now) {
-    progressing_ = true;
-    const bool did = rail.progress(now, *this);
-    progressing_ = false;
-    return did;
-  }
-  bool flush(Rail& rail, TimeNs now) {
-    progressing_ = true;
-    const bool did = rail.flush(now, *this);
-    progressing_ = false;
-    return did;
-  }
+  bool progress(Rail& rail, TimeNs now) { return serve(rail, now, &Rail::progress); }
+  bool flush(Rail& rail, TimeNs now) { return serve(rail, now, &Rail::flush); }
   void set_reaction(std::function<void(const RailEvent&)> react) { react_ = std::move(react); }
   const std::vector<RailEvent>& events() const { return events_; }
   bool inside_progress_only() const { return inside_progress_only_; }
@@ -88,6 +78,13 @@ class RecordingSink final : public EventSink {
   const RailEvent* find(RailEvent::Kind kind, uint64_t endpoint_tag) const;
 
  private:
+  bool serve(Rail& rail, TimeNs now, bool (Rail::*how)(TimeNs, EventSink&)) {
+    progressing_ = true;
+    const bool did = (rail.*how)(now, *this);
+    progressing_ = false;
+    return did;
+  }
+
   std::vector<RailEvent> events_;
   std::function<void(const RailEvent&)> react_;
   bool progressing_ = false;
