@@ -84,6 +84,7 @@ Status Communicator::run_here(const Call& call) {
   executor_->abandon();
   await_reason(status);
   set_error(status, true);
+  await_node();
   return error();
 }
 
@@ -99,9 +100,7 @@ void Communicator::await_reason(const Status& status) {
 Status Communicator::await_here() {
   policy_.reset();
   while (running_ != Running::kNothing) {
-    bool worked = running_ != Running::kSmall && local_ != nullptr && local_->poll(*this);
-    RAILCCL_ASSIGN(const bool moved, step(0));
-    worked |= moved;
+    RAILCCL_ASSIGN(const bool worked, step_here());
     if (worked) {
       policy_.reset();
       continue;
@@ -114,13 +113,20 @@ Status Communicator::await_here() {
     if (action == WaitingPolicy::Action::kYield) sched_yield();
     if (action != WaitingPolicy::Action::kSleep) continue;
     local_->prepare_sleep(LocalDomain::SleepOn::kFutex);
-    const bool notified = running_ != Running::kSmall && local_->poll(*this);
-    RAILCCL_ASSIGN(const bool late, step(0));
-    if (!late && !notified && !failed_.load()) sleep_here();
+    RAILCCL_ASSIGN(const bool late, step_here());
+    if (!late && !failed_.load()) sleep_here();
     local_->finish_sleep();
     policy_.reset();
   }
   return Status::ok();
+}
+
+Result<bool> Communicator::step_here() {
+  if (running_ == Running::kSmall || local_ == nullptr) return step(0);
+  if (must_keep_out()) return false;
+  const bool notified = local_->poll(*this);
+  RAILCCL_ASSIGN(const bool moved, step(0));
+  return moved || notified;
 }
 
 void Communicator::sleep_here() {
@@ -129,16 +135,6 @@ void Communicator::sleep_here() {
   local_->sleep(kSleepHere);
   policy_.slept(fast_now_ns() - asleep_at);
   trace({.kind = TraceKind::kSleepEnd, .source = parts_.trace_source});
-}
-
-// The flag of the node is up before the reason is here, which comes over the control path. Should
-// it never come, the flag is enough.
-Status Communicator::check_node(TimeNs now) {
-  if (local_ == nullptr || local_->aborted() == 0) return Status::ok();
-  if (node_abort_seen_ == 0) node_abort_seen_ = now;
-  if (now - node_abort_seen_ < kReasonTimeout) return Status::ok();
-  return railccl::error(Code::kAborted,
-                        "another rank of this node has ended the communicator and did not say why");
 }
 
 Status Communicator::start(const Call& call, TimeNs now) {
@@ -275,6 +271,7 @@ Status Communicator::small_mismatch() const {
 Status Communicator::start_schedule(const Call& call, TimeNs now) {
   RAILCCL_ASSIGN(auto plan, plans_->get(call, is_in_place(call)));
   RAILCCL_ASSIGN(const Arithmetic arithmetic, prepare(call));
+  if (local_ != nullptr) local_->enter();
   RAILCCL_TRY(executor_->begin(call, arithmetic, sequence_, std::move(plan), now));
   running_ = Running::kSchedule;
   if (trace_enabled() && executor_->traced_in_detail(call)) trace_begin();

@@ -16,8 +16,8 @@ namespace {
 
 constexpr TimeNs kControlInterval = 200 * kMicrosecond;
 constexpr TimeNs kControlAtLeast = 2 * kMillisecond;  // looked at so often in any case
-constexpr TimeNs kCloseAfterError = kSecond;
-constexpr TimeNs kTracedAfter = 50 * kMicrosecond;  // an operation, in detail, whatever its size
+constexpr TimeNs kLookAgain = 200 * kMicrosecond;     // at ranks of the node that are not out yet
+constexpr TimeNs kTracedAfter = 50 * kMicrosecond;    // an operation, in detail, whatever its size
 
 int ranks_of_node(const Layout& layout, int rank) {
   const auto node = static_cast<size_t>(layout.node_of[static_cast<size_t>(rank)]);
@@ -180,7 +180,7 @@ TimeNs Communicator::next_deadline() const {
     deadline = std::min(deadline, rail_model_->next_deadline());
     if (held_since_ != 0) deadline = std::min(deadline, held_since_ + hold_timeout());
   }
-  if (end_deadline_ != 0) deadline = std::min(deadline, end_deadline_);
+  if (end_deadline_ != 0 && has_work()) deadline = std::min(deadline, now_ + kLookAgain);
   if (reason_deadline_ != 0 && !failed_.load()) deadline = std::min(deadline, reason_deadline_);
   return deadline;
 }
@@ -220,6 +220,10 @@ bool Communicator::drive(TimeNs now) {
   if (running_ == Running::kNothing) worked |= start_next(now);
   worked |= start_transfers(now);
   if (failed_.load(std::memory_order_acquire)) return true;  // what could not begin is not run
+  if (must_keep_out()) {
+    wait_for_reason(node_aborted());
+    return true;
+  }
   if (local_ != nullptr) worked |= local_->poll(*this);
   if (const Status left = check_left(); !left) {
     fail_operation(left);
@@ -278,6 +282,7 @@ bool Communicator::start_transfers(TimeNs now) {
     const std::shared_ptr<Operation> group = transfer_queue_.front();
     transfer_queue_.pop_front();
     group->began = now;
+    if (local_ != nullptr) local_->enter();
     const Status status = p2p_->begin(group, now);
     if (!status) set_error(status, true);
     started = true;
@@ -291,6 +296,7 @@ Result<bool> Communicator::step_transfers(TimeNs now) {
   RAILCCL_ASSIGN(const bool worked, p2p_->step(now));
   for (const auto& group : p2p_->take_finished()) {
     if (stats_ != nullptr) stats_->add(Collective::kSendRecv, bytes_of(*group), now - group->began);
+    if (local_ != nullptr) local_->leave();
     complete(*group, Status::ok());
   }
   return worked;
@@ -320,6 +326,7 @@ Result<bool> Communicator::step(TimeNs now) {
 
 void Communicator::finish_current(const Status& status) {
   note_end(status);
+  if (running_ == Running::kSchedule && local_ != nullptr) local_->leave();
   running_ = Running::kNothing;
   if (current_ == nullptr) return;
   const std::shared_ptr<Operation> ended = std::move(current_);
@@ -333,16 +340,19 @@ void Communicator::complete(Operation& operation, const Status& status) {
   engine_.wake_sleeper();
 }
 
-// After an error: closes the links first, so that nothing lands in the callers' buffers any more,
-// then tells everyone who waits. True when it did anything.
+// After an error: closes the links first and waits for the ranks of the node to be out, so that
+// nothing lands in the callers' buffers any more, then tells everyone who waits. True when it did
+// anything.
 bool Communicator::end_with_error(TimeNs now) {
   const Status reason = error();
-  if (peers_ && end_deadline_ == 0) {
-    peers_->close(reason, now);
+  if (end_deadline_ == 0) {
+    if (local_ != nullptr) local_->withdraw();
+    if (peers_) peers_->close(reason, now);
     end_deadline_ = now + kCloseAfterError;
   }
   if (queued_.load() == 0) return false;
   if (peers_ && !peers_->closed() && now < end_deadline_) return false;
+  if (!node_is_out(now, end_deadline_)) return false;
   executor_->abandon();
   if (current_) finish_current(reason);
   for (const auto& group : p2p_->abandon()) complete(*group, reason);

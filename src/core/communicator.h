@@ -72,6 +72,8 @@ struct CommParts {
 
 // Who is gone is known at once where it is noticed; why comes over the control path.
 constexpr TimeNs kReasonTimeout = 2 * kSecond;
+// After an error, for links to close and for ranks of the node to keep out of buffers.
+constexpr TimeNs kCloseAfterError = kSecond;
 
 class Communicator final : private EngineClient,
                            private ControlSink,
@@ -206,7 +208,12 @@ class Communicator final : private EngineClient,
   // `status` is the error if no other comes in time; the first one counts.
   void wait_for_reason(const Status& status);
   bool await_reason_until(TimeNs now);
+  Result<bool> step_here();
   void sleep_here();
+  bool must_keep_out();
+  void await_node();
+  bool node_is_out(TimeNs now, TimeNs deadline);
+  static Status node_aborted();
   Status check_node(TimeNs now);
   Status check_left() const;
   void tell_call();

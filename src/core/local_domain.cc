@@ -8,6 +8,7 @@
 #include "src/core/local_heap.h"
 #include "src/core/local_notifications.h"
 #include "src/core/local_peer_memory.h"
+#include "src/core/local_presence.h"
 #include "src/core/local_roster.h"
 #include "src/core/local_segment.h"
 #include "src/core/local_small.h"
@@ -23,7 +24,8 @@ class SharedMemoryDomain final : public LocalDomain {
         doorbell_(segment_->doorbells(), options.index, segment_->header().token),
         notifications_(segment_, options.index, doorbell_),
         board_(segment_, options.index, doorbell_),
-        small_(segment_, options.index, doorbell_, board_) {}
+        small_(segment_, options.index, doorbell_, board_),
+        presence_(segment_, options.index) {}
 
   LocalSegmentName name() const override { return segment_->name(); }
   Result<bool> settle() override { return roster_.settle(); }
@@ -42,6 +44,12 @@ class SharedMemoryDomain final : public LocalDomain {
   Status copy_to(int index, const BufferHandle& handle, uint64_t offset, const std::byte* src,
                  size_t bytes) override;
   std::byte* scratch(int index) override { return segment_->scratch(index); }
+
+  void enter() override { presence_.enter(); }
+  void leave() override { presence_.leave(); }
+  void withdraw() override { presence_.withdraw(); }
+  std::vector<int> others_inside() const override { return presence_.others_inside(); }
+  void forget(int index) override { presence_.forget(index); }
 
   bool notify(int index, uint64_t tag) override { return notifications_.notify(index, tag); }
   bool poll(LocalNotificationSink& sink) override { return notifications_.poll(sink); }
@@ -76,6 +84,7 @@ class SharedMemoryDomain final : public LocalDomain {
   LocalBoard board_;
   LocalSmall small_;
   LocalPeerMemory peer_memory_;
+  LocalPresence presence_;
 };
 
 // What map() answers for a buffer of zero bytes.

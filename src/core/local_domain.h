@@ -3,8 +3,9 @@
 // scratch, small collectives in cache lines, doorbells to wake a sleeper. One object per rank and
 // communicator. Works the same for ranks in one process (threads) and in several.
 //
-// Threading: one thread at a time (the driver of the communicator); ring_all(), raise_abort() and
-// aborted() any thread, at any time. Nothing here blocks except sleep().
+// Threading: one thread at a time (the driver of the communicator); ring_all(), raise_abort(),
+// aborted(), others_inside() and forget() any thread, at any time. Nothing here blocks except
+// sleep().
 //
 // Every shared word has a single writer, but for the doorbells and the abort flag. Data is
 // published by release stores and read after acquire loads.
@@ -107,6 +108,17 @@ class LocalDomain {
   virtual Status copy_to(int index, const BufferHandle& handle, uint64_t offset,
                          const std::byte* src, size_t bytes) = 0;
   virtual std::byte* scratch(int index) = 0;  // of any rank of the node
+  // Between these two, which nest, this rank may reach into buffers of others, but only while
+  // aborted() is 0, which it looks at before each step.
+  virtual void enter() = 0;
+  virtual void leave() = 0;
+  // Out for good: the communicator has ended, or is seen to have.
+  virtual void withdraw() = 0;
+  // After raise_abort(), or where aborted() was not 0: whoever is in this list may still read or
+  // write this rank's buffers. Whoever is not will not any more.
+  virtual std::vector<int> others_inside() const = 0;
+  // Its process has ended.
+  virtual void forget(int index) = 0;
 
   // --- notifications, in order per pair ---
   virtual bool notify(int index, uint64_t tag) = 0;  // false: that ring is full, try again

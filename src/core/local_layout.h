@@ -2,7 +2,7 @@
 //
 //   header            1 page     magic, token, sizes, abort flag
 //   doorbells         n words    rank i's sleep word
-//   states            n x 320 B  rank i: who it is, what it can do, how far it is
+//   states            n x 384 B  rank i: who it is, what it can do, how far it is
 //   hints             n x 64 B   receiver i: one byte per sender (more lines from 65 ranks on)
 //   rings             n x n      receiver i, sender j: 128 tags
 //   boards            n x 16     rank i: its ready records
@@ -58,8 +58,10 @@ struct alignas(kCacheLine) RankState {
   // How far it is; each in its own line, since others look at them while the rank goes on.
   alignas(kCacheLine) std::atomic<uint64_t> finished;
   alignas(kCacheLine) std::atomic<uint64_t> small_done;
+  // 1: it may be reaching into other ranks' memory.
+  alignas(kCacheLine) std::atomic<uint32_t> inside;
 };
-static_assert(sizeof(RankState) == 5 * kCacheLine);
+static_assert(sizeof(RankState) == 6 * kCacheLine);
 
 // One sender, one receiver. The number of tags that were ever sent is the sender's byte in the
 // receiver's hint line (modulo 256).

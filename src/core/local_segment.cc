@@ -14,7 +14,7 @@ namespace railccl {
 namespace {
 
 constexpr uint64_t kMagic = 0x4c43434c49415201;  // "\x01RAILCCL", little endian
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 using Token = std::array<uint64_t, 2>;
 

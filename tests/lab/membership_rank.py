@@ -45,9 +45,16 @@ class Comm:
         return data[0]
 
     def sum_until_failure(self):
+        """Says the error, and whether the buffer is the caller's own from then on."""
         data = (ctypes.c_float * COUNT)()
-        while True:
-            self.check(self.library.ncclAllReduce(data, data, COUNT, FLOAT, SUM, self.handle, None))
+        try:
+            while True:
+                self.check(self.library.ncclAllReduce(data, data, COUNT, FLOAT, SUM, self.handle, None))
+        except Failure as failure:
+            pattern = b"\x5a" * ctypes.sizeof(data)
+            ctypes.memmove(data, pattern, len(pattern))
+            time.sleep(0.1)
+            say(error=str(failure), written_to=bytes(data) != pattern)
 
     def shrink(self, without):
         shrunk = Comm(self.library)
@@ -80,10 +87,7 @@ def death(comm, victim):
     comm.sum_of(1)
     if RANK == victim:
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-    try:
-        comm.sum_until_failure()
-    except Failure as failure:
-        say(error=str(failure))
+    comm.sum_until_failure()
     go_on_without(comm, victim)
 
 
@@ -93,10 +97,7 @@ def revoke(comm, victim):
     comm.sum_of(1)
     if RANK == 0:
         threading.Timer(0.3, lambda: comm.library.ncclCommRevoke(comm.handle, 0)).start()
-    try:
-        comm.sum_until_failure()
-    except Failure as failure:
-        say(error=str(failure))
+    comm.sum_until_failure()
     if RANK == victim:
         say(abort_s=comm.abort())
     else:
@@ -119,10 +120,7 @@ def stopped(comm, victim):
 
     thread = threading.Timer(1.5, abort)
     thread.start()
-    try:
-        comm.sum_until_failure()
-    except Failure as failure:
-        say(error=str(failure))
+    comm.sum_until_failure()
     thread.join()
     say(abort_s=took[0])
 
@@ -146,10 +144,7 @@ def leaves(comm, victim):
     if RANK == victim:
         comm.check(comm.library.ncclCommDestroy(comm.handle))
         return
-    try:
-        comm.sum_until_failure()
-    except Failure as failure:
-        say(error=str(failure))
+    comm.sum_until_failure()
     say(abort_s=comm.abort())
 
 

@@ -58,7 +58,10 @@ class Membership(unittest.TestCase):
             with self.subTest(name):
                 code, output = lab([*layout, *options], ["env", "RAILCCL_RANK_TIMEOUT_S=20", *environment, *program],
                                    timeout=60)
-                check(code, [said(output, rank) for rank in range(RANKS)], output)
+                fields = [said(output, rank) for rank in range(RANKS)]
+                check(code, fields, output)
+                self.assertFalse(any(each.get("written_to") for each in fields),
+                                 f"a buffer was written to after its operation had returned its error: {output}")
 
     def check_went_on(self, fields, output):
         for rank in range(RANKS):
