@@ -247,27 +247,27 @@ bool LinkImpl::progress(TimeNs now) {
     stir();
     return true;
   }
+  // Before a longer rest the rails are looked after.
   const TimeNs longest = std::min(kLongestRest, options_.rail_timeout_ns / kRestsPerTimeout);
-  rest_until_ = std::min(next_deadline(), now + longest);
+  rest_until_ = looked_ ? std::min(next_deadline(), now + longest) : health_at_;
   return false;
 }
 
 bool LinkImpl::move(TimeNs now) {
+  looked_ = true;
   if (ended_ || peer_gone_) return progress_to_end(now);
   if (!has_peer_) return false;
   report_connected();
   ack_just_sent_ = false;
   if (std::exchange(pong_due_, false)) send_on_control_path_only(wire::PongFrame{});
-  const bool looks_first = health_due_ || now >= health_at_;
-  bool did = looks_first && look_after_rails(now);
+  looked_ = health_due_ || now >= health_at_;
+  bool did = looked_ && look_after_rails(now);
   if (ended_) return true;
   did |= messages_->pump(now);
   did |= flush_frames();
   did |= sender_->pump(now);
   did |= flush_acknowledgement(now);
   report_finished();
-  // Nothing is left undone before a rest.
-  if (!did && !looks_first) did = look_after_rails(now);
   return did;
 }
 

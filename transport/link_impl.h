@@ -122,6 +122,7 @@ class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
   TimeNs rest_until_ = 0;
   bool health_due_ = true;  // rails are looked after at once, or else at:
   TimeNs health_at_ = 0;
+  bool looked_ = false;  // by the last call of progress()
   TimeNs stuck_since_ = kNever;
   TimeNs best_tier_until_ = 0;  // so long the first connection waits for a pair of a better tier
   uint64_t progress_made_ = 0;  // when something last got through, or nothing was to be sent:

@@ -100,7 +100,7 @@ Status LinkMessages::send(const Parts& parts) {
   const uint64_t oldest = out_.empty() ? begin : out_.front().begin;
   if (peer_keys_.empty() || end - oldest > ring_bytes_ ||
       out_.end() >= consumed_out_ + wire::kMessageWindow) {
-    return error(Code::kBackPressure, "rank {} has not consumed enough messages", peer_);
+    return Status::back_pressure();
   }
   std::byte* target = outbox_.data() + begin % ring_bytes_;
   if (!parts.header.empty()) std::memcpy(target, parts.header.data(), parts.header.size());

@@ -33,6 +33,11 @@ std::string_view code_name(Code code) {
   return "unknown code";
 }
 
+const Status& Status::back_pressure() {
+  static const Status status(Code::kBackPressure, "no room now, try again after progress");
+  return status;
+}
+
 Status Status::with_context(std::string_view context) const {
   if (is_ok()) return *this;
   return Status(code(), fmt::format("{}: {}", context, message()));

@@ -41,6 +41,8 @@ class [[nodiscard]] Status {
                                   : std::make_shared<const Detail>(code, std::move(message))) {}
 
   static Status ok() { return {}; }
+  // Always the same one: who tries again after progress makes no text each time.
+  static const Status& back_pressure();
 
   bool is_ok() const { return detail_ == nullptr; }
   explicit operator bool() const { return is_ok(); }

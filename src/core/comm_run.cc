@@ -65,11 +65,13 @@ Status Communicator::run(const Call& call) {
     }
     stop_driving();
   }
-  const auto operation = std::make_shared<Operation>();
-  operation->call = call;
-  RAILCCL_TRY(enqueue(operation));  // nobody need be woken: this caller drives
-  wait(*operation);
-  return operation->completion.status();
+  // Nobody looks at an operation any more once it is complete, so this one needs no other owner.
+  Operation operation;
+  operation.call = call;
+  // Nobody need be woken: this caller drives.
+  RAILCCL_TRY(enqueue({std::shared_ptr<Operation>(), &operation}));
+  wait(operation);
+  return operation.completion.status();
 }
 
 // The caller is the driver: no other thread is woken, nothing is queued.

@@ -148,6 +148,7 @@ Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
     if (!collective) transfers_wait_.store(true, std::memory_order_relaxed);
     queued_.fetch_add(1, std::memory_order_release);
   }
+  engine_.stir();
   return Status::ok();
 }
 

@@ -152,6 +152,9 @@ class Communicator final : private EngineClient,
   // EngineClient
   bool progress(TimeNs now) override;
   bool has_work() const override { return queued_.load(std::memory_order_acquire) > 0; }
+  bool polls() const override {
+    return (local_ != nullptr || executor_->computing()) && has_work();
+  }
   TimeNs next_deadline() const override;
   void prepare_sleep() override;
   void finish_sleep(TimeNs now, bool quiet) override;

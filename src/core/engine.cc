@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kParkInterval{10};
 constexpr TimeNs kSharedWait = 200 * kMicrosecond;  // sleep of a caller while another one drives
 constexpr std::chrono::microseconds kSharedPause{200};  // the same for one without an operation
 
-constexpr TimeNs kYieldAfter = 5 * kMicrosecond;  // what comes sooner is not worth the system call
+constexpr TimeNs kClientsRest = 5 * kMicrosecond;    // while a driver spins
 constexpr TimeNs kRailsMayWait = 20 * kMicrosecond;  // while one caller's operations follow closely
 
 thread_local bool is_engine_thread = false;
@@ -120,6 +120,7 @@ void Engine::drive_briefly() {
 }
 
 void Engine::kick() {
+  stir();
   if (sleeper_.load()) {
     wake_sleeper();
   } else {
@@ -154,28 +155,27 @@ void Engine::run() {
 
 void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
                    Completion* own) {
-  TimeNs last_progress = system_clock().now_ns();
+  TimeNs last_progress = kNever;  // not begun
   while (!stop()) {
     const bool worked = drive_once(own);
-    if (worked) last_progress = now_;
+    if (worked || last_progress == kNever) last_progress = now_;
     if (lock_wanted_.load(std::memory_order_relaxed) > 0) make_room();
     if (worked) continue;
     const TimeNs patience = spin_ns == 0 ? 0 : std::max(spin_ns, budget_.spin_ns());
     if (now_ - last_progress < patience && has_work()) {
       // The peer may be waiting for this very core.
-      if (spin_ns != kNever && now_ - last_progress >= kYieldAfter) sched_yield();
+      if (spin_ns != kNever && now_ - last_progress >= yield_delay_.ns()) yield_core();
       continue;
     }
     if (!stop()) sleep(limit, own);
-    last_progress = system_clock().now_ns();
+    last_progress = kNever;
   }
 }
 
 bool Engine::drive_once(const Completion* own) {
   now_ = system_clock().now_ns();
   if (armed_) disarm();
-  bool worked = false;
-  for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
+  const bool worked = clients_are_due() && progress_clients();
   // Last, so that what the clients have put leaves before a completed operation's caller returns.
   // What else the rails have can wait for the next call, a little: looking costs a system call.
   const bool over = own != nullptr && own->done();
@@ -183,9 +183,27 @@ bool Engine::drive_once(const Completion* own) {
   return progress_rails() || worked;
 }
 
+bool Engine::clients_are_due() {
+  if (!clients_rest_ || now_ >= clients_rest_until_) return true;
+  return stirred_.load(std::memory_order_relaxed) ||
+         std::ranges::any_of(clients_, [](const EngineClient* client) { return client->polls(); });
+}
+
+bool Engine::progress_clients() {
+  // Should a stir come between this and the look, it is seen when the rest is over.
+  stirred_.store(false, std::memory_order_relaxed);
+  bool worked = false;
+  for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->progress(now_);
+  clients_rest_ = !worked;
+  clients_rest_until_ = now_ + kClientsRest;
+  return worked;
+}
+
 bool Engine::progress_rails() {
   rails_moved_at_ = now_;
-  return serve_rails(&Rail::progress);
+  const bool moved = serve_rails(&Rail::progress);
+  if (moved) clients_rest_ = false;
+  return moved;
 }
 
 bool Engine::serve_rails(bool (Rail::*serve)(TimeNs, EventSink&)) {
@@ -249,6 +267,12 @@ bool Engine::sleep_on_descriptors(TimeNs timeout) {
   uint64_t drained = 0;
   [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &drained, sizeof drained);
   return false;
+}
+
+void Engine::yield_core() {
+  const TimeNs offered_at = system_clock().now_ns();
+  sched_yield();
+  yield_delay_.yielded(system_clock().now_ns() - offered_at);
 }
 
 void Engine::make_room() {

@@ -35,6 +35,8 @@ class EngineClient {
   virtual ~EngineClient() = default;
   virtual bool progress(TimeNs now) = 0;  // true when it did anything
   virtual bool has_work() const = 0;      // operations that somebody has to drive
+  // What it waits for may come without a rail's event: through memory, say.
+  virtual bool polls() const { return false; }
   virtual TimeNs next_deadline() const = 0;
   virtual void prepare_sleep() = 0;  // arm doorbells that write to descriptors
   // `quiet`: until now none of the watched descriptors has shown anything.
@@ -72,7 +74,9 @@ class Engine final : public RailHost, private EventSink {
   bool drive_until(const std::function<bool()>& done, TimeNs deadline);
   // One round, if nobody else drives.
   void drive_briefly();
-  // New work was queued that nobody waits for: makes sure that someone drives it.
+  // A client has new work; for the driver's next round.
+  void stir() { stirred_.store(true); }
+  // The same, and nobody waits for it: makes sure that someone drives it.
   void kick();
   // A completion was set by this driver: its caller may be the one that sleeps on the descriptors.
   void wake_sleeper();
@@ -82,6 +86,10 @@ class Engine final : public RailHost, private EventSink {
   void run();
   // True when anything happened. `own`: what the driver waits for.
   bool drive_once(const Completion* own = nullptr) RAILCCL_REQUIRES(driver_);
+  // A driver that spins asks the rails, and the clients only now and then or when there is a
+  // reason.
+  bool clients_are_due() RAILCCL_REQUIRES(driver_);
+  bool progress_clients() RAILCCL_REQUIRES(driver_);
   bool progress_rails() RAILCCL_REQUIRES(driver_);
   // Each rail's progress() or flush().
   bool serve_rails(bool (Rail::*serve)(TimeNs, EventSink&)) RAILCCL_REQUIRES(driver_);
@@ -96,6 +104,7 @@ class Engine final : public RailHost, private EventSink {
   // True when a rail's descriptor ended it and none of the watched ones has shown anything.
   bool sleep_on_descriptors(TimeNs timeout);
   void make_room() RAILCCL_REQUIRES(driver_);
+  void yield_core() RAILCCL_REQUIRES(driver_);
   void lock() RAILCCL_ACQUIRE(driver_);
   void arm() RAILCCL_REQUIRES(driver_);
   void disarm() RAILCCL_REQUIRES(driver_);
@@ -112,11 +121,14 @@ class Engine final : public RailHost, private EventSink {
   // Sleeping drivers do not hold it; a busy one makes room.
   Mutex driver_;
   SpinBudget budget_ RAILCCL_GUARDED_BY(driver_);
+  YieldDelay yield_delay_ RAILCCL_GUARDED_BY(driver_);
   std::vector<EndpointEventSink*> sinks_ RAILCCL_GUARDED_BY(driver_);  // by tag >> kTagBits
   std::vector<EngineClient*> clients_ RAILCCL_GUARDED_BY(driver_);
   int current_rail_ RAILCCL_GUARDED_BY(driver_) = 0;  // whose progress is running
   TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
   TimeNs rails_moved_at_ RAILCCL_GUARDED_BY(driver_) = 0;
+  bool clients_rest_ RAILCCL_GUARDED_BY(driver_) = false;  // nothing to do but what the rails bring
+  TimeNs clients_rest_until_ RAILCCL_GUARDED_BY(driver_) = 0;
   bool armed_ RAILCCL_GUARDED_BY(driver_) = false;  // clients' doorbells write to descriptors
   bool quiet_ RAILCCL_GUARDED_BY(driver_) = false;  // what finish_sleep() is told
   UniqueFd epoll_;
@@ -128,6 +140,7 @@ class Engine final : public RailHost, private EventSink {
   std::atomic<bool> thread_sleeps_{false};  // and it is the engine's own thread
   std::atomic<int> waiting_callers_{0};
   std::atomic<int> lock_wanted_{0};
+  std::atomic<bool> stirred_{false};
   std::atomic<bool> stop_{false};
   Mutex park_mutex_;  // the thread's pause while callers drive; guards no data
   std::condition_variable_any park_;

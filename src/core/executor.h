@@ -74,6 +74,10 @@ class Executor {
   // True when anything moved. An error ends the communicator.
   Result<bool> step(TimeNs now);
   bool finished() const { return stage_ == Stage::kIdle; }
+  // The compute back end has not answered yet.
+  bool computing() const {
+    return std::ranges::any_of(slots_, [](const Piece& piece) { return piece.computing; });
+  }
   uint64_t sequence() const { return sequence_; }
   // What the cost model expects of the operation that was begun last.
   TimeNs predicted_ns() const {

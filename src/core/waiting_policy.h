@@ -39,6 +39,22 @@ class SpinBudget {
   TimeNs spin_;
 };
 
+// How long to spin before the core is offered to others, learnt from the offers: one that nobody
+// takes is a system call for nothing, one that is taken lets the rank run for which this one waits.
+class YieldDelay {
+ public:
+  TimeNs ns() const { return delay_; }
+  void yielded(TimeNs duration) {
+    delay_ = duration >= kTaken ? kLeast : std::min(2 * delay_, kMost);
+  }
+
+ private:
+  static constexpr TimeNs kTaken = 2 * kMicrosecond;  // no bare system call takes so long
+  static constexpr TimeNs kLeast = 5 * kMicrosecond;
+  static constexpr TimeNs kMost = 20 * kMicrosecond;
+  TimeNs delay_ = kLeast;
+};
+
 class WaitingPolicy {
  public:
   enum class Action : uint8_t { kSpin, kYield, kSleep };

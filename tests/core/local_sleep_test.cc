@@ -144,6 +144,21 @@ TEST(LocalDeath, TheOthersOfAKilledRankKeepControl) {
   EXPECT_THAT(texts, Each(IsEmpty()));
 }
 
+TEST(YieldDelay, GrowsWhileNobodyTakesTheCoreAndIsShortAgainWhenSomebodyDoes) {
+  constexpr TimeNs kAlone = 400;
+  constexpr TimeNs kTaken = 30 * kMicrosecond;
+  YieldDelay delay;
+  const TimeNs least = delay.ns();
+  delay.yielded(kTaken);
+  EXPECT_EQ(delay.ns(), least);
+  delay.yielded(kAlone);
+  EXPECT_EQ(delay.ns(), 2 * least);
+  for (int i = 0; i < 10; ++i) delay.yielded(kAlone);
+  EXPECT_EQ(delay.ns(), 4 * least);
+  delay.yielded(kTaken);
+  EXPECT_EQ(delay.ns(), least);
+}
+
 TEST(WaitingPolicy, SpinsWithACorePerRankYieldsWithoutAndSleepsAfterAWhile) {
   using Action = WaitingPolicy::Action;
   WaitingPolicy alone({.ranks = 2, .cores = 2, .spin_ns = 100});

@@ -279,7 +279,7 @@ Status FaultRail::meet_plans(FaultEndpoint& endpoint) {
   if (refusals_left_ == 0) return Status::ok();
   --refusals_left_;
   wake_.ring();  // the refusal passes with the next progress
-  return error(Code::kBackPressure, "rail {}: injected back-pressure", info().name);
+  return Status::back_pressure();
 }
 
 void FaultRail::start(const FaultPlan& plan, FaultEndpoint& endpoint) {

@@ -84,8 +84,7 @@ Status SimEndpoint::put(const Put& put) {
                  rail_.info().name, put.bytes);
   }
   if (outstanding_.size() >= rail_.config().max_outstanding_puts) {
-    return error(Code::kBackPressure, "rail {}: {} puts are outstanding", rail_.info().name,
-                 outstanding_.size());
+    return Status::back_pressure();
   }
   auto flight = std::make_shared<Flight>();
   flight->number = flights_made_++;

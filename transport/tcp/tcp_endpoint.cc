@@ -159,8 +159,7 @@ Status TcpEndpoint::put(const Put& put) {
   RAILCCL_TRY(check_put(put));
   const bool small = put.bytes <= core_.options().small_put_bytes;
   TcpLane& to = lane(small ? LaneId::kSmall : LaneId::kBulk);
-  if (!to.outgoing().accepts(put.bytes))
-    return Status(Code::kBackPressure, "the rail's queue is full");
+  if (!to.outgoing().accepts(put.bytes)) return Status::back_pressure();
   const bool empty = put.bytes == 0;
   to.outgoing().push({.header = {.flags = put.notify ? kNotifyFlag : 0,
                                  .bytes = put.bytes,

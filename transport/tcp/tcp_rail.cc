@@ -15,8 +15,10 @@ namespace tcp {
 namespace {
 
 constexpr TimeNs kTickPeriod = 10 * kMillisecond;
-// While hot lanes are read, the poller is asked for the others so often.
+// While hot lanes are read, the poller is asked for the others so often: where nothing has come on
+// those, and where something has.
 constexpr TimeNs kAskPollerEvery = 10 * kMicrosecond;
+constexpr TimeNs kAskPollerAtLeast = 100 * kMicrosecond;
 
 }  // namespace
 
@@ -74,12 +76,14 @@ bool TcpRail::flush(TimeNs now, EventSink& sink) {
 }
 
 bool TcpRail::serve_ready(TimeNs now) {
+  const bool came = core_.hot_lanes().read();
+  const TimeNs pause = came ? kAskPollerAtLeast : kAskPollerEvery;
   // Who sleeps in between has been away for longer, and was woken by the poller.
-  const bool asks = now - asked_poller_at_ >= kAskPollerEvery || core_.hot_lanes().empty() ||
-                    core_.poller().expects_room();
-  if (!asks) return core_.hot_lanes().read();
+  const bool asks =
+      now - asked_poller_at_ >= pause || core_.hot_lanes().empty() || core_.poller().expects_room();
+  if (!asks) return came;
   asked_poller_at_ = now;
-  return ask_poller();
+  return ask_poller() || came;
 }
 
 bool TcpRail::ask_poller() {

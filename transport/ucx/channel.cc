@@ -136,7 +136,7 @@ Status Channel::send(MessageKind kind, const void* header, size_t header_bytes, 
 
 Status Channel::put(const Put& put) {
   if (endpoint_ == nullptr || !outgoing_.accepts(put.bytes)) {
-    return Status(Code::kBackPressure, "the rail's queue is full");
+    return Status::back_pressure();
   }
   const bool empty = put.bytes == 0;
   const OutgoingPut& queued = outgoing_.push({.session = peer_session_,

@@ -273,7 +273,7 @@ Status QueuePair::post(Request* data, Request* message, const Work& work) {
 Status QueuePair::put(const Put& put) {
   if (puts_in_flight_ >= options_.max_outstanding_puts ||
       sends_.free() < 2 + kControlRequests / 2 || (put.notify && !credits_.for_put())) {
-    return error(Code::kBackPressure, "{} puts are in flight", puts_in_flight_);
+    return Status::back_pressure();
   }
   const bool carried = put.notify && put.bytes != 0 && put.bytes <= kMostCarriedBytes &&
                        decode_remote_key(put.remote_key).host;
