@@ -63,16 +63,24 @@ class Machine:
         return options
 
     def _network_options(self, cables):
-        """A hub per network inside of this qemu: the NIC and every cable."""
+        """A NIC per network; where several others are there, on a hub inside of this qemu with a cable to each of them."""
         options = []
         for number, network in enumerate(cables):
-            options += ["-netdev", f"hubport,id=net{number},hubid={number}", "-device",
-                        f"virtio-net-pci,id=nic{number},netdev=net{number},mac={self._mac(number)},host_mtu={_MTU},"
-                        "romfile="]
-            for index, cable in enumerate(network):
-                name = f"cable{number}_{index}"
-                options += ["-netdev", f"socket,id={name},fd={cable.fileno()}", "-netdev",
-                            f"hubport,id={name}_port,hubid={number},netdev={name}"]
+            if len(network) == 1:
+                options += ["-netdev", f"socket,id=net{number},fd={network[0].fileno()}"]
+            else:
+                options += self._hub_options(number, network)
+            options += ["-device", f"virtio-net-pci,id=nic{number},netdev=net{number},mac={self._mac(number)},host_mtu={_MTU},"
+                                   "romfile="]
+        return options
+
+    @staticmethod
+    def _hub_options(number, network):
+        options = ["-netdev", f"hubport,id=net{number},hubid={number}"]
+        for index, cable in enumerate(network):
+            name = f"cable{number}_{index}"
+            options += ["-netdev", f"socket,id={name},fd={cable.fileno()}", "-netdev",
+                        f"hubport,id={name}_port,hubid={number},netdev={name}"]
         return options
 
     def _mac(self, network):
