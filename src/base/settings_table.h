@@ -173,7 +173,8 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
     choice(Key::kPoll, "POLL", kNone, "adaptive", "spin|adaptive|sleep", kProgress,
            "how to wait: burn a core, spin briefly and then sleep, sleep at once"),
     number(Key::kPollSpinUs, "POLL_SPIN_US", kNone, "50", 0, 1000000, kProgress,
-           "how long adaptive waiting spins before it sleeps"),
+           "how long adaptive waiting spins before it sleeps; unless set not at all on a machine "
+           "with one processor"),
 
     text(Key::kTopoFile, "TOPO_FILE", kShared, "", kTopology,
          "read the machine's topology from this XML file instead of finding it"),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/sysinfo.h>
 
 #include <algorithm>
 
@@ -205,7 +206,9 @@ Result<CommOptions> make_comm_options(const Settings& settings) {
       !settings.get_bool(Setting::kCmaDisable) && !settings.get_bool(Setting::kP2pDisable);
   RAILCCL_TRY(read_tuning_options(settings, options));
   options.wait_mode = wait_mode(settings.get_choice<PollChoice>(Setting::kPoll));
-  options.spin_ns = static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond;
+  options.spin_ns = settings.is_set(Setting::kPollSpinUs)
+                        ? static_cast<TimeNs>(settings.get_int(Setting::kPollSpinUs)) * kMicrosecond
+                        : default_spin_ns(get_nprocs());
   options.stall_report_ns = static_cast<TimeNs>(settings.get_int(Setting::kStallReportS)) * kSecond;
   options.predict = settings.get_bool(Setting::kPredict);
   RAILCCL_TRY(bound_channels(options, {}));

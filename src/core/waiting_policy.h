@@ -18,6 +18,10 @@ enum class WaitMode : uint8_t {
   kSleep,     // sleep at once when idle
 };
 
+// Where nobody has set it. Who spins on a machine's only processor keeps the threads of the kernel
+// from it by which what he waits for would come.
+constexpr TimeNs default_spin_ns(int processors) { return processors == 1 ? 0 : 50 * kMicrosecond; }
+
 // How long to spin before a sleep, learnt from the sleeps: one that ends at once cost a wake-up
 // that spinning would have saved. Two ranks that each wait for the other's wake-up would go on so
 // for ever (a wake-up takes 50 us on a virtual machine), so such a sleep makes the next spin

@@ -144,6 +144,11 @@ TEST(LocalDeath, TheOthersOfAKilledRankKeepControl) {
   EXPECT_THAT(texts, Each(IsEmpty()));
 }
 
+TEST(DefaultSpin, IsNoneOnAMachineWithOneProcessor) {
+  EXPECT_EQ(default_spin_ns(1), 0);
+  EXPECT_GT(default_spin_ns(2), 0);
+}
+
 TEST(YieldDelay, GrowsWhileNobodyTakesTheCoreAndIsShortAgainWhenSomebodyDoes) {
   constexpr TimeNs kAlone = 400;
   constexpr TimeNs kTaken = 30 * kMicrosecond;
