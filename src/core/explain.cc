@@ -121,9 +121,10 @@ std::string why(const json& chosen, const json& considered, bool kept) {
   for (const json& other : considered) {
     if (other.contains("left_out") || other["algorithm"] == chosen["algorithm"]) continue;
     const double ratio = other["predicted_us"].get<double>() / chosen["predicted_us"].get<double>();
-    return fmt::format("predicted {:.1f} us; {} would take {:.2f} times as long",
+    return fmt::format("predicted {:.1f} us; {} would take {:.2f} times as long{}",
                        chosen["predicted_us"].get<double>(), other["algorithm"].get<std::string>(),
-                       ratio);
+                       ratio,
+                       ratio < 1 ? ", which counts as equal, but sends and reduces more" : "");
   }
   return "the only one that can run it";
 }
