@@ -88,7 +88,8 @@ StripeRequest LinkSender::sizes(uint64_t put_left) const {
           .queued = queued_bytes_,
           .small_bytes = options_.small_put_bytes,
           .chunk_bytes = options_.chunk_bytes,
-          .max_chunk_bytes = max_chunk_bytes_};
+          .max_chunk_bytes = max_chunk_bytes_,
+          .lone = lone_};
 }
 
 void LinkSender::refresh_views(TimeNs now) {
@@ -99,6 +100,10 @@ void LinkSender::refresh_views(TimeNs now) {
     return;
   }
   update_slow(pairs_, now);
+  const int tier = best_tier(pairs_);
+  lone_ = std::ranges::count_if(pairs_, [tier](const LinkPair& pair) {
+            return pair.postable() && pair.tier() == tier;
+          }) == 1;
   for (const LinkPair& pair : pairs_) views_.push_back(pair.stripe_view(sizes(0), now));
 }
 

@@ -118,6 +118,7 @@ class LinkSender {
   std::vector<StripeRail> usable_views_;
   TimeNs moved_at_ = 0;  // last completion or acknowledgement
   uint64_t progress_made_ = 0;
+  bool lone_ = false;  // one rail to choose from, at the last refresh
   bool blocked_ = false;
 };
 

@@ -43,6 +43,7 @@ struct StripeRequest {
   uint64_t chunk_bytes = 0;      // a fixed chunk size; 0: by the rail's rate
   uint64_t max_chunk_bytes = 0;  // that every rail can carry
   bool whole = false;            // do not cut: all of put_left is one chunk (a replay)
+  bool lone = false;             // there is one rail to choose from: nothing to balance
 };
 
 struct StripeChoice {
@@ -74,8 +75,10 @@ int first_as_quick(std::span<const Way> ways);
 // and without regard to the window, a demoted one too; -1: none takes it now.
 int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes);
 
-// Chunks last about this long on their rail.
+// Chunks last about this long on their rail, and so many times as long where there is one rail:
+// each costs its put, its notification and their handling on both sides.
 constexpr TimeNs kChunkNs = 150 * kMicrosecond;
+constexpr uint64_t kLoneTimes = 4;
 constexpr uint64_t kMaxChunkBytes = uint64_t{4} << 20;
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request);
 

@@ -45,7 +45,7 @@ struct CommOptions {
   std::vector<std::vector<std::string>> allowed;      // algorithms by Collective; empty: all
   Retune retune = Retune::kExact;                     // what follows when rails change
   WaitMode wait_mode = WaitMode::kAdaptive;
-  TimeNs spin_ns = 0;  // kAdaptive, before a sleep
+  TimeNs spin_ns = 0;                        // kAdaptive, before a sleep
   std::shared_ptr<const Topology> topology;  // null: not known
   bool predict = false;  // what the cost model expects stands beside what was measured
   TimeNs stall_report_ns =

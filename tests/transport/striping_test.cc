@@ -328,6 +328,12 @@ TEST(Striping, ChunksLastTensToHundredsOfMicroseconds) {
     EXPECT_LE(us, 300) << rate;
   }
   EXPECT_EQ(chunk_bytes_at(125e6, sizes), 64 * kKiB);
+  StripeRequest lone = sizes;
+  lone.lone = true;
+  EXPECT_EQ(chunk_bytes_at(125e6, lone), 256 * kKiB);
+  EXPECT_NEAR(static_cast<double>(chunk_bytes_at(1e9, lone)),
+              4 * static_cast<double>(chunk_bytes_at(1e9, sizes)), 16 * 1024);
+  EXPECT_EQ(chunk_bytes_at(1e12, lone), kMaxChunkBytes);
   StripeRequest fixed = sizes;
   fixed.chunk_bytes = 12345;
   EXPECT_EQ(chunk_bytes_at(1e9, fixed), 12345u);
