@@ -67,9 +67,9 @@ void Communicator::take_shared_id(std::span<const std::byte> bytes) {
 
 void Communicator::on_peer_lost(int peer, const Status& status) {
   goodbyes_[static_cast<size_t>(peer)] = lost_[static_cast<size_t>(peer)] = true;
-  const auto& node_of = layout_->node_of;
-  const bool here = node_of[static_cast<size_t>(peer)] == node_of[static_cast<size_t>(rank_)];
-  if (here && local_ != nullptr) local_->forget(layout_->local_index[static_cast<size_t>(peer)]);
+  if (local_ != nullptr && executor_->is_local(peer)) {
+    local_->forget(layout_->local_index[static_cast<size_t>(peer)]);
+  }
   trace({.kind = TraceKind::kPeerLost,
          .source = parts_.trace_source,
          .peer = peer,

@@ -153,7 +153,7 @@ class Communicator final : private EngineClient,
   bool progress(TimeNs now) override;
   bool has_work() const override { return queued_.load(std::memory_order_acquire) > 0; }
   bool polls() const override {
-    return (local_ != nullptr || executor_->computing()) && has_work();
+    return has_work() && (local_ != nullptr || executor_->computing());
   }
   TimeNs next_deadline() const override;
   void prepare_sleep() override;

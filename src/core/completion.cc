@@ -16,6 +16,8 @@ long futex(std::atomic<uint32_t>& word, int operation, uint32_t value, const tim
 
 }  // namespace
 
+// Its owner may destroy it as soon as it is done, so the wake-up uses the address and no more; a
+// later owner of that address is woken for nothing.
 void Completion::complete(Status status) {
   status_ = std::move(status);
   const uint32_t before = state_.exchange(kDone, std::memory_order_acq_rel);

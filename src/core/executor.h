@@ -74,6 +74,7 @@ class Executor {
   // True when anything moved. An error ends the communicator.
   Result<bool> step(TimeNs now);
   bool finished() const { return stage_ == Stage::kIdle; }
+  bool is_local(int peer) const;  // a rank of this node
   // The compute back end has not answered yet.
   bool computing() const {
     return std::ranges::any_of(slots_, [](const Piece& piece) { return piece.computing; });
@@ -145,7 +146,6 @@ class Executor {
   bool place_small_data(const MessageHeader& header, std::span<const std::byte> body);
   void drain_kept_data();
   const Inbox::Ready* find_ready(int peer);
-  bool is_local(int peer) const;
   Inbox& inbox_of(int peer) const { return (*services_.inboxes)[static_cast<size_t>(peer)]; }
   uint64_t output_offset() const;
   const RegisteredBuffer* memory_of(BufferId buffer) const;  // of this rank; null: it has none
