@@ -30,9 +30,12 @@ class Machine:
         guest_end, channel = socket.socketpair()
         monitor_end, self._monitor = socket.socketpair()
         descriptors = [guest_end, monitor_end, *(cable for network in cables for cable in network)]
+        # With no more than one processor to come, qemu leaves out the guest's memory barriers, which its own threads need as much
+        # as another processor: every few minutes a NIC and its driver then waited for each other for ever.
+        smp = f"{cpus},maxcpus={max(2, cpus)}"
         # Without no_timer_check a kernel whose host is busy finds no timer interrupts while it looks for them, and panics.
         command = [
-            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus),
+            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", smp,
             "-m", str(memory_mb), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-kernel", kernel, "-initrd", initramfs, "-append",
             "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on no_timer_check "
