@@ -3,8 +3,8 @@
 // what a backend can do is data (RailInfo).
 //
 // Threading: one thread at a time owns a rail and all its endpoints (a progress engine's driver);
-// calls are never concurrent. A rail neither sleeps nor starts threads, except to give back what
-// the system may take long over (transport/disposal.h); `now` comes from outside.
+// calls are never concurrent. A rail neither sleeps nor starts threads, except for calls that the
+// system may take long over (transport/slow_calls.h); `now` comes from outside.
 //
 // The contract, each line of it a test in tests/transport/conformance:
 //  1. Every accepted put completes exactly once (kPutDone), with success or an error, also after

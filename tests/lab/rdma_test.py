@@ -162,6 +162,20 @@ class Rdma(unittest.TestCase):
             self.assertGreater(rails[rank, "rxe0:1"]["bytes"], 0, output)
             self.assertEqual(rails[rank, "rxe1:1"]["bytes"], 0, output)
 
+    def test_a_rail_on_which_nobody_answers_does_not_hold_up_the_other(self):
+        for node in (0, 1):
+            self.session.fabric.run(node, "sh", "-c", "nft add table netdev gap; nft 'add chain netdev gap in { type filter hook "
+                                    "ingress device rail1 priority 0; policy drop; }'; ip neigh flush dev rail1")
+            self.addCleanup(self.session.fabric.run, node, "nft", "delete", "table", "netdev", "gap")
+        rails, output = self.check(perf("all_reduce", "-b", "1M", "-e", "1M", "-w", "1", "--seconds", "4"),
+                                   {"RAILCCL_DEBUG": "WARN"})
+        self.assertRegex(output, r"rank 0 to rank 1: goes on without rxe1:1 at 10\.2\.0\.1 .*no way there: Connection timed out")
+        for rank in (0, 1):
+            self.assertGreater(rails[rank, "rxe0:1"]["bytes"], 0, output)
+            self.assertEqual(rails[rank, "rxe1:1"]["bytes"], 0, output)
+            # A second is what the kernel looks for the peer's address.
+            self.assertLess(rails[rank, "rxe0:1"]["stall_ms_max"], 900, output)
+
     def on_rank_1(self, setting, *command):
         return ["sh", "-c", f'[ "$RANK" = 0 ] || export {setting}; exec "$@"', "sh", *command]
 

@@ -168,7 +168,9 @@ struct FakeFunctions {
   }
   static int modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
     if (attributes->qp_state == IBV_QPS_ERR && current->flushes) flush(of(pair));
-    return attributes->qp_state == IBV_QPS_RTR ? current->ready_to_receive_errno : 0;
+    if (attributes->qp_state != IBV_QPS_RTR) return 0;
+    current->on_ready_to_receive();
+    return current->ready_to_receive_errno;
   }
   static void flush(FakeQueuePair& pair) {
     for (const uint64_t id : pair.posted) {

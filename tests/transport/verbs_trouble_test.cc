@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <thread>
 #include <utility>
@@ -62,6 +63,15 @@ class VerbsTrouble : public testing::Test {
     while (rail.progress(now_, sink)) {
     }
     return sink.events;
+  }
+  // Until something has happened, with so much time between two looks.
+  std::vector<RailEvent> await_events(Rail& rail, TimeNs pause = 0) {
+    while (true) {
+      std::vector<RailEvent> events = progress(rail);
+      if (!events.empty()) return events;
+      now_ += pause;
+      std::this_thread::yield();
+    }
   }
 
   FakeVerbs fake_;
@@ -195,10 +205,13 @@ TEST_F(VerbsTrouble, APeerThatNoWayLeadsToIsNamedWithBothAddresses) {
   auto other = rail->open_endpoint(2);
   ASSERT_TRUE(mine && other);
   fake_.ready_to_receive_errno = EHOSTUNREACH;
-  const Status status = (*mine)->connect((*other)->address());
-  ASSERT_FALSE(status.is_ok());
-  EXPECT_THAT(text(status), AllOf(HasSubstr("mlx5_0:1"), HasSubstr("10.1.0.1 (index 1)"),
-                                  HasSubstr("no way there"), HasSubstr("No route to host")));
+  ASSERT_TRUE((*mine)->connect((*other)->address()).is_ok());
+  const auto events = await_events(*rail);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kFailed);
+  EXPECT_THAT(text(events[0].status),
+              AllOf(HasSubstr("mlx5_0:1"), HasSubstr("10.1.0.1 (index 1)"),
+                    HasSubstr("no way there"), HasSubstr("No route to host")));
 }
 
 TEST_F(VerbsTrouble, APeerThatDoesNotAnswerIsNamedWithBothAddresses) {
@@ -209,8 +222,7 @@ TEST_F(VerbsTrouble, APeerThatDoesNotAnswerIsNamedWithBothAddresses) {
   ASSERT_TRUE(mine && other);
   ASSERT_TRUE((*mine)->connect((*other)->address()).is_ok());
   EXPECT_THAT(progress(*rail), IsEmpty());
-  now_ += 2 * kSecond;
-  const auto events = progress(*rail);
+  const auto events = await_events(*rail, 2 * kSecond);
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].kind, Kind::kFailed);
   EXPECT_THAT(text(events[0].status), AllOf(HasSubstr("mlx5_0:1 at 10.1.0.1"),
@@ -310,21 +322,27 @@ TEST_F(VerbsTrouble, AnAddressThatMovedEndsItsEndpointsAndNewOnesHaveTheNewOne) 
   EXPECT_NE(gid_of((*next)->address()), gid_of(before));
 }
 
-// Two endpoints of a rail with one to each other, of a device that takes long over destroying queue
-// pairs.
+// A rail of a device that takes long over some of its calls.
 class VerbsSlowDevice : public VerbsTrouble {
  protected:
-  VerbsSlowDevice() {
-    fake_.add_device("mlx5_0", "10.1.0.1");
-    fake_.on_destroy_queue_pair = [this] { released_.wait(); };
-    rail_ = open({.drain_timeout_ns = kSecond});
-    for (const uint64_t tag : {1, 2}) ends_.push_back(*rail_->open_endpoint(tag));
-    EXPECT_TRUE(ends_[0]->connect(ends_[1]->address()).is_ok());
-  }
+  VerbsSlowDevice() { fake_.add_device("mlx5_0", "10.1.0.1"); }
   ~VerbsSlowDevice() override {
     release();
     ends_.clear();
     rail_.reset();
+  }
+  // Two endpoints, of which the first is to connect to the second.
+  void connect() {
+    rail_ = open({.connect_timeout_ns = 5 * kSecond, .drain_timeout_ns = kSecond});
+    for (const uint64_t tag : {1, 2}) ends_.push_back(*rail_->open_endpoint(tag));
+    EXPECT_TRUE(ends_[0]->connect(ends_[1]->address()).is_ok());
+  }
+  void hold() {
+    ++begun_;
+    released_.wait();
+  }
+  void await_begun(int count) {
+    while (begun_ < count) std::this_thread::yield();
   }
   void release() {
     if (std::exchange(held_, false)) release_.set_value();
@@ -338,27 +356,110 @@ class VerbsSlowDevice : public VerbsTrouble {
 
   std::promise<void> release_;
   std::shared_future<void> released_ = release_.get_future().share();
+  std::atomic<int> begun_ = 0;  // calls that take long
   bool held_ = true;
   std::unique_ptr<Rail> rail_;
   std::vector<std::unique_ptr<Endpoint>> ends_;
 };
 
-TEST_F(VerbsSlowDevice, IsNotWaitedForByTheRail) {
+class VerbsSlowEnd : public VerbsSlowDevice {
+ protected:
+  VerbsSlowEnd() {
+    fake_.on_destroy_queue_pair = [this] { hold(); };
+    fake_.on_ready_to_receive = [this] { ++starts_; };
+    connect();
+    while (starts_ == 0) std::this_thread::yield();
+  }
+  std::atomic<int> starts_ = 0;
+};
+
+TEST_F(VerbsSlowEnd, IsNotWaitedForByTheRail) {
   ends_[0]->close();
-  EXPECT_TRUE(closed_after(kMillisecond));
+  while (!closed_after(0)) std::this_thread::yield();
   ends_[0].reset();
   EXPECT_TRUE(rail_->open_endpoint(3));
   EXPECT_TRUE(held_);
 }
 
-TEST_F(VerbsSlowDevice, IsTheFenceOfAnEndpointThatDoesNotDrain) {
+TEST_F(VerbsSlowEnd, IsTheFenceOfAnEndpointThatDoesNotDrain) {
   fake_.flushes = false;
+  ends_[0]->close();
+  EXPECT_FALSE(closed_after(kMillisecond));
+  while (begun_ == 0) {
+    EXPECT_FALSE(closed_after(2 * kSecond));
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(closed_after(2 * kSecond));
+  release();
+  while (!closed_after(kMillisecond)) std::this_thread::yield();
+}
+
+TEST_F(VerbsSlowEnd, IsNotGivenMoreAndMoreToEnd) {
+  for (uint64_t tag = 3; tag < 100; ++tag) {
+    const auto opened = rail_->open_endpoint(tag);
+    if (opened) continue;
+    EXPECT_THAT(text(opened.error()), HasSubstr("queue pairs still to destroy"));
+    EXPECT_GT(tag, 30u);
+    return;
+  }
+  ADD_FAILURE() << "no end";
+}
+
+// As where a RoCE port asks for the address of a peer and nobody answers.
+class VerbsSlowStart : public VerbsSlowDevice {
+ protected:
+  VerbsSlowStart() {
+    fake_.on_ready_to_receive = [this] { hold(); };
+    connect();
+    await_begun(1);
+  }
+};
+
+TEST_F(VerbsSlowStart, IsNotWaitedForByTheRailNorByThoseThatPassOn) {
+  EXPECT_THAT(progress(*rail_), IsEmpty());
+  auto third = rail_->open_endpoint(3);
+  ASSERT_TRUE(third);
+  (*third)->close();
+  EXPECT_TRUE(closed_after(0));
+  EXPECT_TRUE(held_);
+}
+
+// A peer is not to be blamed for what it was never asked.
+TEST_F(VerbsSlowStart, IsNotTheTimeInWhichThePeerIsToAnswer) {
+  EXPECT_THAT(progress(*rail_), IsEmpty());
+  now_ += 6 * kSecond;
+  EXPECT_THAT(progress(*rail_), IsEmpty());
+  release();
+  const auto events = await_events(*rail_, kSecond);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kFailed);
+  EXPECT_THAT(text(events[0].status), HasSubstr("does not answer"));
+}
+
+// The NIC may still begin to receive.
+TEST_F(VerbsSlowStart, PutsOffTheFenceUntilItIsDone) {
   ends_[0]->close();
   EXPECT_FALSE(closed_after(kMillisecond));
   EXPECT_FALSE(closed_after(2 * kSecond));
   EXPECT_FALSE(closed_after(2 * kSecond));
   release();
-  while (!closed_after(kMillisecond)) std::this_thread::yield();
+  while (!closed_after(0)) std::this_thread::yield();
+}
+
+TEST_F(VerbsSlowStart, IsGivenUpAtOnceBeforeItHasBegun) {
+  ASSERT_TRUE(ends_[1]->connect(ends_[0]->address()).is_ok());
+  ends_[1]->close();
+  EXPECT_TRUE(closed_after(0));
+  release();
+  ends_[1].reset();
+  ends_[0]->close();
+  while (!closed_after(0)) std::this_thread::yield();
+  EXPECT_EQ(begun_, 1) << "it was begun all the same";
+}
+
+TEST_F(VerbsSlowStart, OutlivesAnEndpointThatIsDestroyed) {
+  ends_[0].reset();
+  EXPECT_THAT(progress(*rail_), IsEmpty());
 }
 
 }  // namespace

@@ -247,8 +247,7 @@ void UcxEndpoint::dispose_channel() {
   host_.poller().remove(channel_->fd());
   lost_ = channel_->outgoing();
   targets_ = channel_->targets();
-  disposed_ = disposal_.give(
-      std::packaged_task<void()>([channel = std::move(channel_)]() mutable { channel.reset(); }));
+  disposed_ = slow_calls_.give([channel = std::move(channel_)]() mutable { channel.reset(); });
 }
 
 // Completes what was not done. The puts' memory is free from here on, and nothing lands any more.

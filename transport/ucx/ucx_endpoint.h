@@ -15,9 +15,9 @@
 #include <string_view>
 #include <vector>
 
-#include "transport/disposal.h"
 #include "transport/net/poller.h"
 #include "transport/rail.h"
+#include "transport/slow_calls.h"
 #include "transport/ucx/channel.h"
 #include "transport/ucx/ucx_context.h"
 #include "transport/ucx/ucx_transport.h"
@@ -107,7 +107,7 @@ class UcxEndpoint final : public Endpoint, public net::Pollable {
   TimeNs farewell_until_ = 0;
 
   std::future<void> disposed_;  // done: fenced
-  Disposal disposal_;           // of its own, as other endpoints' channels may take long
+  SlowCalls slow_calls_;        // of its own, as other endpoints' channels may take long
 };
 
 }  // namespace railccl::ucx

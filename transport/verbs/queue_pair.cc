@@ -14,32 +14,9 @@ namespace {
 constexpr uint32_t kControlRequests = 8;  // in the send queue, beside those of puts
 constexpr uint32_t kMinReceiveSlots = 32;
 constexpr uint32_t kWantedInlineBytes = 128;
-constexpr uint8_t kReceiverNotReadyTimer = 12;   // 0.64 ms
-constexpr uint8_t kReceiverNotReadyRetries = 7;  // for ever: a slow peer is not a broken rail
-constexpr uint8_t kHopLimit = 255;
 
 uint32_t send_requests(const VerbsRailOptions& options) {
   return std::bit_ceil(2 * static_cast<uint32_t>(options.max_outstanding_puts) + kControlRequests);
-}
-
-bool same_subnet_prefix(const GidBytes& one, const GidBytes& other) {
-  return std::equal(one.begin(), one.begin() + 8, other.begin());
-}
-
-ibv_ah_attr path(const Local& local, const Remote& remote, const VerbsRailOptions& options,
-                 uint8_t port) {
-  ibv_ah_attr path{};
-  path.port_num = port;
-  path.sl = static_cast<uint8_t>(options.service_level);
-  path.dlid = remote.lid;
-  path.is_global = local.ethernet || !same_subnet_prefix(local.gid.gid, remote.gid) ? 1 : 0;
-  if (path.is_global != 0) {
-    std::memcpy(path.grh.dgid.raw, remote.gid.data(), remote.gid.size());
-    path.grh.sgid_index = static_cast<uint8_t>(local.gid.index);
-    path.grh.hop_limit = kHopLimit;
-    path.grh.traffic_class = static_cast<uint8_t>(options.traffic_class);
-  }
-  return path;
 }
 
 template <typename T>
@@ -81,15 +58,17 @@ QueuePair::~QueuePair() { destroy(); }
 void QueuePair::destroy() {
   if (completions_ == nullptr) return;
   // The memory goes after the queue pair, which may write there until then.
-  destroyed_ = device_.disposal().give(std::packaged_task<void()>(
-      [queue = std::exchange(completions_, nullptr),
-       completions = receive_slots_ + sends_.capacity(), incoming = std::move(incoming_),
-       outgoing = std::move(outgoing_), handle = std::move(handle_)]() mutable {
+  destroyed_ =
+      device_.ends().give([queue = std::exchange(completions_, nullptr),
+                           completions = receive_slots_ + sends_.capacity(),
+                           incoming = std::move(incoming_), outgoing = std::move(outgoing_),
+                           handle = std::move(handle_), starting = std::move(starting_)]() mutable {
+        if (starting) starting->await_end();
         handle.reset();
         incoming.memory.reset();
         outgoing.memory.reset();
         queue->reserved -= completions;
-      }));
+      });
 }
 
 bool QueuePair::destroyed() const { return completions_ == nullptr && is_done(destroyed_); }
@@ -131,70 +110,27 @@ Status QueuePair::create_handle() {
 
 // --- States --------------------------------------------------------------------------------------
 
-Status QueuePair::modify(ibv_qp_attr& attributes, int mask, std::string_view what) {
-  const int problem = device_.api().modify_qp(handle_.get(), &attributes, mask);
-  return problem == 0 ? Status::ok() : Status(system_error(problem, what));
-}
-
-Status QueuePair::connect(const Local& local, const Remote& remote) {
-  RAILCCL_TRY(initialize());
+QueuePairStart QueuePair::plan_start(const Local& local, const Remote& remote) {
   credits_.start(remote.receive_slots);
   returned_ = returned_told_ = 0;
-  for (uint32_t slot = 0; slot < receive_slots_; ++slot) RAILCCL_TRY(post_receive(slot));
-  RAILCCL_TRY(ready_to_receive(local, remote));
-  return ready_to_send(local);
+  receives_posted_ = receive_slots_;
+  return {.device = &device_,
+          .options = &options_,
+          .pair = handle_.get(),
+          .local = local,
+          .remote = remote,
+          .receives = receives()};
 }
 
-Status QueuePair::initialize() {
-  ibv_qp_attr reset{};
-  reset.qp_state = IBV_QPS_RESET;
-  RAILCCL_TRY(modify(reset, IBV_QP_STATE, "resetting a queue pair"));
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_INIT;
-  attributes.pkey_index = static_cast<uint16_t>(options_.partition_index);
-  attributes.port_num = device_.port();
-  attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
-  return modify(attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS,
-                fmt::format("initializing a queue pair with partition key index {}",
-                            options_.partition_index));
-}
-
-Status QueuePair::ready_to_receive(const Local& local, const Remote& remote) {
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_RTR;
-  attributes.path_mtu = std::min(local.mtu, remote.mtu);
-  attributes.dest_qp_num = remote.number;
-  attributes.rq_psn = remote.first_packet;
-  attributes.max_dest_rd_atomic = 1;
-  attributes.min_rnr_timer = kReceiverNotReadyTimer;
-  attributes.ah_attr = path(local, remote, options_, device_.port());
-  return modify(
-      attributes,
-      IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-          IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
-      fmt::format("from GID {} (index {}) to the peer's GID {}, LID {}: no way there",
-                  gid_text(local.gid.gid), local.gid.index, gid_text(remote.gid), remote.lid));
-}
-
-Status QueuePair::ready_to_send(const Local& local) {
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_RTS;
-  attributes.timeout = static_cast<uint8_t>(options_.ack_timeout);
-  attributes.retry_cnt = static_cast<uint8_t>(options_.retry_count);
-  attributes.rnr_retry = kReceiverNotReadyRetries;
-  attributes.sq_psn = local.first_packet;
-  attributes.max_rd_atomic = 1;
-  return modify(attributes,
-                IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-                    IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
-                "starting a queue pair");
+void QueuePair::on_started(const Started& started) {
+  receives_posted_ -= receive_slots_ - started.receives_posted;
 }
 
 void QueuePair::stop() {
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_ERR;
   // A refusal shows as work that does not drain; the endpoint then destroys the queue pair.
-  (void)modify(attributes, IBV_QP_STATE, "stopping a queue pair").is_ok();
+  (void)device_.api().modify_qp(handle_.get(), &attributes, IBV_QP_STATE);
 }
 
 // --- Sending -------------------------------------------------------------------------------------
@@ -314,21 +250,12 @@ Status QueuePair::return_credits() {
 
 // --- Receiving -----------------------------------------------------------------------------------
 
-Status QueuePair::post_receive(uint32_t slot) {
-  ibv_sge piece{};
-  piece.addr = incoming_.address(slot);
-  piece.length = sizeof(Incoming);
-  piece.lkey = incoming_.memory->lkey;
-  ibv_recv_wr request{};
-  request.wr_id = work_id(true, slot);
-  request.sg_list = &piece;
-  request.num_sge = 1;
-  ibv_recv_wr* bad = nullptr;
-  if (const int problem = ibv_post_recv(handle_.get(), &request, &bad); problem != 0) {
-    return system_error(problem, "ibv_post_recv");
-  }
-  ++receives_posted_;
-  return Status::ok();
+ReceiveSlots QueuePair::receives() const {
+  return {.first_address = incoming_.address(0),
+          .bytes = sizeof(Incoming),
+          .local_key = incoming_.memory->lkey,
+          .count = receive_slots_,
+          .first_work_id = work_id(true, 0)};
 }
 
 Result<Message> QueuePair::take(uint32_t slot, size_t bytes) {
@@ -341,8 +268,9 @@ Result<Message> QueuePair::take(uint32_t slot, size_t bytes) {
   if (!credits_.on_returned(message.returned)) {
     return error(Code::kPeerFailed,
                  "the peer says that it gave back {} receive slots after {} before, {} were used: "
-                 "it is broken",
-                 message.returned, credits_.returned(), credits_.used());
+                 "it is broken (message {} of {} bytes in slot {} of queue pair {})",
+                 message.returned, credits_.returned(), credits_.used(),
+                 static_cast<uint32_t>(message.kind), bytes, slot, number_);
   }
   return message;
 }
@@ -352,7 +280,8 @@ std::span<const std::byte> QueuePair::carried(uint32_t slot, size_t bytes) const
 }
 
 Status QueuePair::give_back(uint32_t slot) {
-  RAILCCL_TRY(post_receive(slot));
+  RAILCCL_TRY(post_receive(handle_.get(), receives(), slot));
+  ++receives_posted_;
   ++returned_;
   return Status::ok();
 }

@@ -19,31 +19,11 @@
 #include <span>
 #include <vector>
 
-#include "transport/verbs/verbs_device.h"
-#include "transport/verbs/verbs_transport.h"
+#include "transport/verbs/queue_pair_start.h"
 #include "transport/verbs/wire.h"
 #include "transport/verbs/work_accounting.h"
 
 namespace railccl::verbs {
-
-// What a queue pair needs of the other side to connect.
-struct Remote {
-  uint32_t number = 0;
-  uint32_t first_packet = 0;
-  uint32_t receive_slots = 0;
-  GidBytes gid{};
-  uint16_t lid = 0;
-  ibv_mtu mtu = IBV_MTU_1024;
-};
-
-// Where this port stands.
-struct Local {
-  GidEntry gid;
-  bool ethernet = true;
-  uint16_t lid = 0;
-  ibv_mtu mtu = IBV_MTU_1024;
-  uint32_t first_packet = 0;
-};
 
 // Which work request a completion is about:  endpoint 24 | queue pair 7 | receive 1 | sequence 32
 struct WorkId {
@@ -77,8 +57,11 @@ class QueuePair {
   uint32_t number() const { return number_; }
   uint32_t receive_slots() const { return receive_slots_; }
 
-  // Any state but while work is posted: posts all receives and connects; sends may follow.
-  Status connect(const Local& local, const Remote& remote);
+  // How it begins to connect, in any state but while work is posted, ...
+  QueuePairStart plan_start(const Local& local, const Remote& remote);
+  // ... who does it, and what came of it: sends may follow.
+  void start_by(std::shared_ptr<Starting> starting) { starting_ = std::move(starting); }
+  void on_started(const Started& started);
   // Nothing more is sent or received; what is posted completes with an error, until drained().
   void stop();
   bool drained() const { return sends_.in_flight() == 0 && receives_posted_ == 0; }
@@ -118,11 +101,7 @@ class QueuePair {
 
   QueuePair(VerbsDevice& device, const VerbsRailOptions& options, uint32_t endpoint, uint8_t index);
   Status create_handle();
-  Status initialize();
-  Status ready_to_receive(const Local& local, const Remote& remote);
-  Status ready_to_send(const Local& local);
-  Status modify(ibv_qp_attr& attributes, int mask, std::string_view what);
-  Status post_receive(uint32_t slot);
+  ReceiveSlots receives() const;
   // Whether the NIC takes a put's bytes at once, from where the host has them.
   bool is_inline(const Put& put, size_t bytes) const;
   ibv_sge source_of(const Put& put, bool copied) const;
@@ -150,6 +129,7 @@ class QueuePair {
   Slots<Message> outgoing_;  // one per work request of the send window
   CompletionQueue* completions_ = nullptr;
   QueuePairHandle handle_;
+  std::shared_ptr<Starting> starting_;
   uint32_t number_ = 0;
   std::future<void> destroyed_;
 };

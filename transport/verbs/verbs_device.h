@@ -1,5 +1,6 @@
 // One opened device and what a rail has of it: context, protection domain, the completion channel,
-// completion queues, and where its queue pairs end. Owned by the rail; its thread.
+// completion queues, and the thread that starts and destroys its queue pairs. Owned by the rail;
+// its thread.
 #pragma once
 
 #include <atomic>
@@ -7,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "transport/disposal.h"
 #include "transport/rail.h"
+#include "transport/slow_calls.h"
 #include "transport/verbs/gid_selection.h"
 #include "transport/verbs/verbs_resources.h"
 
@@ -18,7 +19,7 @@ namespace railccl::verbs {
 struct CompletionQueue {
   CompletionQueueHandle handle;
   uint32_t capacity = 0;
-  std::atomic<uint32_t> reserved = 0;  // given back by the disposal's thread
+  std::atomic<uint32_t> reserved = 0;  // given back by the thread of the ends
 };
 
 class VerbsDevice {
@@ -42,7 +43,9 @@ class VerbsDevice {
   Result<CompletionQueue*> reserve(uint32_t completions);
   const std::vector<std::unique_ptr<CompletionQueue>>& queues() const { return queues_; }
 
-  Disposal& disposal() { return disposal_; }
+  // Where its queue pairs are started, and where they are destroyed.
+  SlowCalls& starts() { return starts_; }
+  SlowCalls& ends() { return ends_; }
 
   // The mr addresses begin at the place of `address` in its page, so that every NIC can map it.
   Result<MemoryHandle> register_memory(const MemoryRegion& region, unsigned access) const;
@@ -57,7 +60,9 @@ class VerbsDevice {
   ProtectionDomain pd_;
   CompletionChannel channel_;
   std::vector<std::unique_ptr<CompletionQueue>> queues_;
-  Disposal disposal_;  // the last: it ends before what its queue pairs stand on
+  // The last: they end before what queue pairs stand on. An end waits for the start.
+  SlowCalls starts_;
+  SlowCalls ends_;
 };
 
 // The offset of the first byte within its page, where addresses of a registration begin.

@@ -34,7 +34,7 @@ Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(uint64_t tag, uint3
                                                              VerbsDevice& device,
                                                              const VerbsRailOptions& options,
                                                              EndpointHost& host) {
-  std::unique_ptr<VerbsEndpoint> endpoint(new VerbsEndpoint(tag, id, options, host));
+  std::unique_ptr<VerbsEndpoint> endpoint(new VerbsEndpoint(tag, id, device, options, host));
   RAILCCL_ASSIGN(endpoint->local_, host.local());
   endpoint->local_.first_packet = randombytes_uniform(1U << 24);
   while (endpoint->nonce_ == 0) randombytes_buf(&endpoint->nonce_, sizeof endpoint->nonce_);
@@ -45,7 +45,10 @@ Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(uint64_t tag, uint3
   return endpoint;
 }
 
-VerbsEndpoint::~VerbsEndpoint() { host_.on_destroyed(*this); }
+VerbsEndpoint::~VerbsEndpoint() {
+  if (is_starting()) starting_->cancel();
+  host_.on_destroyed(*this);
+}
 
 std::vector<std::byte> VerbsEndpoint::address() const {
   AddressBlob blob{.ethernet = local_.ethernet ? uint8_t{1} : uint8_t{0},
@@ -74,21 +77,42 @@ Status VerbsEndpoint::connect(const std::vector<std::byte>& peer_address) {
                  local_.ethernet ? "RoCE" : "InfiniBand");
   }
   used_pairs_ = std::min(pairs_.size(), size_t{peer_.queue_pairs});
-  RAILCCL_TRY(start_queue_pairs());
+  start_queue_pairs();
   state_ = State::kConnecting;
   host_.want_ticks();
   return Status::ok();
 }
 
-Status VerbsEndpoint::start_queue_pairs() {
+void VerbsEndpoint::start_queue_pairs() {
+  std::vector<QueuePairStart> plans;
   for (size_t i = 0; i < used_pairs_; ++i) {
-    RAILCCL_TRY(pairs_[i]
-                    ->connect(local_, remote_of(peer_, i))
-                    .with_context(fmt::format("rail {}", host_.info().name)));
+    plans.push_back(pairs_[i]->plan_start(local_, remote_of(peer_, i)));
   }
   stopped_ = restarting_ = false;
-  if (nonce_ < peer_.nonce) say_hello();
-  return Status::ok();
+  starting_ = std::make_shared<Starting>(std::move(plans));
+  for (size_t i = 0; i < used_pairs_; ++i) pairs_[i]->start_by(starting_);
+  started_ = device_.starts().give([starting = starting_] { return starting->run(); });
+}
+
+bool VerbsEndpoint::finish_start() {
+  if (!is_done(started_)) return false;
+  const std::vector<Started> all = started_.get();
+  Status status;
+  for (size_t i = 0; i < all.size(); ++i) {
+    pairs_[i]->on_started(all[i]);
+    if (!all[i].status.is_ok()) status = all[i].status;
+  }
+  if (state_ != State::kConnecting) {
+    stop_queue_pairs();
+  } else if (!status.is_ok()) {
+    fail(status.with_context(fmt::format("rail {}", host_.info().name)));
+  } else if (nonce_ < peer_.nonce) {
+    say_hello();
+  }
+  for (const auto& [id, completion] : std::exchange(early_, {})) {
+    on_completion_of(*pairs_[id.queue_pair], id, completion);
+  }
+  return true;
 }
 
 // A hello that cannot be posted shows as the connect timeout.
@@ -166,7 +190,14 @@ void VerbsEndpoint::complete(QueuePair& pair, uint64_t token, const Status& stat
 
 void VerbsEndpoint::on_completion(const WorkId& id, const ibv_wc& completion) {
   if (state_ == State::kClosed || letting_go_ || id.queue_pair >= pairs_.size()) return;
-  QueuePair& pair = *pairs_[id.queue_pair];
+  if (is_starting() && !finish_start()) {
+    early_.emplace_back(id, completion);
+  } else {
+    on_completion_of(*pairs_[id.queue_pair], id, completion);
+  }
+}
+
+void VerbsEndpoint::on_completion_of(QueuePair& pair, const WorkId& id, const ibv_wc& completion) {
   if (id.receive) {
     on_receive_done(pair, id.sequence, completion);
   } else if (pair.sends().contains(id.sequence)) {
@@ -239,7 +270,12 @@ void VerbsEndpoint::refuse(const Status& reason) {
   if (!refusal_.is_ok()) return;
   refusal_ = reason;
   const bool can_tell = state_ == State::kConnected;
-  if (!can_tell || !pairs_[0]->send(MessageKind::kFarewell, {}).value_or(false)) fail(reason);
+  if (!can_tell || !pairs_[0]->send(MessageKind::kFarewell, {}).value_or(false)) {
+    fail(reason);
+    return;
+  }
+  farewell_until_ = host_.now() + options_.farewell_timeout_ns;
+  host_.want_ticks();
 }
 
 void VerbsEndpoint::on_message(const Message& message, const std::byte* data) {
@@ -276,6 +312,11 @@ void VerbsEndpoint::on_moved(const char* what) {
 // --- Ending --------------------------------------------------------------------------------------
 
 void VerbsEndpoint::stop_queue_pairs() {
+  if (is_starting()) {
+    if (!starting_->cancel()) return;  // until it is done
+    started_ = {};
+    for (size_t i = 0; i < used_pairs_; ++i) pairs_[i]->on_started({});
+  }
   stopped_ = true;
   for (size_t i = 0; i < used_pairs_; ++i) pairs_[i]->stop();
 }
@@ -316,11 +357,17 @@ bool VerbsEndpoint::drained() const {
 }
 
 bool VerbsEndpoint::wants_ticks() const {
-  return state_ == State::kConnecting || state_ == State::kClosing;
+  return state_ == State::kConnecting || state_ == State::kClosing ||
+         (state_ == State::kConnected && !refusal_.is_ok());
 }
 
 void VerbsEndpoint::tick() {
   const TimeNs now = host_.now();
+  if (is_starting() && !finish_start()) return;
+  if (state_ == State::kConnected) {
+    if (!refusal_.is_ok() && now >= farewell_until_) fail(refusal_);
+    return;
+  }
   if (state_ == State::kConnecting) {
     if (connect_until_ == 0) connect_until_ = now + options_.connect_timeout_ns;
     if (now >= connect_until_) {
@@ -329,13 +376,14 @@ void VerbsEndpoint::tick() {
                  "network?",
                  host_.info().name, gid_text(local_.gid.gid), gid_text(peer_.gid)));
     } else if (restarting_ && drained()) {
-      if (const Status status = start_queue_pairs(); !status.is_ok()) fail(status);
+      start_queue_pairs();
     }
     return;
   }
   if (state_ != State::kClosing || now < farewell_until_) return;
   farewell_until_ = 0;
   if (!stopped_) stop_queue_pairs();
+  if (!stopped_) return;
   if (drain_until_ == 0) drain_until_ = now + options_.drain_timeout_ns;
   if (drained() || let_go(now)) finish_close();
 }

@@ -3,7 +3,9 @@
 //   kOpen --connect()--> kConnecting --hello from the peer--> kConnected
 //     any of these --error--> kFailed        any state --close()--> kClosing --drained--> kClosed
 //
-// Connecting: the side with the smaller nonce sends a hello on the first queue pair, which its NIC
+// Connecting: the queue pairs are started by the device's slow calls, since to look for the peer
+// may take a second; until that is done, an endpoint that fails or is closed leaves them as they
+// are. Then the side with the smaller nonce sends a hello on the first queue pair, which its NIC
 // repeats until the other side is ready; when the NIC gives up, the queue pairs are reset and it
 // begins again, until the connect timeout. The other side answers with its own hello. Nobody else
 // sends before, so that a reset loses nothing.
@@ -11,12 +13,14 @@
 // Closing: an endpoint without puts in flight tells its peer (farewell) and waits a little for
 // that to be acknowledged; then, and at once when puts are in flight or it has failed, the queue
 // pairs go to the error state, in which the NIC accepts and sends nothing, and everything posted is
-// drained and accounted for: that is kClosed. Destroying them is left to the device's disposal;
-// only when they do not drain is kClosed put off until they are gone.
+// drained and accounted for: that is kClosed. Destroying them is left to another thread of the
+// device; only when they do not drain is kClosed put off until they are gone.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "transport/rail.h"
@@ -73,10 +77,15 @@ class VerbsEndpoint final : public Endpoint {
  private:
   enum class State : uint8_t { kOpen, kConnecting, kConnected, kFailed, kClosing, kClosed };
 
-  VerbsEndpoint(uint64_t tag, uint32_t id, const VerbsRailOptions& options, EndpointHost& host)
-      : tag_(tag), id_(id), options_(options), host_(host) {}
+  VerbsEndpoint(uint64_t tag, uint32_t id, VerbsDevice& device, const VerbsRailOptions& options,
+                EndpointHost& host)
+      : tag_(tag), id_(id), device_(device), options_(options), host_(host) {}
   Status check_put(const Put& put) const;
-  Status start_queue_pairs();
+  void start_queue_pairs();
+  bool is_starting() const { return started_.valid(); }
+  // False: it goes on.
+  bool finish_start();
+  void on_completion_of(QueuePair& pair, const WorkId& id, const ibv_wc& completion);
   void say_hello();
   // `data`: where the bytes of its put are; null: unknown, or none.
   void on_message(const Message& message, const std::byte* data);
@@ -96,6 +105,7 @@ class VerbsEndpoint final : public Endpoint {
 
   const uint64_t tag_;
   const uint32_t id_;
+  VerbsDevice& device_;
   const VerbsRailOptions& options_;
   EndpointHost& host_;
   uint64_t nonce_ = 0;
@@ -105,14 +115,18 @@ class VerbsEndpoint final : public Endpoint {
   size_t used_pairs_ = 0;  // that the peer has, too
   size_t next_pair_ = 0;
 
+  std::shared_ptr<Starting> starting_;            // the last one
+  std::future<std::vector<Started>> started_;     // what it brings for each queue pair
+  std::vector<std::pair<WorkId, ibv_wc>> early_;  // completions before that
+
   State state_ = State::kOpen;
   Status reason_;            // why it ended
-  Status refusal_;           // why it ends when the peer has been told
+  Status refusal_;           // why it ends when the peer has been told, or that has taken too long
   bool stopped_ = false;     // the queue pairs are in the error state
   bool restarting_ = false;  // stopped, to send the hello again
   bool saying_farewell_ = false;
   bool letting_go_ = false;   // the queue pairs did not drain and are being destroyed
-  TimeNs connect_until_ = 0;  // 0: set by the first tick
+  TimeNs connect_until_ = 0;  // 0: set by the first tick that finds the queue pairs started
   TimeNs farewell_until_ = 0;
   TimeNs drain_until_ = 0;
 };

@@ -36,6 +36,7 @@ constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have thei
 constexpr TimeNs kLookInterval = 10 * kMillisecond;
 constexpr TimeNs kCalledBack = 500 * kMicrosecond;
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
+constexpr size_t kEndingAtOnce = 32;  // queue pairs, beside as many as there are endpoints
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
 unsigned access_flags(RelaxedOrdering ordering) {
@@ -104,6 +105,11 @@ Result<std::unique_ptr<Registration>> VerbsRail::register_memory(const MemoryReg
 Result<std::unique_ptr<Endpoint>> VerbsRail::open_endpoint(uint64_t endpoint_tag) {
   RAILCCL_TRY(device_lost_);
   if (!port_up_) return error(Code::kRailFailed, "rail {}: the port is down", info().name);
+  // A device that cannot end its queue pairs is not given more and more of them.
+  if (const size_t ending = device_->ends().waiting(); ending > kEndingAtOnce + endpoints_.size()) {
+    return error(Code::kRailFailed, "rail {}: the device has {} queue pairs still to destroy",
+                 info().name, ending);
+  }
   while (endpoints_.contains(next_id_)) next_id_ = next_id_ % kMaxEndpointId + 1;
   const uint32_t id = next_id_;
   next_id_ = next_id_ % kMaxEndpointId + 1;
@@ -162,6 +168,10 @@ bool VerbsRail::poll_completions() {
     ibv_cq* queue = device_->queues()[i]->handle.get();
     for (int round = 0; round < kBatchesPerProgress; ++round) {
       const int count = ibv_poll_cq(queue, kPollBatch, batch.data());
+      if (count < 0) {
+        lose_device("ibv_poll_cq failed");
+        break;
+      }
       for (const ibv_wc& completion : std::span(batch).first(static_cast<size_t>(count))) {
         const WorkId id = decode_work_id(completion.wr_id);
         // Of an endpoint that is gone, completions mean nothing.
@@ -248,8 +258,7 @@ void VerbsRail::on_device_event(const ibv_async_event& event) {
       if (event.element.port_num == config_.port) set_port(true, text);
       break;
     case IBV_EVENT_DEVICE_FATAL:
-      device_lost_ = error(Code::kRailFailed, "rail {}: {}", info().name, text);
-      set_port(false, text);
+      lose_device(text);
       break;
     case IBV_EVENT_GID_CHANGE:
     case IBV_EVENT_LID_CHANGE:
@@ -276,6 +285,12 @@ void VerbsRail::drop_moved(const char* why) {
     if (!stands) moved.push_back(endpoint);
   }
   for (VerbsEndpoint* endpoint : moved) endpoint->on_moved(why);
+}
+
+void VerbsRail::lose_device(const char* why) {
+  if (!device_lost_.is_ok()) return;
+  device_lost_ = error(Code::kRailFailed, "rail {}: {}", info().name, why);
+  set_port(false, why);
 }
 
 void VerbsRail::set_port(bool up, const char* why) {

@@ -56,6 +56,7 @@ class VerbsRail final : public Rail, public EndpointHost {
   bool take_device_events();
   void on_device_event(const ibv_async_event& event);
   void drop_moved(const char* why);
+  void lose_device(const char* why);
   void set_port(bool up, const char* why);
   Status arm();
   void serve_ticks();

@@ -1,10 +1,10 @@
-#include "transport/disposal.h"
+#include "transport/slow_calls.h"
 
 #include <utility>
 
 namespace railccl {
 
-Disposal::~Disposal() {
+SlowCalls::~SlowCalls() {
   {
     const MutexLock lock(mutex_);
     ends_ = true;
@@ -13,16 +13,15 @@ Disposal::~Disposal() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::future<void> Disposal::give(std::packaged_task<void()> work) {
-  std::future<void> done = work.get_future();
+void SlowCalls::push(std::packaged_task<void()> work) {
   const MutexLock lock(mutex_);
+  ++waiting_;
   given_.push_back(std::move(work));
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   changed_.notify_one();
-  return done;
 }
 
-void Disposal::run() {
+void SlowCalls::run() {
   while (true) {
     std::packaged_task<void()> work;
     {
@@ -33,6 +32,7 @@ void Disposal::run() {
       given_.pop_front();
     }
     work();
+    --waiting_;
   }
 }
 

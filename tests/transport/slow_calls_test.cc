@@ -1,5 +1,5 @@
-// What is given to a Disposal is done in another thread, in order, and waited for.
-#include "transport/disposal.h"
+// What is given to SlowCalls is done in another thread, in order, and waited for.
+#include "transport/slow_calls.h"
 
 #include <gmock/gmock.h>
 
@@ -8,14 +8,14 @@
 namespace railccl {
 namespace {
 
-TEST(Disposal, IsDoneWhenTheEndIsAndNotBefore) {
+TEST(SlowCalls, IsDoneWhenTheEndIsAndNotBefore) {
   std::promise<void> let_go;
   std::thread::id done_by;
-  Disposal disposal;
-  const auto done = disposal.give(std::packaged_task<void()>([&] {
+  SlowCalls calls;
+  const auto done = calls.give([&] {
     let_go.get_future().wait();
     done_by = std::this_thread::get_id();
-  }));
+  });
   EXPECT_FALSE(is_done(done)) << "its owner does not wait for it";
   let_go.set_value();
   done.wait();
@@ -24,18 +24,23 @@ TEST(Disposal, IsDoneWhenTheEndIsAndNotBefore) {
   EXPECT_NE(done_by, std::this_thread::get_id());
 }
 
-TEST(Disposal, EndsWhenEverythingIsDoneInTheOrderInWhichItWasGiven) {
+TEST(SlowCalls, EndsWhenEverythingIsDoneInTheOrderInWhichItWasGiven) {
   std::vector<int> order;
   {
-    Disposal disposal;
+    SlowCalls calls;
     for (const int number : {1, 2, 3}) {
-      disposal.give(std::packaged_task<void()>([&order, number] { order.push_back(number); }));
+      calls.give([&order, number] { order.push_back(number); });
     }
   }
   EXPECT_THAT(order, testing::ElementsAre(1, 2, 3));
 }
 
-TEST(Disposal, OfNothingEnds) { const Disposal disposal; }
+TEST(SlowCalls, BringTheirResult) {
+  SlowCalls calls;
+  EXPECT_EQ(calls.give([number = std::make_unique<int>(7)] { return *number; }).get(), 7);
+}
+
+TEST(SlowCalls, OfNothingEnds) { const SlowCalls calls; }
 
 }  // namespace
 }  // namespace railccl
