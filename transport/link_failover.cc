@@ -146,9 +146,14 @@ void LinkFailover::return_soon(Recovery& mine, TimeNs now) {
   mine.reconnect_at = now;
 }
 
-// A peer that was silent on all ways stood still: its rails are judged by what they do from now on.
+// A peer that was silent on all ways stood still, and maybe its NICs with it: its rails are judged
+// by what they do from now on.
+void LinkFailover::heard_after(TimeNs silent_since, TimeNs now) {
+  if (now - silent_since > options_.rail_timeout_ns / 2) peer_back_at_ = now;
+}
+
 void LinkFailover::on_sign_of_life(TimeNs now) {
-  if (now - peer_alive_at_ > options_.rail_timeout_ns / 2) peer_back_at_ = now;
+  heard_after(peer_alive_at_, now);
   peer_alive_at_ = now;
 }
 
@@ -159,6 +164,7 @@ TimeNs LinkFailover::silent_at(const LinkPair& pair) const {
 
 void LinkFailover::on_completion(LinkPair& pair, TimeNs now) {
   if (completed_by_nic(pair)) {
+    heard_after(alive_at(pair), now);
     peer_nic_alive_at_ = now;
   } else {
     on_sign_of_life(now);

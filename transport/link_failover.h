@@ -113,6 +113,7 @@ class LinkFailover {
   bool step_pair(LinkPair& pair, TimeNs now);
   bool step_down(LinkPair& pair, Recovery& recovery, TimeNs now);
   bool step_health(LinkPair& pair, Recovery& recovery, TimeNs now);
+  void heard_after(TimeNs silent_since, TimeNs now);
   TimeNs alive_at(const LinkPair& pair) const;
   TimeNs silent_at(const LinkPair& pair) const;  // when no sign of life is a verdict
   bool probe_standby(LinkPair& pair, Recovery& mine, TimeNs now);
@@ -135,7 +136,7 @@ class LinkFailover {
   Parts parts_;
   std::vector<Recovery> recovery_;
   TimeNs peer_alive_at_ = 0;      // the peer's process
-  TimeNs peer_back_at_ = 0;       // it, after a silence on all ways
+  TimeNs peer_back_at_ = 0;       // it or a NIC of it, after a silence on all ways
   TimeNs peer_nic_alive_at_ = 0;  // one of its NICs, by completions that need no process
   TimeNs echo_at_ = 0;
   TimeNs ping_at_ = 0;

@@ -53,8 +53,9 @@ RunResult Campaign::run_with(uint64_t seed, const std::vector<Fault>& faults) {
   result.violation = prepare(seed);
   if (!result.violation.empty()) return result;
   const bool must = must_succeed(faults, script_->workload.tolerated());
+  const auto times = static_cast<TimeNs>(std::max(20.0, times_as_long(faults)));
   const TimeNs deadline =
-      20 * reference_.ended_at + time_lost(faults) + (must ? kRecovery : kUntilErrors);
+      times * reference_.ended_at + time_lost(faults) + (must ? kRecovery : kUntilErrors);
   SimWorld world(*script_,
                  {.seed = seed, .defect = defect_, .faults = faults, .deadline = deadline});
   return world.run();

@@ -224,4 +224,13 @@ TimeNs time_lost(const std::vector<Fault>& faults) {
   return lost;
 }
 
+double times_as_long(const std::vector<Fault>& faults) {
+  double times = 1;
+  for (const Fault& fault : faults) {
+    const bool slow = fault.kind == Fault::Kind::kRail && fault.rail_kind == SimFault::Kind::kRate;
+    if (slow && fault.lasts == 0 && fault.value > 0) times = std::max(times, 1 / fault.value);
+  }
+  return times;
+}
+
 }  // namespace railccl::simulate

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "tests/transport/forwarding_rail.h"
 #include "tests/transport/link_soak.h"
 #include "tests/transport/link_world.h"
@@ -163,7 +165,7 @@ TEST(LinkTier, AStandbyPairThatDiedIsFoundWhileItIsNotNeeded) {
 }
 
 // As an RDMA rail, whose NIC completes puts by itself, or as TCP, where the peer's process has to
-// do something for it: `held` says that it stands still.
+// do something for it: `held` says that who has to do it stands still.
 class LikeRail final : public ForwardingRail, private EventSink {
  public:
   LikeRail(std::unique_ptr<Rail> inner, bool by_nic, std::function<bool()> held)
@@ -185,8 +187,7 @@ class LikeRail final : public ForwardingRail, private EventSink {
 
  private:
   void on_event(const RailEvent& event) override {
-    if (event.kind == RailEvent::Kind::kPutDone && info_.transport == TransportKind::kTcp &&
-        held_()) {
+    if (event.kind == RailEvent::Kind::kPutDone && held_()) {
       waiting_.push_back(event);
     } else {
       sink_->on_event(event);
@@ -206,8 +207,8 @@ TEST(LinkTier, AStandbyPairIsNotBlamedForAPeerWhoseNicAloneIsAlive) {
   LinkWorld* here = nullptr;
   options.decorate = [&](int rank, int rail, std::unique_ptr<Rail> inner) {
     const bool by_nic = rail == 0;
-    return std::make_unique<LikeRail>(std::move(inner), by_nic, [&here, rank] {
-      return here != nullptr && here->frozen == 1 - rank;
+    return std::make_unique<LikeRail>(std::move(inner), by_nic, [&here, rank, by_nic] {
+      return !by_nic && here != nullptr && here->frozen == 1 - rank;
     });
   };
   LinkWorld world(options);
@@ -236,6 +237,47 @@ TEST(LinkTier, AStandbyPairIsNotBlamedForAPeerWhoseNicAloneIsAlive) {
                               world.now() + kSecond));
   EXPECT_EQ(stats_of(world, 0, 1).failures, 0u) << world.describe();
   EXPECT_EQ(stats_of(world, 0, 1).state, RailState::kUp);
+  world.close_both();
+}
+
+// A whole machine that stands still for longer than the patience with a rail. Its NICs do not come
+// back in the same moment: the one that is a little later is not to be taken for broken.
+TEST(LinkTier, ARailIsNotBlamedForAMachineThatStoodStillWhenItsSiblingIsBackFirst) {
+  LinkWorldOptions options = tiered_world(8, 2);
+  std::array<bool, 3> still{};
+  options.decorate = [&](int rank, int rail, std::unique_ptr<Rail> inner) {
+    const bool by_nic = rail < 2;
+    return std::make_unique<LikeRail>(std::move(inner), by_nic, [&still, rank, rail] {
+      return rank == 0 && still[static_cast<size_t>(rail)];
+    });
+  };
+  LinkWorld world(options);
+  world.connect();
+  keep_busy(world, 100 * kMillisecond);
+  auto source = world.make_buffer(0, 4'000'000);
+  auto target = world.make_buffer(1, 4'000'000);
+  still = {true, true, true};
+  world.frozen = 1;
+  ASSERT_TRUE(world.link(0)
+                  .put({.token = 1'000'000,
+                        .source = &source->registered,
+                        .bytes = source->bytes.size(),
+                        .target = &target->remote},
+                       world.now())
+                  .is_ok());
+  world.run_for(3 * options.link.rail_timeout_ns);
+  for (const size_t rail : {0, 1}) {
+    EXPECT_EQ(stats_of(world, 0, rail).state, RailState::kSuspect) << world.describe();
+  }
+  still[0] = false;
+  world.run_for(options.link.rail_timeout_ns / 4);
+  still[1] = still[2] = false;
+  world.frozen = -1;
+  ASSERT_TRUE(world.run_until([&] { return world.side(0).done.contains(1'000'000); },
+                              world.now() + kSecond));
+  for (const size_t rail : {0, 1, 2}) {
+    EXPECT_EQ(stats_of(world, 0, rail).failures, 0u) << rail << world.describe();
+  }
   world.close_both();
 }
 
