@@ -33,12 +33,11 @@ class Builder {
   std::span<const int> local_ranks() const {
     return layout().ranks_of[static_cast<size_t>(node())];
   }
-  bool is_local(int peer) const { return layout().node_of[static_cast<size_t>(peer)] == node(); }
   Part piece() const { return {.begin = 0, .count = shape_.piece}; }
   uint64_t max_piece() const { return shape_.max_piece == 0 ? shape_.piece : shape_.max_piece; }
   // Whether puts between this rank and `peer` may go to kOutput; else they go to kScratch and the
   // receiver copies.
-  bool lands_in_output(int peer) const { return shape_.direct || !is_local(peer); }
+  bool lands_in_output(int peer) const { return shape_.direct || !layout().same_node(peer, rank_); }
   // Whether that is so between any two ranks; the same on all ranks.
   bool all_land_in_output() const { return shape_.direct || layout().nodes() == ranks(); }
 

@@ -113,10 +113,8 @@ namespace {
 void count_hops(const Layout& layout, int hops, Cost& cost) {
   const int n = layout.ranks();
   const auto leaves = [&](int position) {
-    const auto node = [&](int p) {
-      return layout.node_of[static_cast<size_t>(layout.order[static_cast<size_t>(p % n)])];
-    };
-    return node(position) != node(position + 1) ? 1 : 0;
+    const auto rank = [&](int p) { return layout.order[static_cast<size_t>(p % n)]; };
+    return layout.same_node(rank(position), rank(position + 1)) ? 0 : 1;
   };
   int leaving = 0;
   for (int i = 0; i < hops; ++i) leaving += leaves(i);

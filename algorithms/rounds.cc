@@ -13,7 +13,7 @@ RoundCost::RoundCost(const Layout& layout)
 void RoundCost::message(int from, int to, double amount) {
   const auto sender = static_cast<size_t>(from);
   const auto receiver = static_cast<size_t>(to);
-  const bool local = layout_.node_of[sender] == layout_.node_of[receiver];
+  const bool local = layout_.same_node(from, to);
   (local ? ranks_[sender].local : ranks_[sender].inter) += amount;
   Path& path = now_[receiver];
   path.inter = std::max(path.inter, before_[sender].inter + (local ? 0 : 1));

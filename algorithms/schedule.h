@@ -42,6 +42,9 @@ struct Layout {
   std::vector<int> position;               // by rank: index in `order`
   int ranks() const { return static_cast<int>(node_of.size()); }
   int nodes() const { return static_cast<int>(ranks_of.size()); }
+  bool same_node(int a, int b) const {
+    return node_of[static_cast<size_t>(a)] == node_of[static_cast<size_t>(b)];
+  }
 };
 // `node_ids[r]`: any value, equal for ranks of one node.
 Layout make_layout(const std::vector<int>& node_ids);

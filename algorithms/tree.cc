@@ -239,11 +239,10 @@ namespace {
 
 // What one rank does per element, in one of the trees.
 void add_rank(const Shape& shape, const Place& place, int rank, Cost& sum) {
-  const auto& node_of = shape.layout->node_of;
   const bool goes_up = shape.collective != Collective::kBroadcast;
   const bool goes_down = shape.collective != Collective::kReduce;
   const auto send = [&](int peer) {
-    const bool local = node_of[static_cast<size_t>(peer)] == node_of[static_cast<size_t>(rank)];
+    const bool local = shape.layout->same_node(peer, rank);
     (local ? sum.bytes_sent_local : sum.bytes_sent_inter) += 1;
   };
   if (goes_up && place.parent != kNone) send(place.parent);

@@ -31,10 +31,9 @@ Status check_piece_sizes(const ScheduleSet& set, const ScheduleSet* tail) {
 
 RankAmounts count(const Schedule& schedule, const Layout& layout, int rank) {
   RankAmounts amounts{.scratch = schedule.scratch_elements};
-  const int node = layout.node_of[static_cast<size_t>(rank)];
   for (const Step& step : schedule.steps) {
     if (step.kind == StepKind::kPut) {
-      const bool local = layout.node_of[static_cast<size_t>(step.peer)] == node;
+      const bool local = layout.same_node(step.peer, rank);
       (local ? amounts.local : amounts.inter) += step.count;
     }
     if (step.kind == StepKind::kReduce) amounts.reduced += step.count * (step.num_srcs - 1u);

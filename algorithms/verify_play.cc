@@ -120,10 +120,9 @@ void Player::notify(int rank, uint32_t step_number, const Step& step) {
     credits_.emplace(key_of(rank, step_number), Message{clocks_.send(rank), {}});
     return;
   }
-  const auto& node_of = lap_->set->shape.layout->node_of;
   Path path = paths_[index(rank)];
   if (lap_number_ == 0) {
-    const bool local = node_of[index(rank)] == node_of[index(step.peer)];
+    const bool local = lap_->set->shape.layout->same_node(rank, step.peer);
     ++(local ? path.local : path.inter);
     if (!local && step.kind == StepKind::kPut) path.elements_inter += step.count;
   }

@@ -93,7 +93,7 @@ class StructureCheck {
       return error(Code::kInvalidArgument, "a put is from own memory to the peer's own memory");
     }
     RAILCCL_TRY(check_writable(dst));
-    const bool local = node_of(step.peer) == node_of(rank_);
+    const bool local = set_.shape.layout->same_node(step.peer, rank_);
     if (local && !set_.shape.direct && dst.buffer != BufferId::kScratch) {
       return error(Code::kInvalidArgument, "only the scratch of local peers can be reached");
     }
@@ -108,9 +108,9 @@ class StructureCheck {
 
   Status check_owner(const Slice& slice) const {
     if (slice.owner == kSelf) return Status::ok();
-    const int ranks = set_.shape.layout->ranks();
-    if (slice.owner < 0 || slice.owner >= ranks || slice.owner == rank_ ||
-        node_of(slice.owner) != node_of(rank_)) {
+    const Layout& layout = *set_.shape.layout;
+    if (slice.owner < 0 || slice.owner >= layout.ranks() || slice.owner == rank_ ||
+        !layout.same_node(slice.owner, rank_)) {
       return error(Code::kInvalidArgument, "rank {} is no local peer", slice.owner);
     }
     if (!set_.shape.direct && slice.buffer != BufferId::kScratch) {
@@ -167,7 +167,6 @@ class StructureCheck {
   }
 
   int owner_of(const Slice& slice) const { return slice.owner == kSelf ? rank_ : slice.owner; }
-  int node_of(int rank) const { return set_.shape.layout->node_of[static_cast<size_t>(rank)]; }
 
   const ScheduleSet& set_;
   int rank_;

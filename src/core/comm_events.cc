@@ -67,7 +67,7 @@ void Communicator::take_shared_id(std::span<const std::byte> bytes) {
 
 void Communicator::on_peer_lost(int peer, const Status& status) {
   goodbyes_[static_cast<size_t>(peer)] = lost_[static_cast<size_t>(peer)] = true;
-  if (local_ != nullptr && executor_->is_local(peer)) {
+  if (local_ != nullptr && layout_->same_node(peer, rank_)) {
     local_->forget(layout_->local_index[static_cast<size_t>(peer)]);
   }
   trace({.kind = TraceKind::kPeerLost,

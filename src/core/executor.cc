@@ -9,11 +9,6 @@ namespace railccl {
 Executor::Executor(const ExecutorServices& services)
     : services_(services), operands_(services.layout, services.local, services.scratch) {}
 
-bool Executor::is_local(int peer) const {
-  const auto& node_of = services_.layout->node_of;
-  return node_of[static_cast<size_t>(peer)] == node_of[static_cast<size_t>(services_.rank)];
-}
-
 Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t sequence,
                        std::shared_ptr<const OperationPlan> plan, TimeNs now) {
   call_ = call;
@@ -186,7 +181,7 @@ bool Executor::in_last_lap(const Piece& piece) const {
 // node touches it before this rank has begun that, too: large puts wait for its ready message,
 // small data is kept until the piece is there.
 bool Executor::needs_no_credit(const Piece& piece, const Step& step) const {
-  return step.previous_lap && in_last_lap(piece) && !is_local(step.peer);
+  return step.previous_lap && in_last_lap(piece) && !services_.is_local(step.peer);
 }
 
 // Slots of local peers were given back with signals that nobody has waited for; they belong to this
@@ -194,7 +189,7 @@ bool Executor::needs_no_credit(const Piece& piece, const Step& step) const {
 void Executor::owe_credits(const Piece& piece) {
   if (!in_last_lap(piece)) return;
   for (const Step& step : piece.schedule->steps) {
-    if (step.kind == StepKind::kWait && step.previous_lap && is_local(step.peer)) {
+    if (step.kind == StepKind::kWait && step.previous_lap && services_.is_local(step.peer)) {
       owed_credits_.emplace_back(step.peer, tag_of(piece, step.tag));
     }
   }

@@ -55,6 +55,9 @@ struct ExecutorServices {
   uint64_t eager_bytes = 0;
   uint64_t streaming_bytes = 0;  // results of operations larger than this bypass the cache
   TraceSource trace_source = 0;
+
+  // Whether `peer` is a rank of this node.
+  bool is_local(int peer) const { return layout->same_node(peer, rank); }
 };
 
 // How the elements are combined, after averages and scalars were taken care of.
@@ -74,7 +77,6 @@ class Executor {
   // True when anything moved. An error ends the communicator.
   Result<bool> step(TimeNs now);
   bool finished() const { return stage_ == Stage::kIdle; }
-  bool is_local(int peer) const;  // a rank of this node
   // The compute back end has not answered yet.
   bool computing() const {
     return std::ranges::any_of(slots_, [](const Piece& piece) { return piece.computing; });

@@ -17,7 +17,7 @@ Result<Executor::Outcome> Executor::run_step(Piece& piece, const Step& step, Tim
     case StepKind::kSignal:
       return signal(piece, step, now);
     case StepKind::kPut:
-      return is_local(step.peer) ? put_local(piece, step) : put_remote(piece, step, now);
+      return services_.is_local(step.peer) ? put_local(piece, step) : put_remote(piece, step, now);
     case StepKind::kReduce:
     case StepKind::kCopy: {
       const std::span<const Slice> slices(piece.schedule->slices);
@@ -42,7 +42,8 @@ Result<Executor::Outcome> Executor::wait(const Piece& piece, const Step& step) {
   const uint64_t tag = operation_tag(sequence_, index, step.tag);
   if (inbox_of(step.peer).take_notification(tag)) return Outcome::kAdvanced;
   // A peer that has begun something else will never say this.
-  RAILCCL_TRY(is_local(step.peer) ? local_peer_status(step.peer) : check_arrived(step.peer));
+  RAILCCL_TRY(services_.is_local(step.peer) ? local_peer_status(step.peer)
+                                            : check_arrived(step.peer));
   return Outcome::kBlocked;
 }
 
@@ -51,7 +52,7 @@ Result<Executor::Outcome> Executor::signal(const Piece& piece, const Step& step,
   const uint64_t tag = tag_of(piece, step.tag);
   // A credit also says that this rank's puts out of the slot are over.
   if (step.previous_lap && piece.unacknowledged > 0) return Outcome::kBlocked;
-  if (is_local(step.peer)) {
+  if (services_.is_local(step.peer)) {
     const int index = services_.layout->local_index[static_cast<size_t>(step.peer)];
     return services_.local->notify(index, tag) ? Outcome::kAdvanced : Outcome::kBlocked;
   }

@@ -13,11 +13,6 @@ P2p::P2p(const ExecutorServices& services)
       pairs_(static_cast<size_t>(services.layout->ranks())),
       slot_taken_(pairs_.size()) {}
 
-bool P2p::is_local(int peer) const {
-  const auto& node_of = services_.layout->node_of;
-  return node_of[static_cast<size_t>(peer)] == node_of[static_cast<size_t>(services_.rank)];
-}
-
 int P2p::local_index(int rank) const {
   return services_.layout->local_index[static_cast<size_t>(rank)];
 }
@@ -33,7 +28,7 @@ Status P2p::begin(const std::shared_ptr<Operation>& operation, TimeNs now) {
                                .sequence = call.is_send ? pair.sends++ : pair.receives++,
                                .memory = nullptr});
     trace_transfer(TraceKind::kOperationBegin, group.transfers.back());
-    if (!is_local(call.peer)) RAILCCL_TRY(services_.peers->ensure(call.peer, now));
+    if (!services_.is_local(call.peer)) RAILCCL_TRY(services_.peers->ensure(call.peer, now));
   }
   group.left = group.transfers.size();
   return match_self(group);
@@ -102,7 +97,7 @@ Result<bool> P2p::step(TimeNs now) {
 
 Result<bool> P2p::advance(const Group& group, Transfer& transfer, TimeNs now) {
   const bool is_send = transfer.call.is_send;
-  if (is_local(transfer.call.peer)) {
+  if (services_.is_local(transfer.call.peer)) {
     // Slots of a pair are used in the order of its transfers.
     if (!first_of_its_pair(transfer)) return false;
     return is_send ? send_local(transfer) : receive_local(transfer);

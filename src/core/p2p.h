@@ -89,7 +89,6 @@ class P2p {
 
   void trace_transfer(TraceKind kind, const Transfer& transfer) const;
   Status mismatch(const Transfer& transfer, const Fingerprint& theirs) const;
-  bool is_local(int peer) const;
   int local_index(int rank) const;
   Inbox& inbox_of(int peer) const { return (*services_.inboxes)[static_cast<size_t>(peer)]; }
   Pair& pair_of(int peer) { return pairs_[static_cast<size_t>(peer)]; }

@@ -24,10 +24,9 @@ void collect_peers(const Schedule& schedule, const Layout& layout, int rank, Ope
   std::set<int> remote(plan.remote_peers.begin(), plan.remote_peers.end());
   std::set<int> senders(plan.remote_senders.begin(), plan.remote_senders.end());
   std::set<int> local(plan.local_peers.begin(), plan.local_peers.end());
-  const int node = layout.node_of[static_cast<size_t>(rank)];
   for (const Step& step : schedule.steps) {
     if (step.peer == kSelf) continue;
-    if (layout.node_of[static_cast<size_t>(step.peer)] == node) {
+    if (layout.same_node(step.peer, rank)) {
       local.insert(step.peer);
       continue;
     }
