@@ -73,6 +73,11 @@ ncclRedOp_t make_premul(const c10d::ReduceOp& op, const at::Tensor& sample, nccl
   }
 }
 
+// `tensor` itself if its memory is contiguous, else a contiguous copy to work on.
+at::Tensor contiguous(const at::Tensor& tensor) {
+  return tensor.is_non_overlapping_and_dense() ? tensor : tensor.contiguous();
+}
+
 }  // namespace
 
 Buffer buffer_of(const at::Tensor& tensor, const char* what) {
@@ -134,8 +139,32 @@ Operator::~Operator() {
   if (made_on_ != nullptr) ncclRedOpDestroy(op_, made_on_);
 }
 
-at::Tensor contiguous(const at::Tensor& tensor) {
-  return tensor.is_non_overlapping_and_dense() ? tensor : tensor.contiguous();
+Target target_of(at::Tensor tensor) {
+  at::Tensor memory = contiguous(tensor);
+  if (memory.is_same(tensor)) return {.memory = memory, .finish = nullptr};
+  return {.memory = memory, .finish = [tensor, memory]() mutable { tensor.copy_(memory); }};
+}
+
+at::Tensor flat_like(const std::vector<at::Tensor>& parts, const char* what) {
+  for (const at::Tensor& part : parts) {
+    TORCH_CHECK(part.numel() == parts[0].numel() && part.scalar_type() == parts[0].scalar_type(),
+                "railccl: ", what, " takes tensors of one size and type");
+  }
+  return at::empty({static_cast<int64_t>(parts.size()), parts[0].numel()}, parts[0].options());
+}
+
+void copy_out(const at::Tensor& flat, std::vector<at::Tensor>& parts) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    parts[i].copy_(flat[static_cast<int64_t>(i)].view(parts[i].sizes()));
+  }
+}
+
+at::Tensor flatten(const std::vector<at::Tensor>& parts, const char* what) {
+  at::Tensor flat = flat_like(parts, what);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    flat[static_cast<int64_t>(i)].copy_(parts[i].reshape({-1}));
+  }
+  return flat;
 }
 
 }  // namespace railccl_torch

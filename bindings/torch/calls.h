@@ -1,10 +1,11 @@
-// From tensors and c10d options to the library's arguments; errors name the tensor and what is
-// allowed.
+// From tensors and c10d options to the library's arguments, and from its results back to tensors;
+// errors name the tensor and what is allowed.
 #pragma once
 
 #include <ATen/ATen.h>
 #include <railccl/nccl.h>
 
+#include <functional>
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <vector>
 
@@ -36,7 +37,17 @@ class Operator {
   ncclComm_t made_on_ = nullptr;
 };
 
-// `tensor` itself if its memory is contiguous, else a contiguous copy to work on.
-at::Tensor contiguous(const at::Tensor& tensor);
+// Where results go when the tensor's memory has gaps: a copy that is written back at the end.
+struct Target {
+  at::Tensor memory;
+  std::function<void()> finish;
+};
+Target target_of(at::Tensor tensor);
+
+// One tensor with room for all of `parts`, which must have one size.
+at::Tensor flat_like(const std::vector<at::Tensor>& parts, const char* what);
+// The same, with their elements.
+at::Tensor flatten(const std::vector<at::Tensor>& parts, const char* what);
+void copy_out(const at::Tensor& flat, std::vector<at::Tensor>& parts);
 
 }  // namespace railccl_torch

@@ -23,7 +23,7 @@ setup(
     ext_modules=[
         CppExtension(
             "railccl_torch._backend",
-            ["backend.cc", "calls.cc", "module.cc", "work.cc"],
+            ["backend.cc", "backend_collectives.cc", "calls.cc", "module.cc", "work.cc"],
             include_dirs=[str(ROOT / "include")],
             extra_compile_args=["-std=c++20", "-O2", "-Wall", "-Wno-unknown-pragmas"],
             extra_link_args=[str(HERE / "railccl_torch" / "librailccl.so.1"), "-Wl,-rpath,$ORIGIN"],
