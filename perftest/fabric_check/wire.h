@@ -8,16 +8,14 @@
 
 namespace railccl::perftest::fabric {
 
-void to_json(Json& json, const Rail& rail);
-void from_json(const Json& json, Rail& rail);
-void to_json(Json& json, const PairValue& value);
-void from_json(const Json& json, PairValue& value);
-void to_json(Json& json, const PairSide& side);
-void from_json(const Json& json, PairSide& side);
-void to_json(Json& json, const CollectiveResult& result);
-void from_json(const Json& json, CollectiveResult& result);
-void to_json(Json& json, const DrillResult& result);
-void from_json(const Json& json, DrillResult& result);
+// Objects with the members by name. Reading throws Json::exception where one is missing or has
+// another type; a member that is not named here is ignored.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Rail, name, transport, address, subnet)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PairValue, state, gbps, latency_us, wrong, error)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PairSide, rails, all_rails)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CollectiveResult, name, bytes, time_us, bus_gbps, wrong)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DrillResult, rail, operations, wrong, usual_ms, stall_ms,
+                                   went_down, came_back, back_after_ms, replayed_bytes, left_out)
 
 Json id_as_json(const ncclUniqueId& id);
 Outcome<ncclUniqueId> id_from_json(const Json& json);
