@@ -39,6 +39,7 @@ class Machine:
             "-m", str(memory_mb), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-kernel", kernel, "-initrd", initramfs, "-append",
             "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on no_timer_check "
+            f"nr_cpus={cpus} "
             f"lab_agent={guest_file('guest_agent.py')}",
             "-serial", "stdio", "-chardev", f"socket,id=monitor,fd={monitor_end.fileno()}", "-mon",
             "chardev=monitor,mode=control", "-device", "virtio-serial-pci,romfile=", "-chardev",
