@@ -188,10 +188,13 @@ int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes) {
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request) {
   uint64_t bytes = request.chunk_bytes;
   if (bytes == 0) {
-    const uint64_t times = request.lone ? kLoneTimes : 1;
+    const uint64_t times = request.lone ? kLongTimes : 1;
     const double fits = bytes_per_second * 1e-9 * static_cast<double>(times * kChunkNs);
     const auto limited = static_cast<uint64_t>(std::min(fits, double{kMaxChunkBytes}));
-    bytes = std::max(round_up(limited), times * request.small_bytes);
+    const uint64_t least = request.small_bytes;
+    const uint64_t longest = kLongTimes * least;
+    bytes = std::max(round_up(limited),
+                     request.lone ? longest : std::clamp(round_up(request.queued), least, longest));
   }
   return std::clamp<uint64_t>(bytes, 1, std::max<uint64_t>(request.max_chunk_bytes, 1));
 }

@@ -75,10 +75,11 @@ int first_as_quick(std::span<const Way> ways);
 // and without regard to the window, a demoted one too; -1: none takes it now.
 int quickest_rail(std::span<const StripeRail> rails, uint64_t bytes);
 
-// Chunks last about this long on their rail, and so many times as long where there is one rail:
-// each costs its put, its notification and their handling on both sides.
+// Chunks last about this long on their rail: each costs its put, its notification and their
+// handling on both sides. They are this many times as long where there is one rail; on rails so
+// slow that the least size counts, up to as many times while that much is queued.
 constexpr TimeNs kChunkNs = 150 * kMicrosecond;
-constexpr uint64_t kLoneTimes = 4;
+constexpr uint64_t kLongTimes = 4;
 constexpr uint64_t kMaxChunkBytes = uint64_t{4} << 20;
 uint64_t chunk_bytes_at(double bytes_per_second, const StripeRequest& request);
 
