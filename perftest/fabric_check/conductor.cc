@@ -145,28 +145,26 @@ void Conductor::note_trouble(int rank, const Failure& failure) {
 bool Conductor::describe() {
   if (!begin("nodes and rails")) return false;
   const Json own = worker_.carry_out({{"do", "describe"}});
-  const auto mine = from_answer<Json>(own);
+  const auto mine = from_answer<Description>(own);
   if (!mine) {
     note_missing(-1, mine.error().message);
     return false;
   }
-  for (const Json& node : mine->at("nodes")) {
-    fabric_.nodes.push_back({.name = node.at("host").get<std::string>(),
-                             .ranks = node.at("ranks").get<std::vector<int>>(),
-                             .rails = {}});
+  for (const NodeRanks& node : mine->nodes) {
+    fabric_.nodes.push_back({.name = node.host, .ranks = node.ranks, .rails = {}});
   }
   make_names_unique(fabric_.nodes);
   const auto answers = ask_all({{"do", "describe"}}, leaders(), options_.answer_s);
   if (!answers) return false;
   size_t rails = 0;
   for (const auto& [rank, answer] : *answers) {
-    const auto description = from_answer<Json>(answer);
+    const auto description = from_answer<Description>(answer);
     if (!description) {
       note_missing(node_of(rank), description.error().message);
       return false;
     }
     Node& node = fabric_.nodes[static_cast<size_t>(node_of(rank))];
-    node.rails = description->at("rails").get<std::vector<Rail>>();
+    node.rails = description->rails;
     rails = std::max(rails, node.rails.size());
   }
   fabric_.rails.assign(rails, Matrix(fabric_.nodes.size()));

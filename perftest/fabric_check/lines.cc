@@ -88,6 +88,16 @@ Outcome<void> Lines::tell(int rank, const Json& command) {
   return {};
 }
 
+namespace {
+
+bool tells_of_trouble(const Json& answer) {
+  if (!answer.is_object()) return true;
+  const auto trouble = answer.find("trouble");
+  return answer.contains("error") || (trouble != answer.end() && *trouble == true);
+}
+
+}  // namespace
+
 Lines::Answers Lines::collect(Deadline until, Seconds grace) {
   Answers answers;
   const auto take = [&](auto& entry) {
@@ -99,7 +109,7 @@ Lines::Answers Lines::collect(Deadline until, Seconds grace) {
     if (!document) answers.why = document.error().message;
     if (!document) return false;
     answers.by_rank[rank] = *document;
-    if (document->contains("error") || document->value("trouble", false)) {
+    if (tells_of_trouble(*document)) {
       until = std::min(until, Clock::now() + std::chrono::duration_cast<Clock::duration>(grace));
     }
     return true;

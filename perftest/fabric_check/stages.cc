@@ -182,14 +182,14 @@ AtOnce Conductor::at_once(const std::vector<bool>& rails, int rail) {
     return all;
   }
   for (const auto& [rank, answer] : *answers) {
-    const auto side = from_answer<Json>(answer);
+    const auto side = from_answer<AtOnceSide>(answer);
     if (!side) {
       all.left_out = side.error().message;
       note_trouble(rank, side.error());
       return all;
     }
-    all.gbps = side->at("gbps").get<double>();
-    all.wrong += side->at("wrong").get<uint64_t>();
+    all.gbps = side->gbps;
+    all.wrong += side->wrong;
   }
   return all;
 }

@@ -5,6 +5,17 @@
 
 namespace railccl::perftest::fabric {
 
+void to_json(Json& json, PairState state) { json = static_cast<int>(state); }
+
+void from_json(const Json& json, PairState& state) {
+  const int number = json.get<int>();
+  if (!json.is_number_integer() || number < 0 || number > static_cast<int>(PairState::kFailed)) {
+    throw Json::out_of_range::create(401, fmt::format("{} is no state of a pair", json.dump()),
+                                     &json);
+  }
+  state = static_cast<PairState>(number);
+}
+
 Json id_as_json(const ncclUniqueId& id) {
   std::string text;
   for (const char byte : id.internal) {

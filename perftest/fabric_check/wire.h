@@ -2,15 +2,33 @@
 // come from ranks of the same program; what is missing in one is an error, never a crash.
 #pragma once
 
+#include "perftest/fabric_check/at_once_test.h"
 #include "perftest/fabric_check/fabric.h"
 #include "perftest/fabric_check/lines.h"
 #include "perftest/fabric_check/pair_test.h"
 
 namespace railccl::perftest::fabric {
 
+// What a leader says of its node, and of all nodes as the library sees them.
+struct NodeRanks {
+  std::string host;
+  std::vector<int> ranks;
+};
+struct Description {
+  std::vector<NodeRanks> nodes;
+  std::vector<Rail> rails;
+};
+
+// A number; one that is no state is refused, as below.
+void to_json(Json& json, PairState state);
+void from_json(const Json& json, PairState& state);
+
 // Objects with the members by name. Reading throws Json::exception where one is missing or has
 // another type; a member that is not named here is ignored.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Rail, name, transport, address, subnet)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeRanks, host, ranks)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Description, nodes, rails)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AtOnceSide, gbps, wrong)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PairValue, state, gbps, latency_us, wrong, error)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PairSide, rails, all_rails)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CollectiveResult, name, bytes, time_us, bus_gbps, wrong)

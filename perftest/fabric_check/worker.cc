@@ -133,7 +133,7 @@ Outcome<Json> Worker::at_once(const Json& command) {
                                   .seconds = command.at("seconds").get<double>(),
                                   .gbps = command.at("gbps").get<double>()});
   if (!side) return tl::unexpected(side.error());
-  return Json{{"gbps", side->gbps}, {"wrong", side->wrong}};
+  return Json(*side);
 }
 
 Outcome<Json> Worker::collective(const Json& command) {

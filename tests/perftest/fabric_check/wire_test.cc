@@ -71,6 +71,25 @@ TEST(FabricWire, ValuesAreReadOnlyWhole) {
                         "replayed_bytes": 7, "left_out": "too few"})");
 }
 
+TEST(FabricWire, AStateThatThereIsNotIsRefused) {
+  Json value = PairValue{.state = PairState::kUnreachable, .gbps = 0, .latency_us = 0, .error = ""};
+  EXPECT_TRUE(from_answer<PairValue>({{"ok", value}}));
+  for (const char* state : {"-1", "4", "1000000", "1.5", "true", "\"up\""}) {
+    value["state"] = Json::parse(state);
+    expect_refused<PairValue>(value, "");
+  }
+}
+
+TEST(FabricWire, WhatALeaderSaysOfNodesMayHaveMoreThanIsAsked) {
+  const auto read = from_answer<Description>(Json::parse(
+      R"({"ok": {"host": "a", "nodes": [{"host": "a", "ranks": [0, 1], "more": 1}], "rails": []}})"));
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_EQ(read->nodes.size(), 1u);
+  EXPECT_EQ(read->nodes[0].host, "a");
+  EXPECT_EQ(read->nodes[0].ranks, (std::vector<int>{0, 1}));
+  expect_refused<Description>(Json::parse(R"({"nodes": [{"host": "a"}], "rails": []})"), "ranks");
+}
+
 TEST(FabricWire, AnErrorIsPassedOnAndRubbishIsRefused) {
   EXPECT_EQ(from_answer<Rail>({{"error", "no rail"}}).error().message, "no rail");
   for (const char* rubbish : {"null", "7", "[]", "{}", R"({"error": 5})", R"({"ok": {}})"}) {
