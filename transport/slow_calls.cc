@@ -21,6 +21,12 @@ void SlowCalls::push(std::packaged_task<void()> work) {
   changed_.notify_one();
 }
 
+bool SlowCalls::is_held_up(std::chrono::nanoseconds longest) const {
+  const auto began = call_began_.load();
+  return began != std::chrono::steady_clock::time_point{} &&
+         std::chrono::steady_clock::now() - began > longest;
+}
+
 void SlowCalls::run() {
   while (true) {
     std::packaged_task<void()> work;
@@ -31,7 +37,9 @@ void SlowCalls::run() {
       work = std::move(given_.front());
       given_.pop_front();
     }
+    call_began_ = std::chrono::steady_clock::now();
     work();
+    call_began_ = std::chrono::steady_clock::time_point{};
     --waiting_;
   }
 }

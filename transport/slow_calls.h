@@ -1,11 +1,10 @@
-// Makes calls that the system may take long over, off the thread that owns a rail, whose other
-// peers and rails cannot wait for them:
+// Makes calls that the system may take long over, one after the other, off the thread that drives
+// all rails:
 // - Connecting a RoCE queue pair asks for the peer's address on the wire, up to a second where
 //   nobody answers (rdma_resolve_ip in the kernel).
 // - Destroying a queue pair whose port has lost its cable: rxe waits until its network interface
-// has
-//   let go of every packet, and an interface without a cable keeps some for as long as it looks for
-//   the peer's address.
+//   has let go of every packet, and an interface without a cable keeps some for as long as it looks
+//   for the peer's address.
 //
 // Any thread may give; the last call, the destructor, returns when everything is done. What the
 // calls need must outlive the SlowCalls.
@@ -42,6 +41,8 @@ class SlowCalls {
   }
   // What was given and is not done yet.
   size_t waiting() const { return waiting_; }
+  // Whether one call has taken longer than that by now.
+  bool is_held_up(std::chrono::nanoseconds longest) const;
 
  private:
   void push(std::packaged_task<void()> work);
@@ -49,6 +50,7 @@ class SlowCalls {
 
   Mutex mutex_;
   std::atomic<size_t> waiting_ = 0;
+  std::atomic<std::chrono::steady_clock::time_point> call_began_{};  // zero: none
   std::condition_variable_any changed_;
   std::deque<std::packaged_task<void()>> given_ RAILCCL_GUARDED_BY(mutex_);
   bool ends_ RAILCCL_GUARDED_BY(mutex_) = false;

@@ -8,8 +8,8 @@ namespace railccl::perftest::fabric {
 void to_json(Json& json, PairState state) { json = static_cast<int>(state); }
 
 void from_json(const Json& json, PairState& state) {
-  const int number = json.get<int>();
-  if (!json.is_number_integer() || number < 0 || number > static_cast<int>(PairState::kFailed)) {
+  const auto number = json.is_number_integer() ? json.get<int64_t>() : -1;
+  if (number < 0 || number > static_cast<int>(PairState::kFailed)) {
     throw Json::out_of_range::create(401, fmt::format("{} is no state of a pair", json.dump()),
                                      &json);
   }

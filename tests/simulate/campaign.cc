@@ -52,8 +52,10 @@ RunResult Campaign::run_with(uint64_t seed, const std::vector<Fault>& faults) {
   RunResult result;
   result.violation = prepare(seed);
   if (!result.violation.empty()) return result;
-  const bool must = must_succeed(faults, script_->workload.tolerated());
-  const auto times = static_cast<TimeNs>(std::max(20.0, times_as_long(faults)));
+  const Tolerated tolerated = script_->workload.tolerated();
+  const bool must = must_succeed(faults, tolerated);
+  const auto times =
+      static_cast<TimeNs>(std::max(20.0, times_as_long(faults, tolerated.common_rails)));
   const TimeNs deadline =
       times * reference_.ended_at + time_lost(faults) + (must ? kRecovery : kUntilErrors);
   SimWorld world(*script_,

@@ -224,13 +224,15 @@ TimeNs time_lost(const std::vector<Fault>& faults) {
   return lost;
 }
 
-double times_as_long(const std::vector<Fault>& faults) {
-  double times = 1;
+double times_as_long(const std::vector<Fault>& faults, int common_rails) {
+  std::vector<double> times(static_cast<size_t>(std::max(common_rails, 1)), 1);
   for (const Fault& fault : faults) {
     const bool slow = fault.kind == Fault::Kind::kRail && fault.rail_kind == SimFault::Kind::kRate;
-    if (slow && fault.lasts == 0 && fault.value > 0) times = std::max(times, 1 / fault.value);
+    if (!slow || fault.lasts != 0 || fault.value <= 0 || fault.rail >= common_rails) continue;
+    double& of_rail = times[static_cast<size_t>(fault.rail)];
+    of_rail = std::max(of_rail, 1 / fault.value);
   }
-  return times;
+  return *std::ranges::min_element(times);
 }
 
 }  // namespace railccl::simulate

@@ -76,7 +76,7 @@ struct Tolerated {
 bool must_succeed(const std::vector<Fault>& faults, const Tolerated& tolerated);
 // The time that faults may cost at most, one after another.
 TimeNs time_lost(const std::vector<Fault>& faults);
-// How many times as long the same bytes may take over a rail that stays slow.
-double times_as_long(const std::vector<Fault>& faults);
+// How many times as long the same bytes may take where every rail that all ranks have stays slow.
+double times_as_long(const std::vector<Fault>& faults, int common_rails);
 
 }  // namespace railccl::simulate

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace railccl::testing_support {
@@ -20,6 +21,7 @@ struct FakeContext {
   ibv_context base{};
   FakeDevice* device = nullptr;
   std::deque<ibv_async_event> events;
+  std::mutex mutex;  // of completions
   std::deque<ibv_wc> completions;
   std::vector<ibv_cq*> asked;  // for an event with their next completion
 };
@@ -169,19 +171,28 @@ struct FakeFunctions {
   static int modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
     if (attributes->qp_state == IBV_QPS_ERR && current->flushes) flush(of(pair));
     if (attributes->qp_state != IBV_QPS_RTR) return 0;
+    if (current->receives_early) receive(of(pair));
     current->on_ready_to_receive();
     return current->ready_to_receive_errno;
   }
   static void flush(FakeQueuePair& pair) {
-    for (const uint64_t id : pair.posted) {
-      ibv_wc completion{};
-      completion.wr_id = id;
-      completion.status = IBV_WC_WR_FLUSH_ERR;
-      of(pair.base.context).completions.push_back(completion);
-    }
+    for (const uint64_t id : pair.posted) push(pair, id, IBV_WC_WR_FLUSH_ERR);
     pair.posted.clear();
   }
+  static void receive(FakeQueuePair& pair) {
+    push(pair, pair.posted.front(), IBV_WC_SUCCESS);
+    pair.posted.erase(pair.posted.begin());
+  }
+  static void push(const FakeQueuePair& pair, uint64_t id, ibv_wc_status status) {
+    ibv_wc completion{};
+    completion.wr_id = id;
+    completion.status = status;
+    FakeContext& context = of(pair.base.context);
+    const std::scoped_lock lock(context.mutex);
+    context.completions.push_back(completion);
+  }
   static int poll_cq(ibv_cq* queue, int most, ibv_wc* completions) {
+    const std::scoped_lock lock(of(queue->context).mutex);
     auto& ready = of(queue->context).completions;
     int count = 0;
     for (; count < most && !ready.empty(); ++count) {
@@ -263,7 +274,9 @@ FakeVerbs::~FakeVerbs() {
 
 void FakeVerbs::complete(const FakeDevice& device) {
   for (ibv_context* context : contexts_) {
-    if (of(context).device == &device) of(context).completions.push_back({});
+    if (of(context).device != &device) continue;
+    const std::scoped_lock lock(of(context).mutex);
+    of(context).completions.push_back({});
   }
   ring(device);
 }

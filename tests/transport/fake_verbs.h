@@ -51,6 +51,8 @@ class FakeVerbs {
   int events_asked_for = 0;        // how often a completion queue was asked for one
   int events_taken = 0;
   bool flushes = true;  // queue pairs in the error state
+  // A queue pair that goes to where it receives has received nothing in its first slot.
+  bool receives_early = false;
   // Called by whoever takes a queue pair to where it receives, before that.
   std::function<void()> on_ready_to_receive = [] {};
   // Called by whoever destroys a queue pair, before that.

@@ -118,12 +118,17 @@ std::vector<Started> Starting::run() {
   std::vector<Started> all(plans_.size());
   State before = State::kWaiting;
   if (!state_.compare_exchange_strong(before, State::kRunning)) return all;
+  struct End {  // whatever happens: somebody may wait for it
+    std::atomic<State>& state;
+    ~End() {
+      state = State::kDone;
+      state.notify_all();
+    }
+  } const end{state_};
   for (size_t i = 0; i < plans_.size(); ++i) {
     all[i] = start(plans_[i]);
     if (!all[i].status.is_ok()) break;
   }
-  state_ = State::kDone;
-  state_.notify_all();
   return all;
 }
 

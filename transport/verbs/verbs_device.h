@@ -1,5 +1,5 @@
 // One opened device and what a rail has of it: context, protection domain, the completion channel,
-// completion queues, and the thread that starts and destroys its queue pairs. Owned by the rail;
+// completion queues, and the threads that start and destroy its queue pairs. Owned by the rail;
 // its thread.
 #pragma once
 

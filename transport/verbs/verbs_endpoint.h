@@ -4,11 +4,11 @@
 //     any of these --error--> kFailed        any state --close()--> kClosing --drained--> kClosed
 //
 // Connecting: the queue pairs are started by the device's slow calls, since to look for the peer
-// may take a second; until that is done, an endpoint that fails or is closed leaves them as they
-// are. Then the side with the smaller nonce sends a hello on the first queue pair, which its NIC
-// repeats until the other side is ready; when the NIC gives up, the queue pairs are reset and it
-// begins again, until the connect timeout. The other side answers with its own hello. Nobody else
-// sends before, so that a reset loses nothing.
+// may take a second. While that is under way, an endpoint that fails or is closed leaves them as
+// they are, and completions are kept. Then the side with the smaller nonce sends a hello on the
+// first queue pair, which its NIC repeats until the other side is ready; when the NIC gives up, the
+// queue pairs are reset and it begins again, until the connect timeout. The other side answers with
+// its own hello. Nobody else sends before, so that a reset loses nothing.
 //
 // Closing: an endpoint without puts in flight tells its peer (farewell) and waits a little for
 // that to be acknowledged; then, and at once when puts are in flight or it has failed, the queue

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <limits>
 #include <span>
 #include <utility>
@@ -36,7 +37,8 @@ constexpr int kBatchesPerProgress = 8;  // and queue; then other rails have thei
 constexpr TimeNs kLookInterval = 10 * kMillisecond;
 constexpr TimeNs kCalledBack = 500 * kMicrosecond;
 constexpr uint32_t kMaxEndpointId = (1U << 24) - 1;
-constexpr size_t kEndingAtOnce = 32;  // queue pairs, beside as many as there are endpoints
+constexpr std::chrono::seconds kLongEnd{1};  // of one queue pair
+constexpr size_t kMostHeldUp = 32;           // queue pairs, while that takes so long
 constexpr size_t kLeastLockedBytes = size_t{1} << 16;
 
 unsigned access_flags(RelaxedOrdering ordering) {
@@ -105,10 +107,10 @@ Result<std::unique_ptr<Registration>> VerbsRail::register_memory(const MemoryReg
 Result<std::unique_ptr<Endpoint>> VerbsRail::open_endpoint(uint64_t endpoint_tag) {
   RAILCCL_TRY(device_lost_);
   if (!port_up_) return error(Code::kRailFailed, "rail {}: the port is down", info().name);
-  // A device that cannot end its queue pairs is not given more and more of them.
-  if (const size_t ending = device_->ends().waiting(); ending > kEndingAtOnce + endpoints_.size()) {
+  // A device that does not get its queue pairs ended is not given more and more of them.
+  if (device_->ends().is_held_up(kLongEnd) && device_->ends().waiting() > kMostHeldUp) {
     return error(Code::kRailFailed, "rail {}: the device has {} queue pairs still to destroy",
-                 info().name, ending);
+                 info().name, device_->ends().waiting());
   }
   while (endpoints_.contains(next_id_)) next_id_ = next_id_ % kMaxEndpointId + 1;
   const uint32_t id = next_id_;
