@@ -64,8 +64,8 @@ void LinkFailover::on_offer(const wire::OfferFrame& offer) {
   if (options_.self < options_.peer) return;
   std::optional<wire::OfferFrame>& latest = recovery_[offer.rail.pair].offer;
   // Frames come over two ways; one that was overtaken is no offer any more.
-  const auto newer = [&] { return static_cast<int16_t>(offer.rail.epoch - latest->rail.epoch); };
-  if (!latest || newer() >= 0) latest = offer;
+  if (latest && static_cast<int16_t>(offer.rail.epoch - latest->rail.epoch) < 0) return;
+  latest = offer;
 }
 
 void LinkFailover::on_answer(const wire::AnswerFrame& answer, TimeNs now) {

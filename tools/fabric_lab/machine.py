@@ -30,8 +30,8 @@ class Machine:
         guest_end, channel = socket.socketpair()
         monitor_end, self._monitor = socket.socketpair()
         descriptors = [guest_end, monitor_end, *(cable for network in cables for cable in network)]
-        # With no more than one processor to come, qemu leaves out the guest's memory barriers, which its own threads need as much
-        # as another processor: every few minutes a NIC and its driver then waited for each other for ever.
+        # With no more than one processor to come, qemu 7.2 leaves out the guest's memory barriers, which its own threads need as
+        # much as another processor (tcg_gen_mb of later versions says so, and keeps them): now and then a NIC stood still for ever.
         smp = f"{cpus},maxcpus={max(2, cpus)}"
         # Without no_timer_check a kernel whose host is busy finds no timer interrupts while it looks for them, and panics.
         command = [

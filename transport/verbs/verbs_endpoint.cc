@@ -383,7 +383,6 @@ void VerbsEndpoint::tick() {
   if (state_ != State::kClosing || now < farewell_until_) return;
   farewell_until_ = 0;
   if (!stopped_) stop_queue_pairs();
-  if (!stopped_) return;
   if (drain_until_ == 0) drain_until_ = now + options_.drain_timeout_ns;
   if (drained() || let_go(now)) finish_close();
 }
