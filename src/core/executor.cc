@@ -91,7 +91,6 @@ Result<bool> Executor::announce(TimeNs now) {
     worked = true;
   }
   stage_ = Stage::kRun;
-  drain_kept_data();
   return true;
 }
 

@@ -148,6 +148,10 @@ class Executor {
   bool place_small_data(const MessageHeader& header, std::span<const std::byte> body);
   void drain_kept_data();
   const Inbox::Ready* find_ready(int peer);
+  // What a peer says comes in the order of its operations.
+  bool is_later(uint32_t sequence) const {
+    return static_cast<int32_t>(sequence - static_cast<uint32_t>(sequence_)) > 0;
+  }
   Inbox& inbox_of(int peer) const { return (*services_.inboxes)[static_cast<size_t>(peer)]; }
   uint64_t output_offset() const;
   const RegisteredBuffer* memory_of(BufferId buffer) const;  // of this rank; null: it has none
