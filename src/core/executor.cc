@@ -140,7 +140,7 @@ bool Executor::start_pieces() {
       started = true;
     }
   }
-  if (started && stage_ == Stage::kRun) drain_kept_data();
+  if (started) drain_kept_data();
   return started;
 }
 

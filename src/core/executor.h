@@ -148,9 +148,9 @@ class Executor {
   bool place_small_data(const MessageHeader& header, std::span<const std::byte> body);
   void drain_kept_data();
   const Inbox::Ready* find_ready(int peer);
-  // What a peer says comes in the order of its operations.
-  bool is_later(uint32_t sequence) const {
-    return static_cast<int32_t>(sequence - static_cast<uint32_t>(sequence_)) > 0;
+  // How many operations after this one; negative: before. What a peer says comes in their order.
+  int32_t ahead(uint32_t sequence) const {
+    return static_cast<int32_t>(sequence - static_cast<uint32_t>(sequence_));
   }
   Inbox& inbox_of(int peer) const { return (*services_.inboxes)[static_cast<size_t>(peer)]; }
   uint64_t output_offset() const;

@@ -12,21 +12,18 @@ namespace railccl {
 Status Executor::check_arrived(int peer) const {
   Inbox& inbox = inbox_of(peer);
   for (const Inbox::Ready& ready : inbox.ready()) {
-    if (is_later(ready.sequence)) break;
+    if (ahead(ready.sequence) > 0) break;
     RAILCCL_TRY(check(peer, ready.sequence, ready.fingerprint));
   }
   for (const Inbox::Data& data : inbox.data()) {
-    if (is_later(data.header.sequence)) break;
+    if (ahead(data.header.sequence) > 0) break;
     RAILCCL_TRY(check(peer, data.header.sequence, data.header.fingerprint));
   }
   return Status::ok();
 }
 
 Status Executor::check(int peer, uint64_t sequence, const Fingerprint& fingerprint) const {
-  if (stage_ == Stage::kIdle ||
-      static_cast<uint32_t>(sequence) != static_cast<uint32_t>(sequence_)) {
-    return Status::ok();
-  }
+  if (stage_ == Stage::kIdle || ahead(static_cast<uint32_t>(sequence)) != 0) return Status::ok();
   const Fingerprint mine = call_.fingerprint();
   if (mine == fingerprint) return Status::ok();
   return error(Code::kMismatch,
@@ -37,11 +34,8 @@ Status Executor::check(int peer, uint64_t sequence, const Fingerprint& fingerpri
 
 const Inbox::Ready* Executor::find_ready(int peer) {
   auto& queue = inbox_of(peer).ready();
-  const auto wanted = static_cast<uint32_t>(sequence_);
-  while (!queue.empty() && static_cast<int32_t>(queue.front().sequence - wanted) < 0) {
-    queue.pop_front();
-  }
-  return !queue.empty() && queue.front().sequence == wanted ? &queue.front() : nullptr;
+  while (!queue.empty() && ahead(queue.front().sequence) < 0) queue.pop_front();
+  return !queue.empty() && ahead(queue.front().sequence) == 0 ? &queue.front() : nullptr;
 }
 
 Result<bool> Executor::owners_ready(std::span<const Slice> dsts, std::span<const Slice> srcs) {
@@ -79,7 +73,7 @@ void Executor::on_put_done(uint64_t token) {
 bool Executor::on_small_data(int peer, const MessageHeader& header,
                              std::span<const std::byte> body) {
   const bool running = stage_ == Stage::kRun || stage_ == Stage::kCollectCredits;
-  const bool current = running && header.sequence == static_cast<uint32_t>(sequence_);
+  const bool current = running && ahead(header.sequence) == 0;
   if (!current || !place_small_data(header, body)) return false;
   inbox_of(peer).add_notification(header.tag);
   return true;
@@ -113,8 +107,8 @@ bool Executor::place_small_data(const MessageHeader& header, std::span<const std
 void Executor::drain_kept_data() {
   for (const int peer : plan_->remote_senders) {
     auto& queue = inbox_of(peer).data();
-    for (auto entry = queue.begin(); entry != queue.end() && !is_later(entry->header.sequence);) {
-      const bool current = entry->header.sequence == static_cast<uint32_t>(sequence_);
+    for (auto entry = queue.begin(); entry != queue.end() && ahead(entry->header.sequence) <= 0;) {
+      const bool current = ahead(entry->header.sequence) == 0;
       if (!current || !place_small_data(entry->header, entry->body)) {
         ++entry;
         continue;
