@@ -62,11 +62,12 @@ void Builder::copy(const Slices& dsts, Slice src, uint64_t count) {
   add({.kind = StepKind::kCopy, .count = count}, others, {src});
 }
 
+// Of another rank it is not known whether its call is in place; the executor finds out.
 bool Builder::same_place(const Slice& a, const Slice& b) const {
   if (a.owner != b.owner) return false;
-  const int owner = a.owner == kSelf ? rank_ : a.owner;
-  const Slice x = canonical(shape_, owner, a);
-  const Slice y = canonical(shape_, owner, b);
+  const bool own = a.owner == kSelf || a.owner == rank_;
+  const Slice x = own ? canonical(shape_, rank_, a) : a;
+  const Slice y = own ? canonical(shape_, rank_, b) : b;
   return x.buffer == y.buffer && x.offset == y.offset;
 }
 

@@ -18,8 +18,7 @@ struct Terms {
   std::vector<int> sizes;  // ranks, by node
   int largest = 1;
   int root_node = 0;
-  bool staged = false;         // mirrors are in use
-  bool root_in_place = false;  // the root's input is its output, or the mirror of it
+  bool staged = false;  // mirrors are in use
 
   // Blocks of a node's ranks that are in its first column, which has most.
   int blocks(int node) const { return (sizes[static_cast<size_t>(node)] + columns - 1) / columns; }
@@ -41,7 +40,6 @@ Terms terms_of(const Shape& shape) {
   t.largest = *std::max_element(t.sizes.begin(), t.sizes.end());
   t.root_node = layout.node_of[static_cast<size_t>(shape.root)];
   t.staged = !shape.direct && t.largest > 1;
-  t.root_in_place = shape.in_place || t.staged;
   return t;
 }
 
@@ -84,7 +82,7 @@ Cost all_gather(const Terms& t, int ranks) {
   cost.bytes_sent_local = most(t, [&](int node) {
     const int others = t.size(node) - 1;
     const int loaded = t.blocks(node) - 1;
-    return all * others + (t.root_in_place ? 0 : loaded);
+    return all * others + (t.staged ? 0 : loaded);
   });
   cost.scratch = t.staged ? ranks : 0;
   return cost;
@@ -115,7 +113,7 @@ Cost broadcast(const Terms& t, bool root_is_only_owner) {
   cost.path_elements_inter = (t.nodes - 1) * t.share;
   cost.bytes_sent_local = t.share * most(t, [&](int node) {
                             const bool loads = node == t.root_node && !root_is_only_owner;
-                            return t.size(node) - 1 + (loads && !t.root_in_place ? 1 : 0);
+                            return t.size(node) - 1 + (loads && !t.staged ? 1 : 0);
                           });
   cost.scratch = t.staged ? 1 : 0;
   return cost;

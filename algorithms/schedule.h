@@ -117,7 +117,7 @@ struct Shape {
   // The largest piece of the operation; scratch is laid out for it, so that a shorter last piece
   // agrees with the one before it about who uses what. 0: `piece`.
   uint64_t max_piece = 0;
-  bool in_place = false;
+  bool in_place = false;  // of this rank; of the others it is not known
   // The input and output of every rank can be loaded and stored by the ranks of its node. If false,
   // only kScratch of local peers may be used as a slice's owner != kSelf.
   bool direct = false;

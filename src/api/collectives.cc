@@ -2,6 +2,8 @@
 // calls.
 #include <fmt/format.h>
 
+#include <array>
+
 #include "src/api/buffer.h"
 #include "src/api/comm_handle.h"
 #include "src/api/export.h"
@@ -53,9 +55,20 @@ Status check_buffers(const Call& call, const Arguments& arguments, const Communi
   if (out > 0 && call.output == nullptr) {
     return error(Code::kInvalidArgument, "argument recvbuff of {} is NULL", arguments.function);
   }
-  if (in > 0) RAILCCL_TRY(check_host_memory(call.input, "sendbuff", arguments.function));
-  if (out > 0) RAILCCL_TRY(check_host_memory(call.output, "recvbuff", arguments.function));
   return Status::ok();
+}
+
+Result<bool> goes_to_device(const Call& call, const Arguments& arguments,
+                            const Communicator& core) {
+  std::array<BufferArgument, 2> buffers;
+  size_t count = 0;
+  if (input_bytes(call, core.rank(), core.ranks()) > 0) {
+    buffers[count++] = {.address = call.input, .name = "sendbuff"};
+  }
+  if (output_bytes(call, core.rank(), core.ranks()) > 0) {
+    buffers[count++] = {.address = call.output, .name = "recvbuff"};
+  }
+  return is_for_device(std::span(buffers.data(), count), arguments.stream, arguments.function);
 }
 
 Status call_collective(const Arguments& arguments) {
@@ -75,9 +88,16 @@ Status call_collective(const Arguments& arguments) {
     RAILCCL_TRY(check_rank(arguments.root, core->ranks(), "root", arguments.function));
   }
   RAILCCL_TRY(check_buffers(call, arguments, *core));
-  RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
   if (call.count == 0) return core->error();
-  return enqueue(core, call, stream);
+  RAILCCL_ASSIGN(const bool for_device, goes_to_device(call, arguments, *core));
+  if (for_device) {
+    const std::byte* const memory = call.input != nullptr ? call.input : call.output;
+    RAILCCL_ASSIGN(const auto calls, device_calls_of(*arguments.comm, core, memory));
+    return enqueue(core, call, {.device = calls, .of_device = arguments.stream});
+  }
+  RAILCCL_TRY(check_scalar_for_host(call, arguments.function));
+  RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
+  return enqueue(core, call, {.host = stream});
 }
 
 struct TransferArguments {
@@ -100,18 +120,24 @@ Status call_transfer(const TransferArguments& arguments) {
   if (arguments.buffer == nullptr && arguments.count > 0) {
     return error(Code::kInvalidArgument, "argument {} of {} is NULL", name, arguments.function);
   }
-  RAILCCL_TRY(check_host_memory(arguments.buffer, name, arguments.function));
   if (arguments.count > uint64_t{1} << 58) {
     return error(Code::kInvalidArgument, "argument count of {} is {}, more than memory can hold",
                  arguments.function, arguments.count);
   }
-  RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
   const P2pTransfer transfer{.is_send = arguments.is_send,
                              .peer = arguments.peer,
                              .buffer = static_cast<std::byte*>(arguments.buffer),
                              .count = arguments.count,
                              .type = static_cast<DataType>(arguments.type)};
-  return enqueue(core, transfer, stream);
+  const BufferArgument buffer{.address = arguments.buffer, .name = name};
+  RAILCCL_ASSIGN(const bool for_device,
+                 is_for_device(std::span(&buffer, 1), arguments.stream, arguments.function));
+  if (for_device) {
+    RAILCCL_ASSIGN(const auto calls, device_calls_of(*arguments.comm, core, arguments.buffer));
+    return enqueue(core, transfer, {.device = calls, .of_device = arguments.stream});
+  }
+  RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
+  return enqueue(core, transfer, {.host = stream});
 }
 
 ncclResult_t answer(const Status& status) {

@@ -13,12 +13,19 @@ void join_start(ncclComm& comm) {
   if (comm.starter.joinable()) comm.starter.join();
 }
 
+// Calls on memory of a GPU end before what they are made of may.
+void finish_device_calls(ncclComm& comm) {
+  const auto calls = device_calls_so_far(comm);
+  if (calls) calls->finish(comm.options.bootstrap.rank_timeout_ns);
+}
+
 Status finalize(ncclComm_t comm) {
   RAILCCL_TRY(check_handle(comm, "ncclCommFinalize"));
   join_start(*comm);
   RAILCCL_TRY(comm->start_status);
   if (comm->finalized.exchange(true)) return Status::ok();
   const std::shared_ptr<Communicator> core = comm->core;  // an abort may free the handle
+  finish_device_calls(*comm);
   return core->finalize();
 }
 
@@ -28,7 +35,10 @@ Status destroy(ncclComm_t comm) {
   join_start(*comm);
   const bool unfinished = comm->core != nullptr && !comm->finalized.exchange(true);
   // The error that ended the communicator was reported by the operation that it hit.
-  if (unfinished) static_cast<void>(comm->core->finalize());
+  if (unfinished) {
+    finish_device_calls(*comm);
+    static_cast<void>(comm->core->finalize());
+  }
   comm->magic.store(0);
   delete comm;
   return Status::ok();
@@ -40,6 +50,7 @@ Status abort(ncclComm_t comm) {
   comm->give_up.store(true);
   join_start(*comm);
   if (comm->core != nullptr) comm->core->abort();
+  if (const auto calls = device_calls_so_far(*comm)) calls->abandon();
   comm->magic.store(0);
   delete comm;
   return Status::ok();

@@ -1,5 +1,8 @@
 #include "src/api/comm_handle.h"
 
+#include "src/core/runtime.h"
+#include "src/core/wiring.h"
+
 namespace railccl {
 
 Status check_handle(const ncclComm* comm, std::string_view function) {
@@ -27,6 +30,31 @@ Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view 
     return error(Code::kInvalidUsage, "{}: the communicator was finalized", function);
   }
   return comm->core;
+}
+
+Result<std::shared_ptr<DeviceCalls>> device_calls_of(ncclComm& comm,
+                                                     const std::shared_ptr<Communicator>& core,
+                                                     const void* memory) {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  RAILCCL_ASSIGN(std::shared_ptr<Device> device, open_device(memory, comm.options.device));
+  const MutexLock guard(comm.device_mutex);
+  if (comm.device_calls == nullptr) {
+    RAILCCL_ASSIGN(comm.device_calls, DeviceCalls::create(core, runtime->engine(), device,
+                                                          comm.options.staging_bytes));
+    comm.device = device->ordinal();
+  }
+  if (&comm.device_calls->device() != device.get()) {
+    return error(
+        Code::kInvalidUsage,
+        "the communicator works on GPU {} since its first call; this call's memory is of GPU {}",
+        comm.device_calls->device().ordinal(), device->ordinal());
+  }
+  return comm.device_calls;
+}
+
+std::shared_ptr<DeviceCalls> device_calls_so_far(ncclComm& comm) {
+  const MutexLock guard(comm.device_mutex);
+  return comm.device_calls;
 }
 
 }  // namespace railccl

@@ -13,6 +13,7 @@
 #include "src/base/status.h"
 #include "src/core/comm_start.h"
 #include "src/core/communicator.h"
+#include "src/core/device_calls.h"
 
 // In the global namespace, because the C header declares it there.
 struct ncclComm {
@@ -34,11 +35,16 @@ struct ncclComm {
   int device = 0;
   railccl::CommOptions options;  // for children
 
+  // From the first call on memory of a GPU on.
+  railccl::Mutex device_mutex;
+  std::shared_ptr<railccl::DeviceCalls> device_calls RAILCCL_GUARDED_BY(device_mutex);
+
   // Operators made by ncclRedOpCreatePreMulSum: number = ncclNumOps + index.
   struct PreMulSum {
     bool alive = false;
     railccl::DataType type = railccl::DataType::kFloat32;
     std::array<std::byte, 8> scalar{};
+    const std::byte* on_device = nullptr;  // not null: there instead
   };
   railccl::Mutex operators_mutex;
   std::vector<PreMulSum> operators RAILCCL_GUARDED_BY(operators_mutex);
@@ -49,6 +55,13 @@ namespace railccl {
 // The communicator behind the handle; errors: NULL, not a communicator (any more), still starting,
 // failed to start. Shared, because another thread may abort it and free the handle meanwhile.
 Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view function);
+// Of a GPU communicator; made at its first call on memory of a GPU, which is that of `memory`. An
+// error: the GPU cannot be served, or is another one than before.
+Result<std::shared_ptr<DeviceCalls>> device_calls_of(ncclComm& comm,
+                                                     const std::shared_ptr<Communicator>& core,
+                                                     const void* memory);
+// What has been made; null: nothing.
+std::shared_ptr<DeviceCalls> device_calls_so_far(ncclComm& comm);
 // Only whether the handle itself is one.
 Status check_handle(const ncclComm* comm, std::string_view function);
 

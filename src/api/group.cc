@@ -15,8 +15,22 @@ namespace {
 
 struct Pending {
   std::shared_ptr<Communicator> communicator;
-  std::vector<HostStream*> streams;  // none: the caller waits
+  std::shared_ptr<DeviceCalls> device;  // null: a host call
+  std::vector<HostStream*> streams;     // host; none: the caller waits
+  std::vector<DeviceStream> device_streams;
   std::shared_ptr<Operation> operation;
+
+  void add(const CallStream& stream) {
+    const auto add_once = [](auto& list, auto* one) {
+      if (std::ranges::find(list, one) == list.end()) list.push_back(one);
+    };
+    if (device) {
+      add_once(device_streams, stream.of_device);
+    } else if (stream.host != nullptr) {
+      add_once(streams, stream.host);
+    }
+  }
+  bool caller_waits() const { return !device && streams.empty(); }
 };
 
 struct Group {
@@ -24,13 +38,14 @@ struct Group {
   Status first_error;  // of a call inside; the end of the group answers with it
   std::vector<std::function<Status()>> starts;
   std::vector<Pending> collectives;
-  std::vector<Pending> transfers;  // one per communicator
+  std::vector<Pending> transfers;  // one per communicator, and one more for those of its GPU
 };
 
-Pending make_pending(const std::shared_ptr<Communicator>& communicator, HostStream* stream) {
-  Pending pending{
-      .communicator = communicator, .streams = {}, .operation = std::make_shared<Operation>()};
-  if (stream != nullptr) pending.streams.push_back(stream);
+Pending make_pending(const std::shared_ptr<Communicator>& communicator, const CallStream& stream) {
+  Pending pending{.communicator = communicator,
+                  .device = stream.device,
+                  .operation = std::make_shared<Operation>()};
+  pending.add(stream);
   return pending;
 }
 
@@ -39,6 +54,7 @@ constexpr unsigned kSimInfoMagic = 0x74685283;
 thread_local Group group;
 
 Status begin(const Pending& pending) {
+  if (pending.device) return pending.device->enqueue(pending.operation, pending.device_streams);
   for (HostStream* stream : pending.streams) stream->append(pending.operation);
   Status status = pending.communicator->submit(pending.operation);
   // Its streams must not wait for what will never run.
@@ -68,7 +84,7 @@ Status run_operations(const std::vector<Pending>& operations) {
   for (const Pending& pending : operations) {
     const Status status = begin(pending);
     note(status);
-    if (status && pending.streams.empty()) begun.push_back(pending);
+    if (status && pending.caller_waits()) begun.push_back(pending);
   }
   for (const Pending& pending : begun) {
     pending.communicator->wait(*pending.operation);
@@ -120,8 +136,8 @@ Status end_group() {
 bool in_group() { return group.depth > 0; }
 
 Status enqueue(const std::shared_ptr<Communicator>& communicator, const Call& call,
-               HostStream* stream) {
-  if (group.depth == 0 && stream == nullptr) return communicator->run(call);
+               const CallStream& stream) {
+  if (group.depth == 0 && !stream.device && stream.host == nullptr) return communicator->run(call);
   Pending pending = make_pending(communicator, stream);
   pending.operation->call = call;
   if (group.depth == 0) return begin(pending);
@@ -130,15 +146,13 @@ Status enqueue(const std::shared_ptr<Communicator>& communicator, const Call& ca
 }
 
 Status enqueue(const std::shared_ptr<Communicator>& communicator, const P2pTransfer& transfer,
-               HostStream* stream) {
-  const auto found =
-      std::find_if(group.transfers.begin(), group.transfers.end(),
-                   [&](const Pending& pending) { return pending.communicator == communicator; });
+               const CallStream& stream) {
+  const auto found = std::ranges::find_if(group.transfers, [&](const Pending& pending) {
+    return pending.communicator == communicator && pending.device == stream.device;
+  });
   if (group.depth > 0 && found != group.transfers.end()) {
     found->operation->transfers.push_back(transfer);
-    const bool known =
-        std::find(found->streams.begin(), found->streams.end(), stream) != found->streams.end();
-    if (stream != nullptr && !known) found->streams.push_back(stream);
+    found->add(stream);
     return Status::ok();
   }
   Pending pending = make_pending(communicator, stream);

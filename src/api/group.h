@@ -19,11 +19,18 @@ namespace railccl {
 
 bool in_group();
 
-// Runs the collective now (no group, no stream: on the caller's thread), or queues it.
+// Where a call is to be put: a stream of host calls (null: the caller waits), or one of a GPU.
+struct CallStream {
+  HostStream* host = nullptr;
+  std::shared_ptr<DeviceCalls> device;  // null: a host call
+  DeviceStream of_device = nullptr;
+};
+
+// Runs the collective now (host, no group, no stream: on the caller's thread), or queues it.
 Status enqueue(const std::shared_ptr<Communicator>& communicator, const Call& call,
-               HostStream* stream);
+               const CallStream& stream);
 Status enqueue(const std::shared_ptr<Communicator>& communicator, const P2pTransfer& transfer,
-               HostStream* stream);
+               const CallStream& stream);
 // A call inside a group failed: the end of the group will say so, and runs nothing.
 void fail_group(const Status& status);
 // As ncclGroupEnd.

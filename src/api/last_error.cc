@@ -39,6 +39,8 @@ ncclResult_t result_of(Code code) {
     case Code::kTimeout:
     case Code::kAborted:
       return ncclRemoteError;
+    case Code::kDeviceError:
+      return ncclUnhandledCudaError;
   }
   return ncclInternalError;
 }

@@ -6,10 +6,18 @@
 #include "src/api/comm_handle.h"
 #include "src/api/export.h"
 #include "src/api/last_error.h"
+#include "src/base/setting.h"
 #include "src/core/local_domain.h"
+#include "src/core/runtime.h"
+#include "src/core/wiring.h"
 
 namespace railccl {
 namespace {
+
+Result<bool> is_host_only() {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  return runtime->settings().get_choice<DeviceChoice>(Setting::kDevice) == DeviceChoice::kHost;
+}
 
 Status allocate(void** pointer, size_t size) {
   if (pointer == nullptr) {
@@ -17,8 +25,18 @@ Status allocate(void** pointer, size_t size) {
   }
   *pointer = nullptr;
   if (size == 0) return Status::ok();
+  RAILCCL_ASSIGN(const bool host_only, is_host_only());
+  find_gpu_driver();
+  if (!host_only) {
+    RAILCCL_ASSIGN(*pointer, allocate_on_device(size));
+  }
+  if (*pointer != nullptr) return Status::ok();
   RAILCCL_ASSIGN(*pointer, shared_heap_allocate(size));
   return Status::ok();
+}
+
+Status release(void* pointer) {
+  return is_device_memory(pointer) ? free_on_device(pointer) : shared_heap_free(pointer);
 }
 
 Status register_range(const ncclComm* comm, void* buffer, size_t size, std::string_view function) {
@@ -30,7 +48,8 @@ Status register_range(const ncclComm* comm, void* buffer, size_t size, std::stri
   if (size == 0)
     return error(Code::kInvalidArgument, "argument size of {} is 0, it must be at least 1",
                  function);
-  RAILCCL_TRY(check_host_memory(buffer, "buff", function));
+  // Memory of a GPU goes through pinned memory that is registered already.
+  if (is_device_memory(buffer)) return Status::ok();
   return core->register_memory(static_cast<const std::byte*>(buffer), size);
 }
 
@@ -68,9 +87,7 @@ RAILCCL_API(ncclResult_t, MemAlloc, (void** ptr, size_t size)) {
   return railccl::report(railccl::allocate(ptr, size));
 }
 
-RAILCCL_API(ncclResult_t, MemFree, (void* ptr)) {
-  return railccl::report(railccl::shared_heap_free(ptr));
-}
+RAILCCL_API(ncclResult_t, MemFree, (void* ptr)) { return railccl::report(railccl::release(ptr)); }
 
 RAILCCL_API(ncclResult_t, CommRegister,
             (const ncclComm_t comm, void* buff, size_t size, void** handle)) {

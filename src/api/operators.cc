@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "src/api/buffer.h"
 #include "src/api/export.h"
 #include "src/api/last_error.h"
 
@@ -45,10 +46,19 @@ Status create(ncclRedOp_t* op, const void* scalar, ncclDataType_t type,
                  kFunction, static_cast<int>(residence), static_cast<int>(ncclScalarDevice),
                  static_cast<int>(ncclScalarHostImmediate));
   }
-  // "Device" memory of a host communicator is host memory; it is read here, as the immediate one
-  // is.
   ncclComm::PreMulSum made{.alive = true, .type = static_cast<DataType>(type), .scalar = {}};
-  std::memcpy(made.scalar.data(), scalar, element_bytes(made.type));
+  if (residence == ncclScalarDevice && is_device_memory(scalar)) {
+    made.on_device = static_cast<const std::byte*>(scalar);
+  } else if (is_device_memory(scalar)) {
+    return error(
+        Code::kInvalidArgument,
+        "argument scalar of {} is memory of a GPU, but residence is ncclScalarHostImmediate",
+        kFunction);
+  } else {
+    // What the host can read is read here, also where calls are on its own memory and "device" is
+    // that.
+    std::memcpy(made.scalar.data(), scalar, element_bytes(made.type));
+  }
   const MutexLock guard(comm->operators_mutex);
   size_t index = 0;
   while (index < comm->operators.size() && comm->operators[index].alive) ++index;
@@ -76,6 +86,14 @@ Status destroy(ncclRedOp_t op, ncclComm_t comm) {
 
 }  // namespace
 
+Status check_scalar_for_host(const Call& call, std::string_view function) {
+  if (call.scalar_on_device == nullptr) return Status::ok();
+  return error(
+      Code::kInvalidArgument,
+      "argument op of {} has its scalar in memory of a GPU, but the buffers are the host's",
+      function);
+}
+
 Status resolve_operator(ncclComm& comm, ncclRedOp_t op, std::string_view function, Call& call) {
   if (const auto known = built_in(op)) {
     call.op = *known;
@@ -96,6 +114,7 @@ Status resolve_operator(ncclComm& comm, ncclRedOp_t op, std::string_view functio
   }
   call.op = ReduceOp::kPreMulSum;
   call.scalar = made.scalar;
+  call.scalar_on_device = made.on_device;
   return Status::ok();
 }
 

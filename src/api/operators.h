@@ -11,5 +11,7 @@ namespace railccl {
 
 // Sets call.op (and scalar); call.type is set already. Errors name the argument.
 Status resolve_operator(ncclComm& comm, ncclRedOp_t op, std::string_view function, Call& call);
+// An error where the operator's scalar lies in memory of a GPU.
+Status check_scalar_for_host(const Call& call, std::string_view function);
 
 }  // namespace railccl

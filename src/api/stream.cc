@@ -6,18 +6,22 @@
 
 namespace railccl {
 
+bool HostStream::is_one(cudaStream_t stream) {
+  // CUDA's own handles for its default streams are 1 and 2.
+  return reinterpret_cast<uintptr_t>(stream) > 2 &&
+         reinterpret_cast<const HostStream*>(stream)->magic_ == kMagic;
+}
+
 Result<HostStream*> HostStream::from(cudaStream_t stream, std::string_view function) {
   if (stream == nullptr) return nullptr;
-  auto* host = reinterpret_cast<HostStream*>(stream);
-  // CUDA's own handles for its default streams are 1 and 2.
-  if (reinterpret_cast<uintptr_t>(stream) <= 2 || host->magic_ != kMagic) {
+  if (!is_one(stream)) {
     return error(
         Code::kInvalidUsage,
-        "argument stream of {} is not a stream of railcclStreamCreate; a host communicator "
-        "takes those, or NULL",
+        "argument stream of {} is not a stream of railcclStreamCreate; calls on memory of the host "
+        "take those, or NULL",
         function);
   }
-  return host;
+  return reinterpret_cast<HostStream*>(stream);
 }
 
 void HostStream::append(const std::shared_ptr<Operation>& operation) {

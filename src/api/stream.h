@@ -13,6 +13,8 @@ namespace railccl {
 
 class HostStream {
  public:
+  // Whether the handle was made by railcclStreamCreate. It must be one, or a stream of CUDA.
+  static bool is_one(cudaStream_t stream);
   // Checks that the handle is a stream made by railcclStreamCreate; NULL gives null.
   static Result<HostStream*> from(cudaStream_t stream, std::string_view function);
 

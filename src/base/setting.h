@@ -64,6 +64,7 @@ enum class Setting : uint8_t {
   kNetGdrLevel,
   kDmabufEnable,
   kNthreads,
+  kStagingBytes,
   kMinCtas,
   kMaxCtas,
   // tuning

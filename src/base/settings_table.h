@@ -143,6 +143,9 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
          "register GPU memory through dma-buf where possible"),
     number(Key::kNthreads, "NTHREADS", kShared, "512", 64, 1024, kGpu,
            "CUDA threads per block of our kernels; a multiple of 32"),
+    bytes(Key::kStagingBytes, "STAGING_BYTES", kNone, "4M", 64 * kKiB, kGiB, kGpu,
+          "pinned memory of each of a communicator's four slots, through which GPU memory goes; "
+          "the same on all ranks"),
     number(Key::kMinCtas, "MIN_CTAS", kShared, "0", 0, 64, kGpu,
            "the same as MIN_NCHANNELS under NCCL's newer name; the larger counts"),
     number(Key::kMaxCtas, "MAX_CTAS", kShared, "0", 0, 64, kGpu,

@@ -29,6 +29,8 @@ std::string_view code_name(Code code) {
       return "timeout";
     case Code::kAborted:
       return "aborted";
+    case Code::kDeviceError:
+      return "device error";
   }
   return "unknown code";
 }

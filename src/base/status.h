@@ -27,6 +27,7 @@ enum class Code : uint8_t {
   kPeerFailed,       // a peer process or host is gone, or no rail to it is left
   kTimeout,          // a configured time passed
   kAborted,          // the communicator was aborted or revoked here
+  kDeviceError,      // the GPU's driver refused
 };
 
 std::string_view code_name(Code code);

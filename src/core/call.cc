@@ -5,7 +5,9 @@
 namespace railccl {
 namespace {
 
-// | 63..32 root | 23..16 operator | 15..8 type | 7..0 collective |
+constexpr uint64_t kMore = uint64_t{1} << 24;
+
+// | 63..32 root | 24 more parts follow | 23..16 operator | 15..8 type | 7..0 collective |
 uint64_t pack_kind(Collective collective, DataType type, ReduceOp op, int root) {
   return static_cast<uint64_t>(collective) | static_cast<uint64_t>(type) << 8 |
          static_cast<uint64_t>(op) << 16 | static_cast<uint64_t>(static_cast<uint32_t>(root)) << 32;
@@ -16,7 +18,7 @@ uint64_t pack_kind(Collective collective, DataType type, ReduceOp op, int root) 
 Fingerprint Call::fingerprint() const {
   const ReduceOp compared_op = is_reduction(collective) ? op : ReduceOp::kSum;
   const int compared_root = is_rooted(collective) ? root : 0;
-  return {pack_kind(collective, type, compared_op, compared_root), count};
+  return {pack_kind(collective, type, compared_op, compared_root) | (more ? kMore : 0), count};
 }
 
 uint64_t pack_small(const Fingerprint& fingerprint) {
@@ -67,8 +69,10 @@ std::string to_string(const Fingerprint& fingerprint) {
     return fmt::format("unknown call {:#x}", fingerprint.kind);
   }
   const auto collective = static_cast<Collective>(collective_number);
-  std::string text = fmt::format("{}(count {}, {}", collective_name(collective), fingerprint.count,
-                                 data_type_name(static_cast<DataType>(type_number)));
+  std::string text =
+      fmt::format("{}(count {}{}, {}", collective_name(collective), fingerprint.count,
+                  (fingerprint.kind & kMore) != 0 ? " of more" : "",
+                  data_type_name(static_cast<DataType>(type_number)));
   if (is_reduction(collective)) {
     text += fmt::format(", {}", reduce_op_name(static_cast<ReduceOp>(op_number)));
   }
@@ -77,7 +81,7 @@ std::string to_string(const Fingerprint& fingerprint) {
 }
 
 Fingerprint P2pTransfer::fingerprint() const {
-  return {pack_kind(Collective::kSendRecv, type, ReduceOp::kSum, 0), count};
+  return {pack_kind(Collective::kSendRecv, type, ReduceOp::kSum, 0) | (more ? kMore : 0), count};
 }
 
 }  // namespace railccl

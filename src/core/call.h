@@ -33,7 +33,9 @@ struct Call {
   uint64_t count = 0;  // as in Shape::block
   const std::byte* input = nullptr;
   std::byte* output = nullptr;
-  std::array<std::byte, 8> scalar{};  // kPreMulSum: one element of `type`
+  std::array<std::byte, 8> scalar{};            // kPreMulSum: one element of `type`
+  const std::byte* scalar_on_device = nullptr;  // not null: it lies there when the call begins
+  bool more = false;                            // a part of the caller's call, and not the last one
 
   size_t element() const { return element_bytes(type); }
   Fingerprint fingerprint() const;
@@ -53,6 +55,7 @@ struct P2pTransfer {
   std::byte* buffer = nullptr;  // read only when is_send
   uint64_t count = 0;
   DataType type = DataType::kFloat32;
+  bool more = false;  // as in Call
 
   uint64_t bytes() const { return count * element_bytes(type); }
   Fingerprint fingerprint() const;

@@ -54,6 +54,18 @@ int family(FamilyChoice choice) {
   return AF_UNSPEC;
 }
 
+DeviceOptions device_options(const Settings& settings) {
+  constexpr int64_t kMostThreads = 512;  // of the kernel, which NCCL's setting may exceed
+  DeviceOptions options;
+  options.threads_per_block =
+      static_cast<int>(std::min(settings.get_int(Setting::kNthreads), kMostThreads));
+  const auto least = static_cast<int>(settings.get_int(Setting::kMinCtas));
+  const auto most = static_cast<int>(settings.get_int(Setting::kMaxCtas));
+  options.blocks = std::max(options.blocks, least);
+  if (most > 0) options.blocks = std::min(options.blocks, most);
+  return options;
+}
+
 // Mixes the values on which all ranks must agree, since they decide the schedules.
 uint64_t configuration_of(const CommOptions& options) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -61,6 +73,7 @@ uint64_t configuration_of(const CommOptions& options) {
   mix(options.eager_bytes);
   mix(options.scratch_bytes);
   mix(options.piece_bytes);
+  mix(options.staging_bytes);
   mix(static_cast<uint64_t>(options.depth));
   mix(static_cast<uint64_t>(options.min_channels));
   mix(static_cast<uint64_t>(options.max_channels));
@@ -139,6 +152,8 @@ Status read_tuning_options(const Settings& settings, CommOptions& options) {
   options.piece_bytes = settings.get_bytes(Setting::kPieceBytes);
   options.depth = static_cast<int>(settings.get_int(Setting::kPipelineDepth));
   if (options.depth == 0) options.depth = kDefaultDepth;
+  options.staging_bytes = settings.get_bytes(Setting::kStagingBytes);
+  options.device = device_options(settings);
   options.retune = retune(settings.get_choice<RetuneChoice>(Setting::kRetune));
   auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));
   if (!allowed) {

@@ -11,6 +11,7 @@
 #include "src/base/clock.h"
 #include "src/base/settings.h"
 #include "src/base/status.h"
+#include "src/compute/device.h"
 #include "src/core/bootstrap.h"
 #include "src/core/peers.h"
 #include "src/core/topology.h"
@@ -45,7 +46,9 @@ struct CommOptions {
   std::vector<std::vector<std::string>> allowed;      // algorithms by Collective; empty: all
   Retune retune = Retune::kExact;                     // what follows when rails change
   WaitMode wait_mode = WaitMode::kAdaptive;
-  TimeNs spin_ns = 0;                        // kAdaptive, before a sleep
+  TimeNs spin_ns = 0;          // kAdaptive, before a sleep
+  uint64_t staging_bytes = 0;  // of a slot of pinned memory, for calls on GPU memory
+  DeviceOptions device;
   std::shared_ptr<const Topology> topology;  // null: not known
   bool predict = false;  // what the cost model expects stands beside what was measured
   TimeNs stall_report_ns =

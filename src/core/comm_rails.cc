@@ -66,7 +66,7 @@ void Communicator::adopt_rail_picture() {
 
 Result<Decision> Communicator::explain(const Call& call) const {
   const DriverLock held(engine_);
-  return decide(call, plans_->inputs(), is_in_place(call));
+  return decide(call, plans_->inputs());
 }
 
 bool Communicator::choice_is_kept(const Call& call) const {

@@ -121,7 +121,8 @@ Status Starter::check_configuration() const {
     return error(
         Code::kInvalidUsage,
         "rank {} on {} and rank {} on {} have different settings; RAILCCL_ALGO, EAGER_BYTES, "
-        "SCRATCH_BYTES, BUFFSIZE, PIECE_BYTES, PIPELINE_DEPTH, CROSS_NIC, RANKS_PER_NODE, the "
+        "SCRATCH_BYTES, BUFFSIZE, PIECE_BYTES, STAGING_BYTES, PIPELINE_DEPTH, CROSS_NIC, "
+        "RANKS_PER_NODE, the "
         "numbers of channels, RETUNE, netName and the content of SCHEDULE_FILE must be the same on "
         "all "
         "ranks (compare the output of railccl_info --env)",

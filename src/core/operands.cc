@@ -84,6 +84,8 @@ Result<bool> Operands::reach_all(const Work& work, const OperandPlace& place, ui
   }
   for (const Slice& slice : work.dsts) {
     RAILCCL_ASSIGN(Reach dst, reach(slice, place, begin));
+    // The owner's call is in place: what would be copied there is there.
+    if (src_reach_.size() == 1 && dst.same_place(src_reach_[0])) continue;
     all_mapped &= dst.pointer != nullptr;
     dst_reach_.push_back(dst);
   }
@@ -145,6 +147,7 @@ Result<Compute::Ticket> Operands::compute(const Work& work, const OperandPlace& 
   uint64_t done = 0;
   while (done < work.count) {
     RAILCCL_ASSIGN(const bool all_mapped, reach_all(work, place, work.begin + done));
+    if (dst_reach_.empty()) return ticket;
     const uint64_t left = work.count - done;
     const uint64_t block = all_mapped ? left : std::min(left, kBounceBytes / element);
     const size_t bytes = block * element;

@@ -68,6 +68,14 @@ class Operands {
     int index = -1;
     BufferHandle handle;
     uint64_t offset = 0;
+
+    // One may be an input and the other an output, which have handles of their own.
+    bool same_place(const Reach& other) const {
+      if (pointer != nullptr || other.pointer != nullptr) return pointer == other.pointer;
+      return index == other.index && handle.kind == other.handle.kind &&
+             handle.segment == other.handle.segment &&
+             handle.offset + offset == other.handle.offset + other.offset;
+    }
   };
   Result<Reach> reach(const Slice& slice, const OperandPlace& place, uint64_t begin);
   Result<bool> reach_all(const Work& work, const OperandPlace& place, uint64_t begin);

@@ -131,7 +131,7 @@ bool choice_is_kept(const Call& call, const PlanInputs& inputs) {
   return inputs.retune == Retune::kExact && !is_order_free(call);
 }
 
-Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_place) {
+Result<Decision> decide(const Call& call, const PlanInputs& inputs) {
   TuningLimits limits{.slot_bytes = slot_bytes(inputs, inputs.max_channels),
                       .depth = inputs.depth,
                       .piece_bytes = inputs.piece_bytes,
@@ -140,7 +140,8 @@ Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_plac
                       .allowed = {}};
   const auto index = static_cast<size_t>(call.collective);
   if (index < inputs.allowed.size()) limits.allowed = inputs.allowed[index];
-  const Shape shape = shape_of(call, inputs, in_place);
+  // Where its buffers lie each rank knows of itself only; in place needs the most scratch.
+  const Shape shape = shape_of(call, inputs, call.collective != Collective::kAllToAll);
   const bool kept = choice_is_kept(call, inputs);
   Result<Decision> decision =
       decide(shape, call.element(), kept ? inputs.machine_at_start : inputs.machine, limits);
@@ -151,7 +152,7 @@ Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_plac
 
 Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool in_place) {
   OperationPlan plan;
-  RAILCCL_ASSIGN(plan.decision, decide(call, inputs, in_place));
+  RAILCCL_ASSIGN(plan.decision, decide(call, inputs));
   plan.piece_elements = plan.decision.chosen.piece;
   plan.pieces = (call.count + plan.piece_elements - 1) / plan.piece_elements;
   plan.tail_elements = call.count % plan.piece_elements;

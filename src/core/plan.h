@@ -60,7 +60,8 @@ struct OperationPlan {
 
 // What the tuner was asked for this call; also for explaining.
 Shape shape_of(const Call& call, const PlanInputs& inputs, bool in_place);
-Result<Decision> decide(const Call& call, const PlanInputs& inputs, bool in_place);
+// The same on all ranks, whether this one's output is its input or not.
+Result<Decision> decide(const Call& call, const PlanInputs& inputs);
 // Whether the result is the same bit for bit in whatever order the ranks' values are combined.
 bool is_order_free(const Call& call);
 // Whether the choice for this call stays that of the start, whatever the machine is like by now.

@@ -10,16 +10,17 @@
 namespace railccl {
 namespace {
 
-// Settings that only a build for GPUs serves.
+// Settings of what is not built yet.
 void warn_of_unserved(const Settings& settings) {
   std::string names;
-  for (const Setting key : {Setting::kNetGdrLevel, Setting::kDmabufEnable, Setting::kNthreads}) {
+  for (const Setting key : {Setting::kNetGdrLevel, Setting::kDmabufEnable}) {
     if (!settings.is_set(key)) continue;
     names += fmt::format("{}RAILCCL_{} ({})", names.empty() ? "" : ", ", setting_spec(key).name,
                          settings.value(key).origin);
   }
   if (names.empty()) return;
-  RAILCCL_WARN(Subsys::kEnv, "without effect, since this build works on host memory only: {}",
+  RAILCCL_WARN(Subsys::kEnv,
+               "without effect, since memory of GPUs goes to the network through the host's: {}",
                names);
 }
 
@@ -38,9 +39,10 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_TRY(configure_log(settings));
   configure_trace(settings);
   warn_of_unserved(settings);
-  if (settings.get_choice<DeviceChoice>(Setting::kDevice) == DeviceChoice::kCuda) {
+  if (settings.get_choice<DeviceChoice>(Setting::kDevice) == DeviceChoice::kCuda &&
+      !load_gpu_driver()) {
     return settings.bad_value(Setting::kDevice,
-                              "auto or host: this version works on host memory only");
+                              "auto or host: this machine has no CUDA driver (libcuda.so.1)");
   }
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(settings)));
   RAILCCL_ASSIGN(runtime->comm_options_, make_comm_options(runtime->settings_));

@@ -8,7 +8,9 @@
 #include <functional>
 #include <string>
 
+#include "cuda/cuda_device.h"
 #include "cuda/driver.h"
+#include "cuda/memory.h"
 #include "src/base/log.h"
 #include "src/base/setting.h"
 #include "src/base/setting_value.h"
@@ -267,8 +269,18 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
   return rails;
 }
 
-bool is_gpu_memory(const void* address) { return cuda::is_device_memory(address); }
+MemoryPlace place_of(const void* address) { return cuda::place_of(address); }
 
 void find_gpu_driver() { cuda::find_driver(); }
+
+bool load_gpu_driver() { return cuda::load_driver() != nullptr; }
+
+Result<std::shared_ptr<Device>> open_device(const void* address, const DeviceOptions& options) {
+  return cuda::CudaDevice::open(address, options);
+}
+
+Result<void*> allocate_on_device(size_t bytes) { return cuda::allocate(bytes); }
+
+Status free_on_device(void* address) { return cuda::free(address); }
 
 }  // namespace railccl

@@ -7,6 +7,7 @@
 
 #include "src/base/settings.h"
 #include "src/base/status.h"
+#include "src/compute/device.h"
 #include "transport/rail.h"
 
 namespace railccl {
@@ -25,9 +26,18 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings);
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
                                                       const VerbsLibrary& verbs_library);
 
-// Memory that only a GPU can read. Fast. The driver must have been in the process before the last
-// call of find_gpu_driver.
-bool is_gpu_memory(const void* address);
+// Where a caller's pointer leads. Fast. The GPU's driver must have been in the process before the
+// last call of find_gpu_driver.
+MemoryPlace place_of(const void* address);
 void find_gpu_driver();
+// Also where the program has not; false: there is none.
+bool load_gpu_driver();
+
+// The GPU with memory at `address`, or that the calling thread has chosen.
+Result<std::shared_ptr<Device>> open_device(const void* address, const DeviceOptions& options);
+
+// Memory of the GPU that the calling thread has chosen; null: it has chosen none.
+Result<void*> allocate_on_device(size_t bytes);
+Status free_on_device(void* address);
 
 }  // namespace railccl

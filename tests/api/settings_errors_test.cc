@@ -48,9 +48,10 @@ TEST(SettingsErrors, NameTheSettingAndWhatIsAllowed) {
     EXPECT_THAT(start_with(environment), AllOf(HasSubstr(text), Not(HasSubstr("accepted"))));
   }
   EXPECT_THAT(
-      start_with({{"NCCL_NTHREADS", "256"}, {"NCCL_NET_GDR_LEVEL", "PHB"}}),
-      AllOf(HasSubstr("without effect, since this build works on host memory only"),
-            HasSubstr("NCCL_NTHREADS"), HasSubstr("NCCL_NET_GDR_LEVEL"), HasSubstr("accepted")));
+      start_with({{"NCCL_DMABUF_ENABLE", "0"}, {"NCCL_NET_GDR_LEVEL", "PHB"}}),
+      AllOf(
+          HasSubstr("without effect, since memory of GPUs goes to the network through the host's"),
+          HasSubstr("NCCL_DMABUF_ENABLE"), HasSubstr("NCCL_NET_GDR_LEVEL"), HasSubstr("accepted")));
   EXPECT_THAT(start_with({{"RAILCCL_TRANSPORTT", "tcp"}}),
               AllOf(HasSubstr("did you mean RAILCCL_TRANSPORT?"), HasSubstr("accepted")));
 }

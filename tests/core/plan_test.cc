@@ -186,9 +186,9 @@ TEST(Plan, ASlowerNetworkChangesWhatHasNoOrder) {
 TEST(Plan, AChoiceThatIsKeptIsPredictedForTheNetworkAsItIs) {
   PlanInputs inputs = inputs_of({0, 1});
   const Call call{.collective = Collective::kAllReduce, .count = 1 << 22};
-  const double before = decide(call, inputs, false)->chosen.seconds;
+  const double before = decide(call, inputs)->chosen.seconds;
   inputs.machine.network_bytes_per_second /= 10;
-  EXPECT_GT(decide(call, inputs, false)->chosen.seconds, 2 * before);
+  EXPECT_GT(decide(call, inputs)->chosen.seconds, 2 * before);
 }
 
 // Where the network hides it, the model sees no difference between combining everything and a half.
@@ -196,8 +196,7 @@ TEST(Plan, OfWhatTakesAsLongTheLeastWorkIsChosen) {
   PlanInputs inputs = inputs_of({0, 1});
   inputs.allowed.clear();
   const auto chosen = [&](uint64_t count) {
-    const auto decision =
-        decide({.collective = Collective::kAllReduce, .count = count}, inputs, false);
+    const auto decision = decide({.collective = Collective::kAllReduce, .count = count}, inputs);
     return decision->chosen;
   };
   EXPECT_THAT(chosen(2).algorithm->name, HasSubstr("doubling"));
@@ -212,10 +211,10 @@ TEST(Plan, MuchDataIsCutWhereItIsPassedOn) {
     for (const std::string algorithm : {"ring", "tree", "hierarchical"}) {
       PlanInputs inputs = inputs_of({0, 1, 2, 3, 4});
       inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {algorithm});
-      const auto decision = decide({.collective = collective, .count = 1 << 23}, inputs, false);
+      const auto decision = decide({.collective = collective, .count = 1 << 23}, inputs);
       ASSERT_TRUE(decision) << decision.error().message();
       EXPECT_LT(decision->chosen.piece, uint64_t{1} << 20) << algorithm;
-      EXPECT_EQ(decide({.collective = collective, .count = 64}, inputs, false)->chosen.piece, 64u);
+      EXPECT_EQ(decide({.collective = collective, .count = 64}, inputs)->chosen.piece, 64u);
     }
   }
 }
@@ -259,7 +258,7 @@ TEST_F(ScheduleFile, RunsWhatItFitsAndNothingElse) {
 
   const auto reason = [&](const Call& other, const PlanInputs& where) -> std::string {
     EXPECT_FALSE(uses_user_schedule(other, where));
-    const auto decision = decide(other, where, false);
+    const auto decision = decide(other, where);
     if (!decision) return std::string(decision.error().message());
     EXPECT_EQ(decision->chosen.algorithm->name, "ring");
     return decision->considered.back().unsuitable;

@@ -1,51 +1,255 @@
-// A stand-in for libcuda.so.1, with cuda.h's own numbers where the toolkit is there.
+// A stand-in for libcuda.so.1: one GPU whose kernels run in threads of this process. Its types are
+// those of cuda/driver.h, which driver_types_test.cc holds against cuda.h.
 #include "tests/cuda/fake_driver.h"
 
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
 
-#if __has_include(<cuda.h>)
-#include <cuda.h>
-#else
-using CUresult = int;
-constexpr int CUDA_SUCCESS = 0, CUDA_ERROR_INVALID_VALUE = 1;
-constexpr int CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2, CU_POINTER_ATTRIBUTE_IS_MANAGED = 8;
-constexpr uint32_t CU_MEMORYTYPE_DEVICE = 2;
-using CUdeviceptr = unsigned long long;
-using CUpointer_attribute = int;
-#endif
+#include "cuda/driver.h"
+#include "tests/cuda/fake_kernel.h"
 
 namespace {
 
-struct Range {
-  uintptr_t begin = 0;
-  size_t bytes = 0;
-  bool contains(CUdeviceptr address) const { return address >= begin && address < begin + bytes; }
+using railccl::cuda::Answer;
+using railccl::cuda::DevicePointer;
+using railccl::test::FakeMemory;
+using railccl::test::serve_queue;
+
+constexpr Answer kSuccess = 0;
+constexpr Answer kInvalidValue = 1;
+
+// --- streams and graphs ---
+
+using Task = std::function<void()>;
+
+struct Graph {
+  std::vector<Task> tasks;
+  std::vector<Task> on_destroy;
 };
-Range device;
-Range managed;
+
+class FakeStream {
+ public:
+  FakeStream() : thread_([this] { run(); }) {}
+  ~FakeStream() {
+    push([this] { stopped_ = true; });
+    thread_.join();
+  }
+  // Captures it, or runs it when it is its turn.
+  void add(Task task) {
+    if (capture_) {
+      capture_->tasks.push_back(std::move(task));
+    } else {
+      push(std::move(task));
+    }
+  }
+  void synchronize() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return tasks_.empty() && !busy_; });
+  }
+  void hold(bool held) {
+    const std::lock_guard lock(mutex_);
+    held_ = held;
+    changed_.notify_all();
+  }
+  void begin_capture() { capture_ = std::make_unique<Graph>(); }
+  Graph* end_capture() { return capture_.release(); }
+  Graph* captured() const { return capture_.get(); }
+
+ private:
+  void push(Task task) {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    changed_.notify_all();
+  }
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!stopped_) {
+      changed_.wait(lock, [this] { return !tasks_.empty() && !held_; });
+      const Task task = std::move(tasks_.front());
+      tasks_.pop_front();
+      busy_ = true;
+      lock.unlock();
+      task();
+      lock.lock();
+      busy_ = false;
+      changed_.notify_all();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Task> tasks_;
+  bool held_ = false;
+  bool busy_ = false;
+  bool stopped_ = false;
+  std::unique_ptr<Graph> capture_;
+  std::thread thread_;
+};
+
+FakeStream& stream_of(void* handle) {
+  static auto& default_stream = *new FakeStream();  // outlives the program's own threads
+  return handle == nullptr ? default_stream : *static_cast<FakeStream*>(handle);
+}
+
+FakeMemory& memory() {
+  static auto& one = *new FakeMemory();
+  return one;
+}
+
+std::atomic<int> launches{0};
 
 }  // namespace
 
 extern "C" {
 
-void fake_driver_set_device_memory(const void* begin, size_t bytes) {
-  device = {reinterpret_cast<uintptr_t>(begin), bytes};
+void* fake_driver_host_view(const void* device) {
+  return memory().host_view(reinterpret_cast<uintptr_t>(device));
+}
+void fake_driver_set_managed_memory(const void* begin, size_t bytes) {
+  memory().set_managed(begin, bytes);
+}
+void* fake_driver_create_stream(void) { return new FakeStream(); }
+void fake_driver_destroy_stream(void* stream) { delete static_cast<FakeStream*>(stream); }
+void fake_driver_synchronize(void* stream) { stream_of(stream).synchronize(); }
+void fake_driver_hold(void* stream, int held) { stream_of(stream).hold(held != 0); }
+int fake_driver_launches(void) { return launches.load(); }
+void fake_driver_begin_capture(void* stream) { stream_of(stream).begin_capture(); }
+void* fake_driver_end_capture(void* stream) { return stream_of(stream).end_capture(); }
+void fake_driver_replay(void* graph, void* stream) {
+  for (const Task& task : static_cast<Graph*>(graph)->tasks) stream_of(stream).add(task);
+}
+void fake_driver_destroy_graph(void* graph) {
+  for (const Task& task : static_cast<Graph*>(graph)->on_destroy) task();
+  delete static_cast<Graph*>(graph);
 }
 
-void fake_driver_set_managed_memory(const void* begin, size_t bytes) {
-  managed = {reinterpret_cast<uintptr_t>(begin), bytes};
+// --- what the library calls ---
+
+Answer cuGetErrorName(Answer answer, const char** name) {
+  *name = answer == kSuccess ? "CUDA_SUCCESS" : "CUDA_ERROR_INVALID_VALUE";
+  return kSuccess;
 }
 
 // As the real one answers: managed memory counts as the device's.
-CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdeviceptr pointer) {
-  if (!device.contains(pointer) && !managed.contains(pointer)) return CUDA_ERROR_INVALID_VALUE;
-  if (attribute == CU_POINTER_ATTRIBUTE_MEMORY_TYPE) {
-    *static_cast<uint32_t*>(value) = CU_MEMORYTYPE_DEVICE;
-    return CUDA_SUCCESS;
+Answer cuPointerGetAttribute(void* value, int attribute, DevicePointer pointer) {
+  using railccl::cuda::kContextOf, railccl::cuda::kDeviceOrdinal, railccl::cuda::kIsManaged,
+      railccl::cuda::kMemoryType;
+  const FakeMemory::Place place = memory().place_of(pointer);
+  if (place == FakeMemory::Place::kUnknown) return kInvalidValue;
+  switch (attribute) {
+    case kMemoryType:
+      *static_cast<uint32_t*>(value) = place == FakeMemory::Place::kPinned ? 1 : 2;
+      return kSuccess;
+    case kIsManaged:
+      *static_cast<unsigned char*>(value) = place == FakeMemory::Place::kManaged ? 1 : 0;  // a bool
+      return kSuccess;
+    case kContextOf:
+      *static_cast<void**>(value) = &launches;
+      return kSuccess;
+    case kDeviceOrdinal:
+      *static_cast<int*>(value) = 0;
+      return kSuccess;
+    default:
+      return kInvalidValue;
   }
-  if (attribute != CU_POINTER_ATTRIBUTE_IS_MANAGED) return CUDA_ERROR_INVALID_VALUE;
-  *static_cast<unsigned char*>(value) = managed.contains(pointer) ? 1 : 0;  // a bool
-  return CUDA_SUCCESS;
+}
+
+Answer cuCtxGetCurrent(void** context) {
+  *context = &launches;
+  return kSuccess;
+}
+Answer cuCtxPushCurrent_v2(void*) { return kSuccess; }
+Answer cuCtxPopCurrent_v2(void** context) { return cuCtxGetCurrent(context); }
+Answer cuCtxGetDevice(int* device) {
+  *device = 0;
+  return kSuccess;
+}
+Answer cuDeviceGetAttribute(int* value, int, int) {
+  *value = 9;
+  return kSuccess;
+}
+Answer cuDevicePrimaryCtxRetain(void** context, int) { return cuCtxGetCurrent(context); }
+Answer cuModuleLoadData(void** module, const void*) {
+  *module = &launches;
+  return kSuccess;
+}
+Answer cuModuleGetFunction(void** function, void*, const char*) {
+  *function = &launches;
+  return kSuccess;
+}
+
+Answer cuMemAlloc_v2(DevicePointer* pointer, size_t bytes) {
+  *pointer = memory().allocate(bytes);
+  return *pointer != 0 ? kSuccess : kInvalidValue;
+}
+Answer cuMemFree_v2(DevicePointer pointer) {
+  return memory().free(pointer) ? kSuccess : kInvalidValue;
+}
+Answer cuMemsetD8_v2(DevicePointer pointer, unsigned char value, size_t count) {
+  std::memset(memory().host_view(pointer), value, count);
+  return kSuccess;
+}
+Answer cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+  constexpr size_t kPage = 4096;
+  *pointer = std::aligned_alloc(kPage, (bytes + kPage - 1) / kPage * kPage);
+  memory().set_pinned(*pointer, bytes);
+  return kSuccess;
+}
+Answer cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned) {
+  memory().set_pinned(pointer, bytes);
+  return kSuccess;
+}
+Answer cuMemHostUnregister(void* pointer) {
+  return memory().forget(pointer) ? kSuccess : kInvalidValue;
+}
+Answer cuMemHostGetDevicePointer_v2(DevicePointer* pointer, void* host, unsigned) {
+  *pointer = reinterpret_cast<uintptr_t>(host);
+  return kSuccess;
+}
+
+Answer cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                      void* stream, void** parameters, void**) {
+  ++launches;
+  const DevicePointer queue = *static_cast<DevicePointer*>(parameters[0]);
+  const DevicePointer scratch = *static_cast<DevicePointer*>(parameters[1]);
+  stream_of(stream).add([queue, scratch] { serve_queue(memory(), queue, scratch); });
+  return kSuccess;
+}
+Answer cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
+  stream_of(stream).add([function, data] { function(data); });
+  return kSuccess;
+}
+Answer cuStreamGetCaptureInfo_v2(void* stream, int* status, uint64_t* id, void** graph,
+                                 const void**, size_t*) {
+  *graph = stream_of(stream).captured();
+  *status = *graph != nullptr ? 1 : 0;
+  *id = 0;
+  return kSuccess;
+}
+Answer cuThreadExchangeStreamCaptureMode(int* mode) {
+  thread_local int current = 0;
+  std::swap(*mode, current);
+  return kSuccess;
+}
+Answer cuUserObjectCreate(void** object, void* pointer, void (*destroy)(void*), unsigned,
+                          unsigned) {
+  *object = new Task([pointer, destroy] { destroy(pointer); });
+  return kSuccess;
+}
+Answer cuGraphRetainUserObject(void* graph, void* object, unsigned, unsigned) {
+  const std::unique_ptr<Task> task(static_cast<Task*>(object));
+  static_cast<Graph*>(graph)->on_destroy.push_back(*task);
+  return kSuccess;
 }
 
 }  // extern "C"

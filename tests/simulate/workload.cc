@@ -140,7 +140,7 @@ std::vector<std::string> suitable(const Workload& workload, const OperationSpec&
     if (algorithm.collective != spec.collective) continue;
     const std::string name(algorithm.name);
     inputs.allowed[static_cast<size_t>(spec.collective)] = {name};
-    if (decide(call, inputs, spec.in_place)) names.push_back(name);
+    if (decide(call, inputs)) names.push_back(name);
   }
   return names;
 }

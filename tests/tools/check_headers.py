@@ -73,7 +73,7 @@ def first_included(root, source):
 
 
 def proven_by_build(root):
-    sources = [path for path in source_files(root) if path.endswith((".cc", ".cpp"))]
+    sources = [path for path in source_files(root) if path.endswith((".cc", ".cpp", ".cu"))]
     return {first_included(root, source) for source in sources if is_built(root, source)}
 
 
@@ -86,7 +86,9 @@ def headers(root):
 def check_headers(root, compiler, flags, jobs, everything):
     """The number of headers, and messages about failed and left out ones."""
     failed, left_out = [], []
-    proven = set() if everything else proven_by_build(root)
+    built = proven_by_build(root)
+    # Of a .cuh only CUDA's compiler knows the language.
+    proven = {path for path in built if path and path.endswith(".cuh")} if everything else built
     paths = [path for path in headers(root) if path not in proven]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         complaints = pool.map(lambda path: compile_alone(compiler, flags, root, path), paths)

@@ -1,0 +1,162 @@
+#include "cuda/cuda_device.h"
+
+#include <map>
+#include <utility>
+
+#include "cuda/context.h"
+#include "cuda/cuda_queue.h"
+#include "cuda/kernel_image.h"
+#include "src/base/log.h"
+#include "src/base/mutex.h"
+
+namespace railccl::cuda {
+namespace {
+
+// Of the memory's GPU, that which the memory was made in; else the calling thread's. (NCCL's
+// callers may serve several GPUs from one thread without choosing each before its calls.)
+Result<Context> context_for(const Driver& driver, const void* address) {
+  Context context = nullptr;
+  int ordinal = 0;
+  const auto pointer = reinterpret_cast<uintptr_t>(address);
+  if (place_of(address) != MemoryPlace::kDevice) {
+    RAILCCL_TRY(check(driver, driver.context_get_current(&context), "cuCtxGetCurrent"));
+    if (context != nullptr) return context;
+    return error(Code::kInvalidUsage,
+                 "this thread has chosen no GPU (cudaSetDevice), and the buffers do not say which");
+  }
+  if (driver.pointer_get_attribute(&context, kContextOf, pointer) == 0 && context != nullptr) {
+    return context;
+  }
+  RAILCCL_TRY(check(driver, driver.pointer_get_attribute(&ordinal, kDeviceOrdinal, pointer),
+                    "cuPointerGetAttribute"));
+  RAILCCL_TRY(
+      check(driver, driver.primary_context_retain(&context, ordinal), "cuDevicePrimaryCtxRetain"));
+  return context;
+}
+
+// What a graph keeps alive.
+struct Kept {
+  std::shared_ptr<DeviceQueue> queue;
+  std::function<void()> reached;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<Device>> CudaDevice::open(const void* address,
+                                                 const DeviceOptions& options) {
+  const Driver* const driver = find_driver();
+  if (driver == nullptr) {
+    return error(Code::kInvalidUsage, "this process has loaded no CUDA driver (libcuda.so.1)");
+  }
+  RAILCCL_ASSIGN(const Context context, context_for(*driver, address));
+  static Mutex mutex;
+  // Never destroyed: kernels that were not reached yet, and graphs, outlive static destructors.
+  static auto& devices = *new std::map<Context, std::shared_ptr<CudaDevice>>();
+  const MutexLock guard(mutex);
+  std::shared_ptr<CudaDevice>& device = devices[context];
+  if (!device) {
+    auto made = make(*driver, context, options);
+    if (!made) return Error(made.error());
+    device = std::move(*made);
+  }
+  return std::static_pointer_cast<Device>(device);
+}
+
+Result<std::shared_ptr<CudaDevice>> CudaDevice::make(const Driver& driver, Context context,
+                                                     const DeviceOptions& options) {
+  const ContextScope in_context(driver, context);
+  const RelaxedCaptureScope relaxed(driver);
+  int ordinal = 0;
+  RAILCCL_TRY(check(driver, driver.context_get_device(&ordinal), "cuCtxGetDevice"));
+  std::shared_ptr<CudaDevice> device(new CudaDevice(driver, context, ordinal, options));
+  RAILCCL_TRY(device->load_kernel());
+  return device;
+}
+
+Status CudaDevice::load_kernel() {
+  if (kernel_image() == nullptr) {
+    return error(Code::kInvalidUsage,
+                 "this build of RailCCL has no kernels for GPUs: build it where CUDA's nvcc is");
+  }
+  void* module = nullptr;
+  const Answer loaded = driver_.module_load_data(&module, kernel_image());
+  if (loaded != 0) {
+    int major = 0;
+    int minor = 0;
+    driver_.device_get_attribute(&major, kComputeMajor, ordinal_);
+    driver_.device_get_attribute(&minor, kComputeMinor, ordinal_);
+    return check(driver_, loaded, "cuModuleLoadData")
+        .with_context(fmt::format("loading the kernel for GPU {} (compute capability {}.{})",
+                                  ordinal_, major, minor));
+  }
+  return check(driver_, driver_.module_get_function(&kernel_, module, "railccl_serve"),
+               "cuModuleGetFunction");
+}
+
+Result<Device::Launch> CudaDevice::launch(DeviceStream stream, std::function<void()> reached) {
+  const ContextScope in_context(driver_, context_);
+  RAILCCL_ASSIGN(void* const graph, captured_graph(stream));
+  RAILCCL_ASSIGN(QueuePlace* const place, pool_.take());
+  Launch launch{.queue = std::make_shared<CudaQueue>(pool_, place), .captured = graph != nullptr};
+  if (launch.captured) RAILCCL_TRY(keep_in_graph(graph, stream, launch, std::move(reached)));
+  void* parameters[] = {&place->memory_on_device, &place->scratch};
+  const auto blocks = static_cast<unsigned>(options_.blocks);
+  const auto threads = static_cast<unsigned>(options_.threads_per_block);
+  RAILCCL_TRY(check(
+      driver_,
+      driver_.launch_kernel(kernel_, blocks, 1, 1, threads, 1, 1, 0, stream, parameters, nullptr),
+      "cuLaunchKernel"));
+  return launch;
+}
+
+Result<void*> CudaDevice::captured_graph(DeviceStream stream) const {
+  int state = 0;
+  uint64_t id = 0;
+  void* graph = nullptr;
+  RAILCCL_TRY(check(driver_,
+                    driver_.stream_capture_info(stream, &state, &id, &graph, nullptr, nullptr),
+                    "cuStreamGetCaptureInfo"));
+  if (state == kCaptureInvalidated) {
+    return error(Code::kInvalidUsage, "the capture of the stream was broken off before this call");
+  }
+  return state == kCaptureActive ? graph : nullptr;
+}
+
+Status CudaDevice::keep_in_graph(void* graph, DeviceStream stream, const Launch& launch,
+                                 std::function<void()> reached) const {
+  auto kept = std::make_unique<Kept>(Kept{.queue = launch.queue, .reached = std::move(reached)});
+  const auto call = [](void* data) { static_cast<Kept*>(data)->reached(); };
+  const auto destroy = [](void* data) { delete static_cast<Kept*>(data); };
+  void* object = nullptr;
+  RAILCCL_TRY(check(driver_,
+                    driver_.user_object_create(&object, kept.get(), destroy, 1, kNoDestructorSync),
+                    "cuUserObjectCreate"));
+  Kept* const data = kept.release();  // the driver's from here on
+  RAILCCL_TRY(check(driver_, driver_.graph_retain(graph, object, 1, kMoveReference),
+                    "cuGraphRetainUserObject"));
+  return check(driver_, driver_.launch_host(stream, call, data), "cuLaunchHostFunc");
+}
+
+Result<std::byte*> CudaDevice::pin(std::byte* memory, size_t bytes) {
+  const ContextScope in_context(driver_, context_);
+  const RelaxedCaptureScope relaxed(driver_);
+  const Status registered =
+      check(driver_, driver_.host_register(memory, bytes, kPortableAndMapped), "cuMemHostRegister");
+  if (!registered) {
+    return Error(registered.with_context(
+        fmt::format("pinning {} bytes of host memory (ulimit -l may be too low)", bytes)));
+  }
+  DevicePointer on_device = 0;
+  RAILCCL_TRY(check(driver_, driver_.host_get_device_pointer(&on_device, memory, 0),
+                    "cuMemHostGetDevicePointer"));
+  return reinterpret_cast<std::byte*>(on_device);
+}
+
+void CudaDevice::unpin(std::byte* memory) {
+  const ContextScope in_context(driver_, context_);
+  const RelaxedCaptureScope relaxed(driver_);
+  const Status unpinned = check(driver_, driver_.host_unregister(memory), "cuMemHostUnregister");
+  if (!unpinned) RAILCCL_INFO(Subsys::kAlloc, "unpinning host memory: {}", unpinned.message());
+}
+
+}  // namespace railccl::cuda

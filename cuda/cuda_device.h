@@ -1,0 +1,48 @@
+// A GPU behind the interface of src/compute/device.h: its context, the kernel, its queues. Any
+// thread.
+#pragma once
+
+#include <memory>
+
+#include "cuda/driver.h"
+#include "cuda/queue_pool.h"
+#include "src/compute/device.h"
+
+namespace railccl::cuda {
+
+class CudaDevice final : public Device {
+ public:
+  // The GPU with memory at `address`; for memory of the host, that of the calling thread's current
+  // context. The same object for the same context; `options` count at its first use. An error:
+  // there is no driver, this build has no kernel for the GPU, or the driver refuses.
+  static Result<std::shared_ptr<Device>> open(const void* address, const DeviceOptions& options);
+
+  int ordinal() const override { return ordinal_; }
+  Result<Launch> launch(DeviceStream stream, std::function<void()> reached) override;
+  Result<std::byte*> pin(std::byte* memory, size_t bytes) override;
+  void unpin(std::byte* memory) override;
+
+ private:
+  CudaDevice(const Driver& driver, Context context, int ordinal, const DeviceOptions& options)
+      : driver_(driver),
+        context_(context),
+        ordinal_(ordinal),
+        options_(options),
+        pool_(driver, context) {}
+  static Result<std::shared_ptr<CudaDevice>> make(const Driver& driver, Context context,
+                                                  const DeviceOptions& options);
+  Status load_kernel();
+  // The graph that `stream` is captured into; null: none.
+  Result<void*> captured_graph(DeviceStream stream) const;
+  Status keep_in_graph(void* graph, DeviceStream stream, const Launch& launch,
+                       std::function<void()> reached) const;
+
+  const Driver& driver_;
+  Context context_;
+  int ordinal_;
+  DeviceOptions options_;
+  void* kernel_ = nullptr;
+  QueuePool pool_;
+};
+
+}  // namespace railccl::cuda

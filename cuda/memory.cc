@@ -1,0 +1,28 @@
+#include "cuda/memory.h"
+
+#include <bit>
+
+#include "cuda/context.h"
+#include "cuda/driver.h"
+
+namespace railccl::cuda {
+
+Result<void*> allocate(size_t bytes) {
+  const Driver* const driver = find_driver();
+  Context context = nullptr;
+  if (driver == nullptr || driver->context_get_current(&context) != 0 || context == nullptr) {
+    return nullptr;
+  }
+  const RelaxedCaptureScope relaxed(*driver);
+  DevicePointer pointer = 0;
+  RAILCCL_TRY(check(*driver, driver->memory_alloc(&pointer, bytes), "cuMemAlloc"));
+  return std::bit_cast<void*>(pointer);
+}
+
+Status free(void* address) {
+  const Driver* const driver = find_driver();
+  if (driver == nullptr) return error(Code::kInternalError, "the CUDA driver is gone");
+  return check(*driver, driver->memory_free(std::bit_cast<DevicePointer>(address)), "cuMemFree");
+}
+
+}  // namespace railccl::cuda

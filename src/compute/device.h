@@ -1,0 +1,77 @@
+// A GPU as the core sees it: work is handed to a queue that the GPU serves in the order of a
+// stream, without any call to the driver after the launch. The implementation is in cuda.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "src/base/status.h"
+#include "src/compute/compute.h"
+
+namespace railccl {
+
+// `blocks` pieces of `bytes`, each so much further on than the one before it.
+struct BlockCopy {
+  std::byte* dst = nullptr;
+  const std::byte* src = nullptr;
+  uint64_t bytes = 0;
+  uint64_t blocks = 1;
+  uint64_t dst_stride = 0;
+  uint64_t src_stride = 0;
+};
+
+// The work of one operation on the GPU: its stream reaches it, does what is submitted, and goes on
+// when it has been ended. Pointers are to memory of the GPU, to what a peer's GPU has opened to it,
+// or to pinned host memory. What is submitted may run in any order; whoever depends on a result
+// waits for its ticket. A launch is run once; what was captured in a graph, as often as the graph.
+//
+// Threading: one thread at a time. Never blocks, never calls the driver. May be let go any time:
+// what has not ended keeps its memory.
+class DeviceQueue : public Compute {
+ public:
+  // Announces the next run. The stream may reach it before or after.
+  virtual void begin() = 0;
+  virtual bool started() const = 0;  // the stream has reached the run that was announced last
+  using Compute::submit;
+  virtual Ticket submit(const BlockCopy& copy) = 0;
+  // No more of this run: the stream goes on when what was submitted is done.
+  virtual void end() = 0;
+  virtual bool ended() const = 0;  // and has
+};
+
+// A stream of the GPU's own programming interface.
+using DeviceStream = void*;
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual int ordinal() const = 0;
+
+  struct Launch {
+    std::shared_ptr<DeviceQueue> queue;
+    bool captured = false;
+  };
+  // Puts the work of an operation into `stream`. If that is being captured, `reached` is called, by
+  // a thread of the driver, each time that the graph gets there; it must not call the driver, and
+  // lives as long as the graph. Caller's thread; may take milliseconds the first time.
+  virtual Result<Launch> launch(DeviceStream stream, std::function<void()> reached) = 0;
+  // Host memory that the GPU then reaches at the address that is returned, until unpin().
+  virtual Result<std::byte*> pin(std::byte* memory, size_t bytes) = 0;
+  virtual void unpin(std::byte* memory) = 0;
+};
+
+struct DeviceOptions {
+  int blocks = 16;  // of threads, that serve an operation
+  int threads_per_block = 512;
+};
+
+// Where a pointer of a caller leads.
+enum class MemoryPlace : uint8_t {
+  kHost,    // the GPU cannot reach it
+  kPinned,  // host and GPU reach it (cudaMallocHost, cudaMallocManaged)
+  kDevice,  // the host cannot reach it
+};
+
+}  // namespace railccl

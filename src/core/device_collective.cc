@@ -1,0 +1,131 @@
+// A collective on memory of a GPU, staged: segments pass through the slots of pinned memory,
+// several at a time, so that copying in, the collective itself and copying out overlap.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "src/core/device_task.h"
+
+namespace railccl {
+namespace {
+
+class CollectiveTask final : public DeviceTask {
+ public:
+  CollectiveTask(const DeviceTaskServices& services, const Call& call)
+      : services_(services),
+        call_(call),
+        segment_elements_(
+            segment_elements(call, services.communicator.ranks(), services.staging.slot_bytes)),
+        segments_((call.count + segment_elements_ - 1) / segment_elements_),
+        scalar_known_(call.scalar_on_device == nullptr) {}
+
+  Result<bool> step() override;
+  bool finished() const override { return emptied_ == segments_; }
+
+ private:
+  struct Slot {
+    StagedSegment segment;
+    Compute::Ticket copied_in = 0;
+    std::shared_ptr<Operation> operation;
+    Compute::Ticket copied_out = 0;
+  };
+  Slot& slot_of(uint64_t segment) { return slots_[segment % StagingMemory::kSlots]; }
+  bool fetch_scalar();
+  bool fill();
+  Result<bool> run();
+  Result<bool> empty();
+  bool release();
+  Compute::Ticket copy(const BlockCopy& copy) {
+    return copy.blocks > 0 ? services_.queue.submit(copy) : 0;
+  }
+
+  DeviceTaskServices services_;
+  Call call_;
+  uint64_t segment_elements_;
+  uint64_t segments_;
+  std::array<Slot, StagingMemory::kSlots> slots_;
+  // Segments that have passed each stage; every count is at most the one before it.
+  uint64_t filled_ = 0;    // are being copied in
+  uint64_t running_ = 0;   // were given to the communicator
+  uint64_t emptying_ = 0;  // are being copied out
+  uint64_t emptied_ = 0;
+  bool scalar_known_;
+  Compute::Ticket scalar_copied_ = 0;
+};
+
+Result<bool> CollectiveTask::step() {
+  bool worked = fill();
+  if (!scalar_known_) worked |= fetch_scalar();
+  if (!scalar_known_) return worked;
+  RAILCCL_ASSIGN(const bool ran, run());
+  RAILCCL_ASSIGN(const bool moved, empty());
+  return release() || worked || ran || moved;
+}
+
+bool CollectiveTask::fetch_scalar() {
+  const PinnedSlot place = services_.staging.at(services_.staging.bytes());
+  if (scalar_copied_ == 0) {
+    scalar_copied_ = services_.queue.submit(
+        BlockCopy{.dst = place.device, .src = call_.scalar_on_device, .bytes = call_.element()});
+    return true;
+  }
+  if (!services_.queue.done(scalar_copied_)) return false;
+  std::memcpy(call_.scalar.data(), place.host, call_.element());
+  scalar_known_ = true;
+  return true;
+}
+
+bool CollectiveTask::fill() {
+  bool worked = false;
+  for (; filled_ < std::min(segments_, emptied_ + StagingMemory::kSlots); ++filled_) {
+    const uint64_t first = filled_ * segment_elements_;
+    const Communicator& communicator = services_.communicator;
+    const PinnedSlot place =
+        services_.staging.at(filled_ % StagingMemory::kSlots * services_.staging.slot_bytes);
+    Slot& slot = slot_of(filled_);
+    slot = {.segment = stage_segment(call_, communicator.rank(), communicator.ranks(), first,
+                                     std::min(segment_elements_, call_.count - first), place)};
+    slot.copied_in = copy(slot.segment.in);
+    worked = true;
+  }
+  return worked;
+}
+
+Result<bool> CollectiveTask::run() {
+  bool worked = false;
+  for (; running_ < filled_ && services_.queue.done(slot_of(running_).copied_in); ++running_) {
+    Slot& slot = slot_of(running_);
+    slot.operation = std::make_shared<Operation>();
+    slot.operation->call = slot.segment.call;
+    slot.operation->call.scalar = call_.scalar;
+    RAILCCL_TRY(services_.communicator.submit(slot.operation));
+    worked = true;
+  }
+  return worked;
+}
+
+Result<bool> CollectiveTask::empty() {
+  bool worked = false;
+  for (; emptying_ < running_ && slot_of(emptying_).operation->completion.done(); ++emptying_) {
+    Slot& slot = slot_of(emptying_);
+    RAILCCL_TRY(slot.operation->completion.status());
+    slot.copied_out = copy(slot.segment.out);
+    worked = true;
+  }
+  return worked;
+}
+
+bool CollectiveTask::release() {
+  const uint64_t before = emptied_;
+  while (emptied_ < emptying_ && services_.queue.done(slot_of(emptied_).copied_out)) ++emptied_;
+  return emptied_ != before;
+}
+
+}  // namespace
+
+std::unique_ptr<DeviceTask> make_collective_task(const DeviceTaskServices& services,
+                                                 const Call& call) {
+  return std::make_unique<CollectiveTask>(services, call);
+}
+
+}  // namespace railccl
