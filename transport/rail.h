@@ -67,6 +67,9 @@ struct RailInfo {
   std::string address;                    // printable: "10.0.0.1", a GID
   uint32_t memory_kinds = 0;              // bits of MemoryKind
   size_t max_put_bytes = 0;
+  // What was put leaves with the next flush() or progress() only; several puts together cost little
+  // more than one.
+  bool collects_puts = false;
 };
 
 // Memory that peers may put into by its key, and that local puts may read from, on one rail.

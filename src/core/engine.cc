@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,8 +18,15 @@ constexpr std::chrono::milliseconds kParkInterval{10};
 constexpr TimeNs kSharedWait = 200 * kMicrosecond;  // sleep of a caller while another one drives
 constexpr std::chrono::microseconds kSharedPause{200};  // the same for one without an operation
 
-constexpr TimeNs kClientsRest = 5 * kMicrosecond;    // while a driver spins
-constexpr TimeNs kRailsMayWait = 20 * kMicrosecond;  // while one caller's operations follow closely
+constexpr TimeNs kClientsRest = 5 * kMicrosecond;  // while a driver spins
+
+// What is held for a caller who does not come again: then the engine's thread sends it. Its looks
+// keep a core from the callers, so in a stream they are rare.
+constexpr std::chrono::microseconds kFirstLook{50};
+constexpr std::chrono::microseconds kLaterLooks{150};
+constexpr TimeNs kHeldAtMost = 40 * kMicrosecond;
+constexpr int kIdleLooks = 10;                       // that found nothing held, and it is over
+constexpr unsigned long kTimerSlack = kMicrosecond;  // the kernel's own would double a pause
 
 thread_local bool is_engine_thread = false;
 
@@ -90,6 +98,7 @@ void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
   waiting_callers_.fetch_add(1);
   if (thread_sleeps_.load()) wake_sleeper();
   bool left_work = false;
+  bool holds = false;
   const auto over = [&completion, deadline] {
     return completion.done() || (deadline != kNever && system_clock().now_ns() >= deadline);
   };
@@ -100,10 +109,15 @@ void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
     }
     drive(spin_ns, std::min(kWatchInterval, deadline - system_clock().now_ns()), over, &completion);
     left_work = has_work();
+    holds = held_since_.load(std::memory_order_relaxed) != kNothingHeld;
     driver_.unlock();
   }
   waiting_callers_.fetch_sub(1);
-  if (left_work) wake_thread();
+  if (left_work) {
+    wake_thread();
+  } else if (holds) {
+    stand_by();
+  }
 }
 
 bool Engine::drive_until(const std::function<bool()>& done, TimeNs deadline) {
@@ -135,22 +149,68 @@ void Engine::wake_sleeper() {
 }
 
 void Engine::wake_thread() {
+  standby_.store(false);
+  const MutexLock guard(park_mutex_);
+  park_.notify_one();
+}
+
+// Once for many operations: it stays until nothing has been held for a while.
+void Engine::stand_by() {
+  if (standby_.load() || standby_.exchange(true)) return;
   const MutexLock guard(park_mutex_);
   park_.notify_one();
 }
 
 void Engine::run() {
   is_engine_thread = true;
+  (void)prctl(PR_SET_TIMERSLACK, kTimerSlack);
   while (!stop_.load()) {
-    if (waiting_callers_.load() == 0 && driver_.try_lock()) {
+    if (standby_.load()) {
+      watch_held();
+    } else if (waiting_callers_.load() == 0 && driver_.try_lock()) {
       drive(options_.spin_ns, kWatchInterval,
             [this] { return stop_.load() || waiting_callers_.load() > 0; });
       driver_.unlock();
-      continue;
+    } else {
+      park(kParkInterval);
     }
-    const MutexLock parked(park_mutex_);
-    if (!stop_.load()) park_.wait_for(park_mutex_, kParkInterval);
   }
+}
+
+void Engine::park(std::chrono::microseconds pause) {
+  const MutexLock parked(park_mutex_);
+  const bool called = pause == kParkInterval && standby_.load();  // since run() looked
+  if (!stop_.load() && !called) park_.wait_for(park_mutex_, pause);
+}
+
+// What a stream holds is sent by its next calls; what is found old, nobody has called for.
+void Engine::watch_held() {
+  std::chrono::microseconds pause = kFirstLook;
+  for (int idle_looks = 0; standby_.load() && !stop_.load();) {
+    park(pause);
+    pause = kLaterLooks;
+    idle_looks = look_after_held() ? 0 : idle_looks + 1;
+    if (idle_looks >= kIdleLooks) leave_standby();
+  }
+}
+
+// True when anything is held. The lock is taken only if no caller has come for long: one who meets
+// it taken goes to sleep.
+bool Engine::look_after_held() {
+  const TimeNs since = held_since_.load();
+  if (since == kNothingHeld) return false;
+  const TimeNs now = system_clock().now_ns();
+  if (now - since < kHeldAtMost || !driver_.try_lock()) return true;
+  now_ = now;
+  flush_rails(false);
+  driver_.unlock();
+  return true;
+}
+
+// Who holds something meanwhile sees that nobody stands by, or is seen here.
+void Engine::leave_standby() {
+  standby_.store(false);
+  if (held_since_.load() != kNothingHeld) standby_.store(true);
 }
 
 void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
@@ -177,10 +237,24 @@ bool Engine::drive_once(const Completion* own) {
   if (armed_) disarm();
   const bool worked = clients_are_due() && progress_clients();
   // Last, so that what the clients have put leaves before a completed operation's caller returns.
-  // What else the rails have can wait for the next call, a little: looking costs a system call.
-  const bool over = own != nullptr && own->done();
-  if (over && now_ - rails_moved_at_ < kRailsMayWait) return serve_rails(&Rail::flush) || worked;
+  if (own != nullptr) return (own->done() ? leave_rails() : progress_for_waiter()) || worked;
   return progress_rails() || worked;
+}
+
+bool Engine::progress_for_waiter() {
+  hold_.waits(now_);
+  return progress_rails();
+}
+
+// The caller's operation is complete. What the rails have can wait for the next call, a little:
+// looking costs a system call. So can, in a stream of such operations, what was put.
+bool Engine::leave_rails() {
+  hold_.ended(now_);
+  if (hold_.allows(now_, rails_moved_at_) && !has_work()) return flush_rails(true);
+  const bool waited = now_ - rails_moved_at_ >= SendHold::kSendsMayWait;
+  const bool worked = waited ? progress_rails() : flush_rails(false);
+  hold_.left(system_clock().now_ns());
+  return worked;
 }
 
 bool Engine::clients_are_due() {
@@ -201,18 +275,34 @@ bool Engine::progress_clients() {
 
 bool Engine::progress_rails() {
   rails_moved_at_ = now_;
-  const bool moved = serve_rails(&Rail::progress);
+  bool moved = false;
+  for (size_t i = 0; i < rail_pointers_.size(); ++i) {
+    current_rail_ = static_cast<int>(i);
+    moved |= rail_pointers_[i]->progress(now_, *this);
+  }
+  note_held(false);
   if (moved) clients_rest_ = false;
   return moved;
 }
 
-bool Engine::serve_rails(bool (Rail::*serve)(TimeNs, EventSink&)) {
+bool Engine::flush_rails(bool hold) {
   bool worked = false;
+  bool holds = false;
   for (size_t i = 0; i < rail_pointers_.size(); ++i) {
+    Rail& rail = *rail_pointers_[i];
     current_rail_ = static_cast<int>(i);
-    worked |= (rail_pointers_[i]->*serve)(now_, *this);
+    const bool held = hold && rail.info().collects_puts;
+    holds |= held;
+    worked |= !held && rail.flush(now_, *this);
   }
+  note_held(holds);
   return worked;
+}
+
+void Engine::note_held(bool holds) {
+  const TimeNs since = held_since_.load(std::memory_order_relaxed);
+  if (holds == (since != kNothingHeld)) return;
+  held_since_.store(holds ? now_ : kNothingHeld);
 }
 
 bool Engine::has_work() const {

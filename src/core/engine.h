@@ -10,6 +10,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@
 #include "src/base/unique_fd.h"
 #include "src/core/completion.h"
 #include "src/core/rail_host.h"
+#include "src/core/send_hold.h"
 #include "src/core/waiting_policy.h"
 #include "transport/link.h"
 #include "transport/rail.h"
@@ -91,8 +93,12 @@ class Engine final : public RailHost, private EventSink {
   bool clients_are_due() RAILCCL_REQUIRES(driver_);
   bool progress_clients() RAILCCL_REQUIRES(driver_);
   bool progress_rails() RAILCCL_REQUIRES(driver_);
-  // Each rail's progress() or flush().
-  bool serve_rails(bool (Rail::*serve)(TimeNs, EventSink&)) RAILCCL_REQUIRES(driver_);
+  // For a caller whose operation is not complete, or is.
+  bool progress_for_waiter() RAILCCL_REQUIRES(driver_);
+  bool leave_rails() RAILCCL_REQUIRES(driver_);
+  // `hold`: but for rails on which puts may wait to leave together.
+  bool flush_rails(bool hold) RAILCCL_REQUIRES(driver_);
+  void note_held(bool holds) RAILCCL_REQUIRES(driver_);
   // Drives until `stop()` holds; spins for spin_ns or what was learnt, 0 for not at all, without
   // progress, then sleeps for at most `limit`.
   void drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,
@@ -109,11 +115,18 @@ class Engine final : public RailHost, private EventSink {
   void arm() RAILCCL_REQUIRES(driver_);
   void disarm() RAILCCL_REQUIRES(driver_);
   void wake_thread();
+  // The thread looks after what is held, and leaves the driving to the callers.
+  void stand_by();
+  void park(std::chrono::microseconds pause);
+  void watch_held();
+  bool look_after_held();
+  void leave_standby();
   void on_event(const RailEvent& event) override RAILCCL_REQUIRES(driver_);
 
   friend class DriverLock;
 
   static constexpr unsigned kTagBits = 8;  // pairs of one link
+  static constexpr TimeNs kNothingHeld = 0;
 
   EngineOptions options_;
   std::vector<std::unique_ptr<Rail>> rails_;
@@ -127,6 +140,8 @@ class Engine final : public RailHost, private EventSink {
   int current_rail_ RAILCCL_GUARDED_BY(driver_) = 0;  // whose progress is running
   TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
   TimeNs rails_moved_at_ RAILCCL_GUARDED_BY(driver_) = 0;
+  SendHold hold_ RAILCCL_GUARDED_BY(driver_);
+  std::atomic<TimeNs> held_since_{kNothingHeld};           // written by drivers
   bool clients_rest_ RAILCCL_GUARDED_BY(driver_) = false;  // nothing to do but what the rails bring
   TimeNs clients_rest_until_ RAILCCL_GUARDED_BY(driver_) = 0;
   bool armed_ RAILCCL_GUARDED_BY(driver_) = false;  // clients' doorbells write to descriptors
@@ -142,7 +157,8 @@ class Engine final : public RailHost, private EventSink {
   std::atomic<int> lock_wanted_{0};
   std::atomic<bool> stirred_{false};
   std::atomic<bool> stop_{false};
-  Mutex park_mutex_;  // the thread's pause while callers drive; guards no data
+  std::atomic<bool> standby_{false};  // see stand_by()
+  Mutex park_mutex_;                  // the thread's pause while callers drive; guards no data
   std::condition_variable_any park_;
   std::thread thread_;
 };

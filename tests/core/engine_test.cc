@@ -1,11 +1,14 @@
-// Who is asked how often by a driver that waits, and that whoever has something new is asked at
-// once.
+// Who is asked how often by a driver that waits, that whoever has something new is asked at once,
+// and when what was put leaves.
 #include "src/core/engine.h"
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 
+#include <atomic>
 #include <functional>
+#include <thread>
+#include <utility>
 
 #include "src/base/unique_fd.h"
 
@@ -130,6 +133,192 @@ TEST_F(EngineWait, AsksTheClientsWhenOneWasStirred) {
   const Asked asked = wait();
   EXPECT_GE(asked.after_an_act, kRounds / kEvery);
   EXPECT_LT(asked.times, kRounds / 4);
+}
+
+// Every call puts something, and its operation is complete at the first look.
+class StreamClient final : public EngineClient {
+ public:
+  bool progress(TimeNs /*now*/) override {
+    if (const auto completion = std::exchange(pending_, nullptr)) {
+      ++put;
+      completion->complete(Status::ok());
+      return true;
+    }
+    return false;
+  }
+  bool has_work() const override { return pending_ != nullptr || others_wait; }
+  TimeNs next_deadline() const override { return kNever; }
+  void prepare_sleep() override {}
+  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+
+  void begin(Completion& completion) { pending_ = &completion; }
+  uint64_t put = 0;
+  bool others_wait = false;
+
+ private:
+  Completion* pending_ = nullptr;
+};
+
+// Counts what was put and has not been sent.
+class CollectingRail final : public Rail {
+ public:
+  CollectingRail(const StreamClient& client, bool collects)
+      : client_(client), wake_(eventfd(0, EFD_CLOEXEC)), info_{.collects_puts = collects} {}
+
+  const RailInfo& info() const override { return info_; }
+  Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& /*region*/) override {
+    return error(Code::kInvalidUsage, "has no memory");
+  }
+  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t /*endpoint_tag*/) override {
+    return error(Code::kInvalidUsage, "has no endpoints");
+  }
+  bool progress(TimeNs now, EventSink& sink) override { return flush(now, sink); }
+  bool flush(TimeNs /*now*/, EventSink& /*sink*/) override {
+    if (sent_.exchange(client_.put) != client_.put) ++sends_;
+    return false;
+  }
+  void prepare_sleep() override {}
+  int wake_fd() const override { return wake_.get(); }
+
+  uint64_t sent() const { return sent_.load(); }
+  uint64_t sends() const { return sends_.load(); }
+
+ private:
+  const StreamClient& client_;
+  UniqueFd wake_;
+  RailInfo info_;
+  std::atomic<uint64_t> sent_{0};
+  std::atomic<uint64_t> sends_{0};
+};
+
+class EngineStream : public testing::Test {
+ protected:
+  static constexpr uint64_t kCalls = 20000;
+
+  void start(bool rail_collects) {
+    auto rail = std::make_unique<CollectingRail>(client_, rail_collects);
+    rail_ = rail.get();
+    std::vector<std::unique_ptr<Rail>> rails;
+    rails.push_back(std::move(rail));
+    auto engine = Engine::create(std::move(rails), {});
+    ASSERT_TRUE(engine.has_value()) << engine.error().message();
+    engine_ = std::move(*engine);
+    const DriverLock held(*engine_);
+    engine_->add_client(&client_);
+  }
+  void TearDown() override {
+    const DriverLock held(*engine_);
+    engine_->remove_client(&client_);
+  }
+  void call() {
+    Completion completion;
+    {
+      const DriverLock held(*engine_);
+      client_.begin(completion);
+    }
+    engine_->stir();
+    engine_->wait(completion, kNever);
+  }
+  void call_often() {
+    for (uint64_t i = 0; i < kCalls; ++i) call();
+  }
+  StreamClient client_;
+  std::shared_ptr<Engine> engine_;
+  CollectingRail* rail_ = nullptr;
+};
+
+TEST_F(EngineStream, SendsTogetherWhatManyCallsPut) {
+  start(true);
+  call_often();
+  EXPECT_LT(rail_->sends(), kCalls / 2);
+}
+
+TEST_F(EngineStream, WhatIsHeldLeavesWithoutAnotherCall) {
+  start(true);
+  do {
+    call();
+  } while (rail_->sent() == client_.put);
+  // Nobody calls any more; the test's own timeout is the deadline.
+  while (rail_->sent() < client_.put) std::this_thread::yield();
+}
+
+TEST_F(EngineStream, SendsAtOnceWhereTheRailDoesNotCollect) {
+  start(false);
+  call_often();
+  EXPECT_EQ(rail_->sent(), kCalls);
+  EXPECT_EQ(rail_->sends(), kCalls);
+}
+
+TEST_F(EngineStream, SendsAtOnceWhileOthersWait) {
+  start(true);
+  client_.others_wait = true;
+  call_often();
+  EXPECT_EQ(rail_->sent(), kCalls);
+}
+
+// So many operations that had all they needed, one right after the other.
+void stream(SendHold& hold, uint32_t operations, TimeNs now) {
+  for (uint32_t i = 0; i < operations; ++i) hold.ended(now);
+}
+
+TEST(SendHold, BelievesInTheNextCallAfterManyInARow) {
+  SendHold hold;
+  stream(hold, SendHold::kInARow, 1000);
+  EXPECT_FALSE(hold.allows(1000, 1000));
+  hold.ended(1000);
+  EXPECT_TRUE(hold.allows(1000, 1000));
+  EXPECT_FALSE(hold.allows(1000 + SendHold::kSendsMayWait, 1000)) << "held for long enough";
+}
+
+TEST(SendHold, WhoTookLongSendsAtOnce) {
+  SendHold hold;
+  stream(hold, 4 * SendHold::kInARow, 1000);
+  const TimeNs late = 1000 + SendHold::kClosely + 1;
+  hold.ended(late);
+  EXPECT_FALSE(hold.allows(late, late));
+}
+
+TEST(SendHold, WhoTookLongAndHadToWaitSendsAtOnce) {
+  SendHold hold;
+  stream(hold, 4 * SendHold::kInARow, 1000);
+  const TimeNs late = 1000 + SendHold::kClosely + 1;
+  hold.waits(late);
+  hold.ended(late);
+  hold.ended(late);
+  EXPECT_FALSE(hold.allows(late, late));
+}
+
+TEST(SendHold, NeverBelievesWhoWaitsEverySecondTime) {
+  SendHold hold;
+  for (uint32_t i = 0; i < 10 * SendHold::kInARow; ++i) {
+    hold.waits(1000);
+    hold.waits(1000);
+    hold.ended(1000);
+    hold.ended(1000);
+    ASSERT_FALSE(hold.allows(1000, 1000)) << "after " << i + 1;
+  }
+}
+
+TEST(SendHold, BelievesWhoWaitsForLots) {
+  SendHold hold;
+  stream(hold, 4 * SendHold::kInARow, 1000);
+  for (uint32_t lot = 0; lot < 100; ++lot) {
+    hold.waits(1000);
+    stream(hold, 1 + SendHold::kInARow / 2, 1000);
+    ASSERT_TRUE(hold.allows(1000, 1000)) << "at the end of lot " << lot;
+  }
+}
+
+TEST(SendHold, TheTimeOfASendIsNotTheCallers) {
+  SendHold hold;
+  TimeNs now = 1000;
+  for (uint32_t i = 0; i <= SendHold::kInARow; ++i) {
+    now += SendHold::kClosely;
+    hold.ended(now);
+    EXPECT_EQ(hold.allows(now, now), i == SendHold::kInARow);
+    now += SendHold::kClosely;  // in the system call
+    hold.left(now);
+  }
 }
 
 }  // namespace

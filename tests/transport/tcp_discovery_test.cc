@@ -177,6 +177,7 @@ TEST(RailSelection, TheDescriptionOfARailIsComplete) {
   EXPECT_EQ(info.pci_address, "0000:41:00.0");
   EXPECT_EQ(info.address, "10.0.0.1");
   EXPECT_EQ(info.memory_kinds, static_cast<uint32_t>(MemoryKind::kHost));
+  EXPECT_TRUE(info.collects_puts);
   EXPECT_EQ(found->rails[0].info.adapter, found->rails[1].info.adapter) << "two ports of one card";
   EXPECT_EQ(found->rails[2].info.adapter, "");
 }

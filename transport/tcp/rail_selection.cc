@@ -125,7 +125,8 @@ TcpRailConfig make_rail(const NetworkInterface& interface, const InterfaceAddres
                    .adapter = adapter_of(interface.pci_address),
                    .address = address.address.ip_text(),
                    .memory_kinds = static_cast<uint32_t>(MemoryKind::kHost),
-                   .max_put_bytes = kMaxPutBytes},
+                   .max_put_bytes = kMaxPutBytes,
+                   .collects_puts = true},
           .interface_name = interface.name,
           .address = address.address.with_port(0),
           .prefix_bits = address.prefix_bits};

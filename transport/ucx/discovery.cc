@@ -29,6 +29,7 @@ UcxRailConfig ucx_rail_over(const RailInfo& port) {
   config.info.transport = TransportKind::kUcx;
   config.info.memory_kinds = static_cast<uint32_t>(MemoryKind::kHost);
   config.info.max_put_bytes = kMostPutBytes;
+  config.info.collects_puts = false;
   config.rdma = port.transport == TransportKind::kVerbs;
   if (config.rdma) {
     config.interface = interface_of_port(config.device);
