@@ -1,5 +1,7 @@
 #include "cuda/cuda_device.h"
 
+#include <unistd.h>
+
 #include <map>
 #include <utility>
 
@@ -11,6 +13,12 @@
 
 namespace railccl::cuda {
 namespace {
+
+Result<const Driver*> loaded_driver() {
+  const Driver* const driver = find_driver();
+  if (driver != nullptr) return driver;
+  return error(Code::kInvalidUsage, "this process has loaded no CUDA driver (libcuda.so.1)");
+}
 
 // Of the memory's GPU, that which the memory was made in; else the calling thread's. (NCCL's
 // callers may serve several GPUs from one thread without choosing each before its calls.)
@@ -44,18 +52,34 @@ struct Kept {
 
 Result<std::shared_ptr<Device>> CudaDevice::open(const void* address,
                                                  const DeviceOptions& options) {
-  const Driver* const driver = find_driver();
-  if (driver == nullptr) {
-    return error(Code::kInvalidUsage, "this process has loaded no CUDA driver (libcuda.so.1)");
-  }
+  RAILCCL_ASSIGN(const Driver* const driver, loaded_driver());
   RAILCCL_ASSIGN(const Context context, context_for(*driver, address));
+  return of_context(*driver, context, options);
+}
+
+Result<std::shared_ptr<Device>> CudaDevice::open(int ordinal, const DeviceOptions& options) {
+  RAILCCL_ASSIGN(const Driver* const driver, loaded_driver());
+  int count = 0;
+  RAILCCL_TRY(check(*driver, driver->device_get_count(&count), "cuDeviceGetCount"));
+  if (ordinal < 0 || ordinal >= count) {
+    return error(Code::kInvalidArgument, "there is no GPU {}: this process sees {}", ordinal,
+                 count);
+  }
+  Context context = nullptr;
+  RAILCCL_TRY(check(*driver, driver->primary_context_retain(&context, ordinal),
+                    "cuDevicePrimaryCtxRetain"));
+  return of_context(*driver, context, options);
+}
+
+Result<std::shared_ptr<Device>> CudaDevice::of_context(const Driver& driver, Context context,
+                                                       const DeviceOptions& options) {
   static Mutex mutex;
   // Never destroyed: kernels that were not reached yet, and graphs, outlive static destructors.
   static auto& devices = *new std::map<Context, std::shared_ptr<CudaDevice>>();
   const MutexLock guard(mutex);
   std::shared_ptr<CudaDevice>& device = devices[context];
   if (!device) {
-    auto made = make(*driver, context, options);
+    auto made = make(driver, context, options);
     if (!made) return Error(made.error());
     device = std::move(*made);
   }
@@ -157,6 +181,61 @@ void CudaDevice::unpin(std::byte* memory) {
   const RelaxedCaptureScope relaxed(driver_);
   const Status unpinned = check(driver_, driver_.host_unregister(memory), "cuMemHostUnregister");
   if (!unpinned) RAILCCL_INFO(Subsys::kAlloc, "unpinning host memory: {}", unpinned.message());
+}
+
+Result<SharedDeviceMemory> CudaDevice::allocate_shared(size_t bytes) {
+  const ContextScope in_context(driver_, context_);
+  const RelaxedCaptureScope relaxed(driver_);
+  DevicePointer pointer = 0;
+  RAILCCL_TRY(check(driver_, driver_.memory_alloc(&pointer, bytes), "cuMemAlloc"));
+  SharedDeviceMemory memory{.address = reinterpret_cast<std::byte*>(pointer),
+                            .bytes = bytes,
+                            .pid = static_cast<uint32_t>(getpid())};
+  IpcHandle handle;
+  // Ranks of this process need none.
+  const Status shared =
+      check(driver_, driver_.ipc_get_handle(&handle, pointer), "cuIpcGetMemHandle");
+  if (!shared) RAILCCL_INFO(Subsys::kInit, "GPU {}: {}", ordinal_, shared.message());
+  memory.handle = handle.bytes;
+  return memory;
+}
+
+void CudaDevice::free_shared(const SharedDeviceMemory& memory) {
+  const ContextScope in_context(driver_, context_);
+  const RelaxedCaptureScope relaxed(driver_);
+  const auto pointer = reinterpret_cast<DevicePointer>(memory.address);
+  const Status freed = check(driver_, driver_.memory_free(pointer), "cuMemFree");
+  if (!freed)
+    RAILCCL_INFO(Subsys::kAlloc, "freeing memory of GPU {}: {}", ordinal_, freed.message());
+}
+
+Result<std::byte*> CudaDevice::reach(const SharedDeviceMemory& memory) {
+  const ContextScope in_context(driver_, context_);
+  const RelaxedCaptureScope relaxed(driver_);
+  const auto pointer = reinterpret_cast<DevicePointer>(memory.address);
+  if (memory.pid == static_cast<uint32_t>(getpid())) {
+    Context owner = nullptr;
+    RAILCCL_TRY(check(driver_, driver_.pointer_get_attribute(&owner, kContextOf, pointer),
+                      "cuPointerGetAttribute"));
+    if (owner == context_) return memory.address;
+    const Answer enabled = driver_.context_enable_peer_access(owner, 0);
+    if (enabled == kPeerAccessAlreadyEnabled) return memory.address;
+    RAILCCL_TRY(check(driver_, enabled, "cuCtxEnablePeerAccess"));
+    return memory.address;
+  }
+  DevicePointer opened = 0;
+  RAILCCL_TRY(check(driver_, driver_.ipc_open_handle(&opened, {memory.handle}, kEnablePeerAccess),
+                    "cuIpcOpenMemHandle"));
+  return reinterpret_cast<std::byte*>(opened);
+}
+
+void CudaDevice::let_go(const SharedDeviceMemory& memory, std::byte* reached) {
+  if (memory.pid == static_cast<uint32_t>(getpid())) return;
+  const ContextScope in_context(driver_, context_);
+  const RelaxedCaptureScope relaxed(driver_);
+  const auto pointer = reinterpret_cast<DevicePointer>(reached);
+  const Status closed = check(driver_, driver_.ipc_close_handle(pointer), "cuIpcCloseMemHandle");
+  if (!closed) RAILCCL_INFO(Subsys::kAlloc, "closing a peer's memory: {}", closed.message());
 }
 
 }  // namespace railccl::cuda

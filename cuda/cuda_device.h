@@ -17,10 +17,17 @@ class CudaDevice final : public Device {
   // there is no driver, this build has no kernel for the GPU, or the driver refuses.
   static Result<std::shared_ptr<Device>> open(const void* address, const DeviceOptions& options);
 
+  // The GPU with that number, by the context that CUDA's runtime uses.
+  static Result<std::shared_ptr<Device>> open(int ordinal, const DeviceOptions& options);
+
   int ordinal() const override { return ordinal_; }
   Result<Launch> launch(DeviceStream stream, std::function<void()> reached) override;
   Result<std::byte*> pin(std::byte* memory, size_t bytes) override;
   void unpin(std::byte* memory) override;
+  Result<SharedDeviceMemory> allocate_shared(size_t bytes) override;
+  void free_shared(const SharedDeviceMemory& memory) override;
+  Result<std::byte*> reach(const SharedDeviceMemory& memory) override;
+  void let_go(const SharedDeviceMemory& memory, std::byte* reached) override;
 
  private:
   CudaDevice(const Driver& driver, Context context, int ordinal, const DeviceOptions& options)
@@ -29,6 +36,8 @@ class CudaDevice final : public Device {
         ordinal_(ordinal),
         options_(options),
         pool_(driver, context) {}
+  static Result<std::shared_ptr<Device>> of_context(const Driver& driver, Context context,
+                                                    const DeviceOptions& options);
   static Result<std::shared_ptr<CudaDevice>> make(const Driver& driver, Context context,
                                                   const DeviceOptions& options);
   Status load_kernel();

@@ -75,8 +75,6 @@ Compute::Ticket CudaQueue::submit(const BlockCopy& copy) {
   return add(command, CommandKind::kCopy);
 }
 
-void CudaQueue::end() { add(Command{}, CommandKind::kEnd); }
-
 Compute::Ticket CudaQueue::add(Command command, CommandKind kind) {
   const uint64_t number = next_++;
   command.head = command_head(number, kind);
@@ -93,12 +91,26 @@ bool CudaQueue::post(const Command& command, uint64_t number) {
   // A block that is late may read the slot meanwhile, and will find that it has no part in it.
   memory.slots[slot] = command;
   place_->posted = number + 1;
-  write(memory.posted, number + 1);
+  write(memory.posted, posted_word(place_->posted, place_->ended_runs));
   return true;
 }
 
 void CudaQueue::post_waiting() {
   while (!waiting_.empty() && post(waiting_.front(), next_ - waiting_.size())) waiting_.pop_front();
+  if (!waiting_.empty() || !ending_) return;
+  ending_ = false;
+  place_->ended_runs = place_->runs;
+  write(place_->memory->posted, posted_word(place_->posted, place_->ended_runs));
+}
+
+void CudaQueue::end() {
+  ending_ = true;
+  post_waiting();
+}
+
+bool CudaQueue::ended() {
+  post_waiting();
+  return place_->ended();
 }
 
 bool CudaQueue::done(Ticket ticket) {

@@ -25,7 +25,7 @@ class CudaQueue final : public DeviceQueue {
   Ticket submit(const BlockCopy& copy) override;
   bool done(Ticket ticket) override;
   void end() override;
-  bool ended() const override { return place_->ended(); }
+  bool ended() override;
 
  private:
   // Numbers it, and posts it as soon as there is room. Its ticket is the number plus one.
@@ -37,6 +37,7 @@ class CudaQueue final : public DeviceQueue {
   QueuePlace* place_;
   uint64_t next_;                // number of the next command
   std::deque<Command> waiting_;  // for room; the last ones before next_
+  bool ending_ = false;          // after those that wait
 };
 
 }  // namespace railccl::cuda

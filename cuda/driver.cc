@@ -43,12 +43,17 @@ bool find_all(void* library, Driver& driver) {
          find(library, "cuCtxPopCurrent_v2", driver.context_pop) &&
          find(library, "cuCtxGetDevice", driver.context_get_device) &&
          find(library, "cuDeviceGetAttribute", driver.device_get_attribute) &&
+         find(library, "cuDeviceGetCount", driver.device_get_count) &&
          find(library, "cuDevicePrimaryCtxRetain", driver.primary_context_retain) &&
          find(library, "cuModuleLoadData", driver.module_load_data) &&
          find(library, "cuModuleGetFunction", driver.module_get_function) &&
          find(library, "cuMemAlloc_v2", driver.memory_alloc) &&
          find(library, "cuMemFree_v2", driver.memory_free) &&
          find(library, "cuMemsetD8_v2", driver.memory_set) &&
+         find(library, "cuIpcGetMemHandle", driver.ipc_get_handle) &&
+         find(library, "cuIpcOpenMemHandle_v2", driver.ipc_open_handle) &&
+         find(library, "cuIpcCloseMemHandle", driver.ipc_close_handle) &&
+         find(library, "cuCtxEnablePeerAccess", driver.context_enable_peer_access) &&
          find(library, "cuMemHostAlloc", driver.host_alloc) &&
          find(library, "cuMemHostRegister_v2", driver.host_register) &&
          find(library, "cuMemHostUnregister", driver.host_unregister) &&
@@ -76,6 +81,12 @@ const Driver* look_for_driver(int flags) {
 
 const Driver* find_driver() { return look_for_driver(RTLD_NOLOAD); }
 const Driver* load_driver() { return look_for_driver(0); }
+
+bool has_context() {
+  const Driver* const driver = found_driver.load(std::memory_order_acquire);
+  Context context = nullptr;
+  return driver != nullptr && driver->context_get_current(&context) == 0 && context != nullptr;
+}
 
 MemoryPlace place_of(const void* address) {
   const Driver* const driver = found_driver.load(std::memory_order_acquire);

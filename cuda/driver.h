@@ -5,6 +5,7 @@
 // tests/cuda/driver_types_test.cc holds them against it where it is.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -17,6 +18,9 @@ using Answer = int;  // CUresult; 0: success
 using Context = void*;
 using Stream = void*;
 using DevicePointer = unsigned long long;
+struct IpcHandle {
+  std::array<std::byte, 64> bytes{};
+};
 
 // CU_POINTER_ATTRIBUTE_..., CU_MEMORYTYPE_...
 constexpr int kContextOf = 1;
@@ -37,6 +41,9 @@ constexpr int kCaptureRelaxed = 2;
 // CU_USER_OBJECT_NO_DESTRUCTOR_SYNC, CU_GRAPH_USER_OBJECT_MOVE
 constexpr unsigned kNoDestructorSync = 1;
 constexpr unsigned kMoveReference = 1;
+// CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS, CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED
+constexpr unsigned kEnablePeerAccess = 1;
+constexpr Answer kPeerAccessAlreadyEnabled = 704;
 
 // Functions of libcuda.so.1 by the version of their interface that is meant.
 struct Driver {
@@ -47,12 +54,17 @@ struct Driver {
   Answer (*context_pop)(Context* context);
   Answer (*context_get_device)(int* device);
   Answer (*device_get_attribute)(int* value, int attribute, int device);
+  Answer (*device_get_count)(int* count);
   Answer (*primary_context_retain)(Context* context, int device);
   Answer (*module_load_data)(void** module, const void* image);
   Answer (*module_get_function)(void** function, void* module, const char* name);
   Answer (*memory_alloc)(DevicePointer* pointer, size_t bytes);
   Answer (*memory_free)(DevicePointer pointer);
   Answer (*memory_set)(DevicePointer pointer, unsigned char value, size_t count);
+  Answer (*ipc_get_handle)(IpcHandle* handle, DevicePointer pointer);
+  Answer (*ipc_open_handle)(DevicePointer* pointer, IpcHandle handle, unsigned flags);
+  Answer (*ipc_close_handle)(DevicePointer pointer);
+  Answer (*context_enable_peer_access)(Context peer, unsigned flags);
   Answer (*host_alloc)(void** pointer, size_t bytes, unsigned flags);
   Answer (*host_register)(void* pointer, size_t bytes, unsigned flags);
   Answer (*host_unregister)(void* pointer);
@@ -75,6 +87,9 @@ struct Driver {
 const Driver* find_driver();
 // Loads it where the program has not.
 const Driver* load_driver();
+
+// Whether the calling thread has chosen a GPU.
+bool has_context();
 
 // Where the pointer leads; kHost where there is no driver. Nanoseconds for memory of the host.
 MemoryPlace place_of(const void* address);

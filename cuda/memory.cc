@@ -9,10 +9,7 @@ namespace railccl::cuda {
 
 Result<void*> allocate(size_t bytes) {
   const Driver* const driver = find_driver();
-  Context context = nullptr;
-  if (driver == nullptr || driver->context_get_current(&context) != 0 || context == nullptr) {
-    return nullptr;
-  }
+  if (!has_context()) return nullptr;
   const RelaxedCaptureScope relaxed(*driver);
   DevicePointer pointer = 0;
   RAILCCL_TRY(check(*driver, driver->memory_alloc(&pointer, bytes), "cuMemAlloc"));

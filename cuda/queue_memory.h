@@ -3,7 +3,8 @@
 //
 // One queue serves one kernel at a time. All counts go on from one run to the next, so that nothing
 // is reset while the other side may look: command number i (from 0) lies in slot i % kQueueSlots;
-// the kernel of run r begins with the command after the last of run r - 1 and ends with a kEnd.
+// the kernel of run r begins with the command after the last of run r - 1, and leaves when the host
+// has ended r runs and all commands are done.
 //
 // A command is cut into tiles. Whichever block is free takes the next tile, so one resident block
 // is enough to go on: several kernels on one GPU never wait for each other's blocks.
@@ -18,7 +19,7 @@ constexpr uint32_t kQueueSlots = 16;
 constexpr uint32_t kMostOperands = 16;  // sources, and as many destinations
 constexpr uint32_t kTileBytes = 65536;  // of a destination
 
-enum class CommandKind : uint32_t { kEnd = 1, kCopy = 2, kReduce = 3, kScale = 4 };
+enum class CommandKind : uint32_t { kCopy = 1, kReduce = 2, kScale = 3 };
 
 // kCopy: `blocks` times `bytes` from sources[0] to every destination, each block that many bytes
 // further on. kReduce: as ReduceWork, of `bytes`. kScale: as
@@ -48,9 +49,14 @@ constexpr uint64_t command_head(uint64_t number, CommandKind kind) {
   return number << 32 | static_cast<uint32_t>(kind);
 }
 
+// Both counts are compared as they wrap around.
+constexpr uint64_t posted_word(uint64_t commands, uint64_t runs_ended) {
+  return runs_ended << 32 | static_cast<uint32_t>(commands);
+}
+
 // Each word is written by one side only, and lies in a cache line of its own.
 struct QueueMemory {
-  alignas(64) uint64_t posted;   // host: commands
+  alignas(64) uint64_t posted;   // host: | 63..32 runs that it has ended | 31..0 commands |
   alignas(64) uint64_t started;  // kernel: runs
   alignas(64) uint64_t ended;    // kernel: runs
   // Kernel, by slot: one more than the number of the command whose result everyone sees.
@@ -61,7 +67,7 @@ struct QueueMemory {
 // In the GPU's own memory; written by kernels only, from zero.
 struct QueueScratch {
   uint64_t consumed;  // commands, at the end of the last run
-  uint64_t runs;      // that have started
+  uint64_t runs;      // that have ended
   uint32_t exits;     // blocks of this run
   uint32_t pad;
   // By slot: | 63..32 times that the slot was used before | 31..0 tiles taken |

@@ -17,8 +17,9 @@ struct QueuePlace {
   QueueMemory* memory = nullptr;
   DevicePointer memory_on_device = 0;
   DevicePointer scratch = 0;
-  uint64_t posted = 0;  // commands
-  uint64_t runs = 0;    // announced
+  uint64_t posted = 0;      // commands
+  uint64_t runs = 0;        // announced
+  uint64_t ended_runs = 0;  // of them, told to end
 
   bool ended() const;  // all runs that were announced
 };

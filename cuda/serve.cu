@@ -259,16 +259,19 @@ __device__ bool claim(QueueScratch* scratch, uint64_t number, uint32_t tiles, ui
   }
 }
 
-// One thread, when all of its block's stores of the tile are done.
+// One thread, when all of its block's stores of the tile are done. The word that says so is written
+// with release: what this thread has seen done is seen by everyone before it.
 __device__ void finish_tile(QueueMemory* queue, QueueScratch* scratch, uint64_t number,
                             uint32_t tiles) {
   const uint32_t slot = number % kQueueSlots;
-  __threadfence_system();
-  if (atomicAdd(&scratch->finished[slot], 1) + 1 != tiles) return;
-  scratch->finished[slot] = 0;
+  if (tiles > 1) {
+    __threadfence_system();
+    if (atomicAdd(&scratch->finished[slot], 1) + 1 != tiles) return;
+    scratch->finished[slot] = 0;
+    __threadfence();
+  }
   const auto next_lap = static_cast<uint32_t>(number / kQueueSlots) + 1;
   atomicExch(&scratch->claims[slot], static_cast<unsigned long long>(next_lap) << 32);
-  __threadfence_system();
   write_word(&queue->completed[slot], number + 1);
 }
 
@@ -291,13 +294,30 @@ __device__ void run_command(QueueMemory* queue, QueueScratch* scratch, const Com
   }
 }
 
-// Waits for the command with that number and fetches it; false when its slot is used again already.
-__device__ bool fetch(const QueueMemory* queue, uint64_t number, Command& command) {
-  constexpr uint32_t kPacks = sizeof(Command) / kPackBytes;
+// How far `a` is ahead of `b`; counts of 32 bits wrap around.
+__device__ int32_t ahead(uint64_t a, uint64_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+}
+
+// Whether there is a command with that number, now or after a wait; false: `run` is to end before
+// it. `posted`: the word as the first thread has seen it last.
+__device__ bool await(const QueueMemory* queue, uint64_t number, uint64_t run, uint64_t& posted) {
+  __shared__ bool there;
   if (threadIdx.x == 0) {
-    while (read_word(&queue->posted) <= number) __nanosleep(kPollPauseNs);
+    while (ahead(posted, number) <= 0) {
+      posted = read_word(&queue->posted);
+      if (ahead(posted, number) > 0 || ahead(posted >> 32, run) >= 0) break;
+      __nanosleep(kPollPauseNs);
+    }
+    there = ahead(posted, number) > 0;
   }
   __syncthreads();
+  return there;
+}
+
+// False when its slot is used again already.
+__device__ bool fetch(const QueueMemory* queue, uint64_t number, Command& command) {
+  constexpr uint32_t kPacks = sizeof(Command) / kPackBytes;
   const auto* from = reinterpret_cast<const uint4*>(&queue->slots[number % kQueueSlots]);
   for (uint32_t at = threadIdx.x; at < kPacks; at += blockDim.x) {
     reinterpret_cast<uint4*>(&command)[at] = read(from + at);
@@ -306,17 +326,13 @@ __device__ bool fetch(const QueueMemory* queue, uint64_t number, Command& comman
   return static_cast<uint32_t>(command.head >> 32) == static_cast<uint32_t>(number);
 }
 
-// One thread of each block, which has seen the end: command `number`.
-__device__ void leave(QueueMemory* queue, QueueScratch* scratch, uint64_t number) {
-  __threadfence_system();
+// One thread of each block, when it has done its part of all commands before `number`.
+__device__ void leave(QueueMemory* queue, QueueScratch* scratch, uint64_t number, uint64_t run) {
+  __threadfence();
   if (atomicInc(&scratch->exits, gridDim.x - 1) != gridDim.x - 1) return;
-  const uint32_t slot = number % kQueueSlots;
-  const auto next_lap = static_cast<uint32_t>(number / kQueueSlots) + 1;
-  atomicExch(&scratch->claims[slot], static_cast<unsigned long long>(next_lap) << 32);
-  scratch->consumed = number + 1;
-  __threadfence_system();
-  write_word(&queue->completed[slot], number + 1);
-  write_word(&queue->ended, *reinterpret_cast<volatile uint64_t*>(&scratch->runs));
+  scratch->consumed = number;
+  scratch->runs = run;
+  write_word(&queue->ended, run);
 }
 
 }  // namespace
@@ -324,20 +340,16 @@ __device__ void leave(QueueMemory* queue, QueueScratch* scratch, uint64_t number
 extern "C" __global__ void __launch_bounds__(512)
     railccl_serve(QueueMemory* queue, QueueScratch* scratch) {
   __shared__ Command command;
-  // Stays as it is until the last block of this run has left.
+  // Both stay as they are until the last block of this run has left.
   uint64_t number = *reinterpret_cast<volatile uint64_t*>(&scratch->consumed);
-  if (blockIdx.x == 0 && threadIdx.x == 0) {
-    const uint64_t run = scratch->runs + 1;
-    scratch->runs = run;
-    write_word(&queue->started, run);
-  }
-  for (;; ++number) {
-    if (!fetch(queue, number, command)) continue;
-    if (kind_of(command) == CommandKind::kEnd) break;
-    run_command(queue, scratch, command, number);
+  const uint64_t run = *reinterpret_cast<volatile uint64_t*>(&scratch->runs) + 1;
+  uint64_t posted = posted_word(number, run - 1);
+  if (blockIdx.x == 0 && threadIdx.x == 0) write_word(&queue->started, run);
+  for (; await(queue, number, run, posted); ++number) {
+    if (fetch(queue, number, command)) run_command(queue, scratch, command, number);
     __syncthreads();
   }
-  if (threadIdx.x == 0) leave(queue, scratch, number);
+  if (threadIdx.x == 0) leave(queue, scratch, number, run);
 }
 
 }  // namespace railccl::cuda

@@ -78,6 +78,7 @@ Status split(ncclComm_t comm, int color, int key, ncclComm_t* newcomm, const ncc
   }
   RAILCCL_ASSIGN(CommConfig parsed, parse_config(config, kFunction));
   *newcomm = nullptr;
+  const std::shared_ptr<Device> gpu = chosen_gpu(comm->options);
   return enqueue_start([=]() -> Status {
     const TimeNs timeout = parent->parts().options.bootstrap.rank_timeout_ns;
     const Membership mine{.color = color, .key = key};
@@ -92,6 +93,7 @@ Status split(ncclComm_t comm, int color, int key, ncclComm_t* newcomm, const ncc
                                  .rank = static_cast<int>(position - members.begin()),
                                  .ranks = static_cast<int>(members.size()),
                                  .device = comm->device,
+                                 .gpu = gpu,
                                  .config = parsed,
                                  .options = comm->options});
   });
@@ -151,6 +153,7 @@ Status shrink(ncclComm_t comm, const int* excluded, int count, ncclComm_t* newco
                                .rank = rank,
                                .ranks = static_cast<int>(members.size()),
                                .device = comm->device,
+                               .gpu = chosen_gpu(comm->options),
                                .config = parsed,
                                .options = comm->options});
 }

@@ -9,6 +9,7 @@
 #include "src/api/export.h"
 #include "src/api/group.h"
 #include "src/api/last_error.h"
+#include "src/base/log.h"
 #include "src/base/setting.h"
 #include "src/core/launch_meeting.h"
 #include "src/core/runtime.h"
@@ -26,7 +27,8 @@ Status start(ncclComm& comm, const CommRequest& request) {
                         .options = request.options,
                         .engine = runtime->engine(),
                         .name = request.config.comm_name,
-                        .outputs = runtime->outputs()};
+                        .outputs = runtime->outputs(),
+                        .device = request.gpu};
   auto core = start_communicator(begin, comm.give_up);
   if (!core) return core.error();
   comm.core = std::move(*core);
@@ -84,6 +86,18 @@ void finish_start(ncclComm& comm, const Status& status) {
 
 }  // namespace
 
+std::shared_ptr<Device> chosen_gpu(const CommOptions& options) {
+  const auto runtime = Runtime::get();
+  if (!runtime || !find_gpu_driver()) return nullptr;
+  const DeviceChoice choice = (*runtime)->settings().get_choice<DeviceChoice>(Setting::kDevice);
+  if (choice == DeviceChoice::kHost || !has_chosen_gpu()) return nullptr;
+  auto device = open_device(nullptr, options.device);
+  if (device) return *device;
+  RAILCCL_WARN(Subsys::kInit, "calls on memory of the GPU will not work: {}",
+               device.error().message());
+  return nullptr;
+}
+
 BootstrapOptions bootstrap_options() {
   const auto runtime = Runtime::get();
   return runtime ? (*runtime)->comm_options().bootstrap : BootstrapOptions{};
@@ -92,7 +106,8 @@ BootstrapOptions bootstrap_options() {
 Status create_comm(ncclComm_t* comm, CommRequest request) {
   RAILCCL_TRY(check_request(comm, request));
   RAILCCL_TRY(apply_config(request));
-  find_gpu_driver();
+  if (request.gpu == nullptr) request.gpu = chosen_gpu(request.options);
+  if (request.gpu != nullptr) request.device = request.gpu->ordinal();
   *comm = nullptr;
   auto made = std::make_unique<ncclComm>();
   made->rank = request.rank;
@@ -144,20 +159,34 @@ Status get_unique_id(ncclUniqueId* id) {
 }
 
 Status init_ranks(ncclComm_t* comm, int ranks, const std::vector<UniqueIdBytes>& ids, int rank,
-                  const ncclConfig_t* config, std::string_view function, int device = 0) {
+                  const ncclConfig_t* config, std::string_view function,
+                  std::shared_ptr<Device> gpu = nullptr, int device = 0) {
   RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
   CommRequest request{.function = std::string(function),
                       .ids = [ids] { return Result<std::vector<UniqueIdBytes>>(ids); },
                       .rank = rank,
                       .ranks = ranks,
                       .device = device,
+                      .gpu = std::move(gpu),
                       .config = {},
                       .options = runtime->comm_options()};
   RAILCCL_ASSIGN(request.config, parse_config(config, function));
   return create_comm(comm, std::move(request));
 }
 
-Status init_all(ncclComm_t* comms, int count) {
+// ncclCommInitAll's rank works on the GPU of its number, or of that on the list. Null where the
+// thread has chosen none: then the ranks work on the host.
+Result<std::shared_ptr<Device>> gpu_of_rank(int rank, const int* list) {
+  RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
+  const CommOptions& options = runtime->comm_options();
+  const std::shared_ptr<Device> chosen = chosen_gpu(options);
+  if (chosen == nullptr) return chosen;
+  const auto device = open_device(list != nullptr ? list[rank] : rank, options.device);
+  if (!device && list == nullptr) return chosen;  // more ranks than GPUs: they share one
+  return device;
+}
+
+Status init_all(ncclComm_t* comms, int count, const int* list) {
   if (comms == nullptr) {
     return error(Code::kInvalidArgument, "argument comm of ncclCommInitAll is NULL");
   }
@@ -169,8 +198,10 @@ Status init_all(ncclComm_t* comms, int count) {
   RAILCCL_TRY(get_unique_id(&id));
   pncclGroupStart();
   for (int rank = 0; rank < count; ++rank) {
-    const Status status =
-        init_ranks(&comms[rank], count, {bytes_of(id)}, rank, nullptr, "ncclCommInitAll", rank);
+    const auto gpu = gpu_of_rank(rank, list);
+    const Status status = gpu ? init_ranks(&comms[rank], count, {bytes_of(id)}, rank, nullptr,
+                                           "ncclCommInitAll", *gpu, rank)
+                              : gpu.error();
     if (!status) fail_group(status);
   }
   return end_group();
@@ -250,8 +281,8 @@ RAILCCL_API(ncclResult_t, CommInitRankScalable,
   return answer(railccl::init_ranks(newcomm, nranks, ids, myrank, config, kFunction), newcomm);
 }
 
-RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* /*devlist*/)) {
-  return railccl::report(railccl::init_all(comm, ndev));
+RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* devlist)) {
+  return railccl::report(railccl::init_all(comm, ndev, devlist));
 }
 
 extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommInitFromEnv(ncclComm_t* comm) {

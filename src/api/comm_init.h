@@ -20,6 +20,7 @@ struct CommRequest {
   int rank = 0;
   int ranks = 1;
   int device = 0;
+  std::shared_ptr<Device> gpu;  // null: the calling thread's, if it has chosen one
   CommConfig config;
   CommOptions options;
 };
@@ -28,5 +29,7 @@ struct CommRequest {
 // Else the start goes on in the background.
 Status create_comm(ncclComm_t* comm, CommRequest request);
 BootstrapOptions bootstrap_options();
+// The GPU of the calling thread; null where it has chosen none, or none is to be used.
+std::shared_ptr<Device> chosen_gpu(const CommOptions& options);
 
 }  // namespace railccl

@@ -26,8 +26,7 @@ Status allocate(void** pointer, size_t size) {
   *pointer = nullptr;
   if (size == 0) return Status::ok();
   RAILCCL_ASSIGN(const bool host_only, is_host_only());
-  find_gpu_driver();
-  if (!host_only) {
+  if (!host_only && find_gpu_driver()) {
     RAILCCL_ASSIGN(*pointer, allocate_on_device(size));
   }
   if (*pointer != nullptr) return Status::ok();

@@ -2,6 +2,7 @@
 // stream, without any call to the driver after the launch. The implementation is in cuda.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -38,11 +39,21 @@ class DeviceQueue : public Compute {
   virtual Ticket submit(const BlockCopy& copy) = 0;
   // No more of this run: the stream goes on when what was submitted is done.
   virtual void end() = 0;
-  virtual bool ended() const = 0;  // and has
+  virtual bool ended() = 0;  // and has
 };
 
 // A stream of the GPU's own programming interface.
 using DeviceStream = void*;
+
+// Memory of a GPU that other GPUs of the machine can be given access to; plain bytes, to be sent to
+// the processes that want it.
+struct SharedDeviceMemory {
+  std::byte* address = nullptr;  // in its owner
+  uint64_t bytes = 0;
+  uint32_t pid = 0;  // of its owner; 0: none
+  uint32_t pad = 0;
+  std::array<std::byte, 64> handle{};
+};
 
 class Device {
  public:
@@ -60,7 +71,16 @@ class Device {
   // Host memory that the GPU then reaches at the address that is returned, until unpin().
   virtual Result<std::byte*> pin(std::byte* memory, size_t bytes) = 0;
   virtual void unpin(std::byte* memory) = 0;
+
+  virtual Result<SharedDeviceMemory> allocate_shared(size_t bytes) = 0;
+  virtual void free_shared(const SharedDeviceMemory& memory) = 0;
+  // Where this GPU loads and stores another one's memory, until let_go(). An error: it cannot.
+  virtual Result<std::byte*> reach(const SharedDeviceMemory& memory) = 0;
+  virtual void let_go(const SharedDeviceMemory& memory, std::byte* reached) = 0;
 };
+
+// Sources, and as many destinations, that a queue takes in one piece of work.
+constexpr int kMostDeviceOperands = 16;
 
 struct DeviceOptions {
   int blocks = 16;  // of threads, that serve an operation

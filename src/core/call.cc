@@ -21,6 +21,13 @@ Fingerprint Call::fingerprint() const {
   return {pack_kind(collective, type, compared_op, compared_root) | (more ? kMore : 0), count};
 }
 
+// Narrow floats would overflow in the sum, so an average divides before it adds (docs/numerics.md).
+bool scales_first(const Call& call) {
+  const bool narrow = call.type == DataType::kFloat16 || call.type == DataType::kFloat8e4m3 ||
+                      call.type == DataType::kFloat8e5m2;
+  return call.op == ReduceOp::kPreMulSum || (call.op == ReduceOp::kAvg && narrow);
+}
+
 uint64_t pack_small(const Fingerprint& fingerprint) {
   const uint64_t root = fingerprint.kind >> 32;
   return (root & 0xfffff) << 44 | (fingerprint.count & 0xfffff) << 24 |

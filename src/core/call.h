@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/base/types.h"
+#include "src/compute/compute.h"
 
 namespace railccl {
 
@@ -36,10 +37,15 @@ struct Call {
   std::array<std::byte, 8> scalar{};            // kPreMulSum: one element of `type`
   const std::byte* scalar_on_device = nullptr;  // not null: it lies there when the call begins
   bool more = false;                            // a part of the caller's call, and not the last one
+  // Not null: input and output lie in this rank's piece of the device domain; this works on them.
+  Compute* on_device = nullptr;
 
   size_t element() const { return element_bytes(type); }
   Fingerprint fingerprint() const;
 };
+
+// Whether each rank's input of a reduction is multiplied or divided before it is added to others.
+bool scales_first(const Call& call);
 
 // Bytes of the caller's buffers on one rank; 0 where the call has no such buffer there.
 uint64_t input_bytes(const Call& call, int rank, int ranks);

@@ -153,6 +153,7 @@ Status read_tuning_options(const Settings& settings, CommOptions& options) {
   options.depth = static_cast<int>(settings.get_int(Setting::kPipelineDepth));
   if (options.depth == 0) options.depth = kDefaultDepth;
   options.staging_bytes = settings.get_bytes(Setting::kStagingBytes);
+  options.device_peers = !settings.get_bool(Setting::kP2pDisable);
   options.device = device_options(settings);
   options.retune = retune(settings.get_choice<RetuneChoice>(Setting::kRetune));
   auto allowed = parse_algorithm_choice(settings.get_text(Setting::kAlgo));

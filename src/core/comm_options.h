@@ -48,6 +48,7 @@ struct CommOptions {
   WaitMode wait_mode = WaitMode::kAdaptive;
   TimeNs spin_ns = 0;          // kAdaptive, before a sleep
   uint64_t staging_bytes = 0;  // of a slot of pinned memory, for calls on GPU memory
+  bool device_peers = true;    // ranks of a node reach each other's GPU memory
   DeviceOptions device;
   std::shared_ptr<const Topology> topology;  // null: not known
   bool predict = false;  // what the cost model expects stands beside what was measured

@@ -21,14 +21,6 @@ constexpr std::chrono::microseconds kReasonPause{200};
 constexpr uint64_t kSmallTraced = 16;
 constexpr TimeNs kKeptWaiting = 10 * kMicrosecond;
 
-bool scales_first(const Call& call) {
-  // Narrow floats would overflow in the sum, so an average divides before it adds
-  // (docs/numerics.md).
-  const bool narrow = call.type == DataType::kFloat16 || call.type == DataType::kFloat8e4m3 ||
-                      call.type == DataType::kFloat8e5m2;
-  return call.op == ReduceOp::kPreMulSum || (call.op == ReduceOp::kAvg && narrow);
-}
-
 }  // namespace
 
 bool Communicator::is_in_place(const Call& call) const {
@@ -228,7 +220,8 @@ Result<std::byte*> Communicator::stage(uint64_t bytes) {
 }
 
 bool Communicator::uses_small(const Call& call) const {
-  return local_ != nullptr && one_node_ && !(is_reduction(call.collective) && scales_first(call)) &&
+  return local_ != nullptr && one_node_ && call.on_device == nullptr &&
+         !(is_reduction(call.collective) && scales_first(call)) &&
          LocalDomain::small_suits(call.collective, call.count, call.type, layout_->ranks()) &&
          !uses_user_schedule(call, plans_->inputs());
 }
@@ -271,7 +264,8 @@ Status Communicator::small_mismatch() const {
 }
 
 Status Communicator::start_schedule(const Call& call, TimeNs now) {
-  RAILCCL_ASSIGN(auto plan, plans_->get(call, is_in_place(call)));
+  PlanCache& plans = call.on_device != nullptr ? *device_plans_ : *plans_;
+  RAILCCL_ASSIGN(auto plan, plans.get(call, is_in_place(call)));
   RAILCCL_ASSIGN(const Arithmetic arithmetic, prepare(call));
   if (local_ != nullptr) local_->enter();
   RAILCCL_TRY(executor_->begin(call, arithmetic, sequence_, std::move(plan), now));

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "src/base/log.h"
+#include "src/core/device_task.h"
 #include "src/core/explain_output.h"
 #include "src/core/own_node.h"
 #include "src/core/p2p.h"
@@ -61,6 +62,12 @@ double rate_of_best_tier(std::span<Rail* const> rails) {
   return rate;
 }
 
+// As many slots as the pinned ones, each larger: a GPU is through with one sooner.
+uint64_t device_piece_bytes(const CommOptions& options) {
+  constexpr uint64_t kLarger = 2;
+  return StagingMemory::kSlots * kLarger * options.staging_bytes + StagingMemory::kScalarBytes;
+}
+
 class Starter {
  public:
   Starter(const CommStart& start, const std::atomic<bool>& abort) : start_(start), abort_(abort) {}
@@ -80,9 +87,12 @@ class Starter {
     uint8_t pad[7] = {};
     double network_bytes_per_second = 0;
     uint64_t streaming_bytes = 0;
+    SharedDeviceMemory device_piece;
     char error[240] = {};
   };
   Facts own_facts(const Status& shared) const;
+  void take_device_piece();
+  Status open_device_pieces(const std::vector<SharedDeviceMemory>& pieces);
   Result<Blobs> gather(uint64_t sequence, std::span<const std::byte> mine);
   std::vector<int> local_ranks() const;
   int most_local_ranks() const;
@@ -179,6 +189,38 @@ Status Starter::share_memory() {
   return made;
 }
 
+// Where it cannot be had, calls on memory of GPUs go through the host's.
+void Starter::take_device_piece() {
+  if (start_.device == nullptr || !start_.options.device_peers) return;
+  if (parts_.layout->nodes() > 1 || start_.ranks > kMostDeviceOperands) return;
+  auto domain = DeviceDomain::create(start_.device, device_piece_bytes(start_.options));
+  if (!domain) {
+    RAILCCL_WARN(Subsys::kInit, "rank {}: GPU {}: {}", start_.rank, start_.device->ordinal(),
+                 domain.error().message());
+    return;
+  }
+  parts_.device = std::move(*domain);
+}
+
+// Of all ranks or of none: if one of them cannot, all hear of it.
+Status Starter::open_device_pieces(const std::vector<SharedDeviceMemory>& pieces) {
+  const auto lacks = [](const SharedDeviceMemory& piece) { return piece.pid == 0; };
+  if (std::ranges::any_of(pieces, lacks)) {
+    parts_.device.reset();
+    return Status::ok();
+  }
+  const Status opened = parts_.device->open(pieces, static_cast<size_t>(start_.rank));
+  if (!opened) {
+    RAILCCL_INFO(Subsys::kInit, "rank {}: memory of other GPUs goes through the host's: {}",
+                 start_.rank, opened.message());
+  }
+  const std::byte mine{opened.is_ok()};
+  RAILCCL_ASSIGN(const Blobs answers, gather(3, {&mine, 1}));
+  const auto is_no = [](const auto& blob) { return blob.size() != 1 || blob[0] == std::byte{0}; };
+  if (std::ranges::any_of(answers, is_no)) parts_.device.reset();
+  return Status::ok();
+}
+
 Starter::Facts Starter::own_facts(const Status& shared) const {
   Facts facts;
   const bool one_process =
@@ -191,6 +233,7 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
   facts.streaming_bytes = start_.options.topology
                               ? start_.options.topology->shape().cache_bytes_per_core
                               : kUnknownCacheBytes;
+  if (parts_.device) facts.device_piece = parts_.device->own();
   const std::string_view message = shared.message().substr(0, sizeof facts.error - 1);
   std::copy(message.begin(), message.end(), facts.error);
   return facts;
@@ -211,12 +254,14 @@ Status Starter::agree() {
     if (!sink_.status()) return sink_.status();
     usleep(50);
   }
+  take_device_piece();
   const Facts mine = own_facts(shared);
   RAILCCL_ASSIGN(const Blobs blobs,
                  gather(2, {reinterpret_cast<const std::byte*>(&mine), sizeof mine}));
   parts_.direct = true;
   parts_.machine.network_bytes_per_second = mine.network_bytes_per_second;
   parts_.machine.streaming_bytes = mine.streaming_bytes;
+  std::vector<SharedDeviceMemory> device_pieces;
   for (int rank = 0; rank < start_.ranks; ++rank) {
     Facts facts;
     const auto& blob = blobs[static_cast<size_t>(rank)];
@@ -230,12 +275,13 @@ Status Starter::agree() {
     }
     parts_.direct = parts_.direct && facts.direct != 0;
     parts_.network_rates.push_back(facts.network_bytes_per_second);
+    device_pieces.push_back(facts.device_piece);
     parts_.machine.network_bytes_per_second =
         std::min(parts_.machine.network_bytes_per_second, facts.network_bytes_per_second);
     parts_.machine.streaming_bytes =
         std::min(parts_.machine.streaming_bytes, facts.streaming_bytes);
   }
-  return Status::ok();
+  return open_device_pieces(device_pieces);
 }
 
 Result<Starter::Blobs> Starter::gather(uint64_t sequence, std::span<const std::byte> mine) {

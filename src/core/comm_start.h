@@ -22,6 +22,7 @@ struct CommStart {
   std::shared_ptr<Engine> engine;
   std::string name;
   CommOutputs outputs;
+  std::shared_ptr<Device> device;  // null: this rank is not known to work on one
 };
 
 // `abort`: set by another thread to give up.

@@ -74,6 +74,20 @@ PlanInputs Communicator::plan_inputs() const {
           .user_schedule = options.user_schedule};
 }
 
+// All of a node in one piece of a GPU's memory: only algorithms that need no scratch, and each call
+// as one piece, since it is one already.
+PlanInputs Communicator::device_plan_inputs() const {
+  PlanInputs inputs = plan_inputs();
+  inputs.direct = true;
+  inputs.scratch_bytes = 0;
+  inputs.piece_bytes = parts_.device->own().bytes;
+  inputs.min_channels = 1;
+  inputs.max_channels = 1;
+  inputs.allowed.clear();
+  inputs.user_schedule = nullptr;
+  return inputs;
+}
+
 Status Communicator::assemble() {
   const CommOptions& options = parts_.options;
   if (!one_node_) {
@@ -87,6 +101,7 @@ Status Communicator::assemble() {
                                      static_cast<PeersObserver&>(*this));
   }
   plans_ = std::make_unique<PlanCache>(plan_inputs());
+  if (parts_.device) device_plans_ = std::make_unique<PlanCache>(device_plan_inputs());
   if (peers_ && options.retune != Retune::kOff) rail_model_ = make_rail_model();
   if (options.predict || parts_.outputs.metrics != nullptr) {
     stats_ = std::make_unique<OperationStats>(options.predict);
@@ -121,6 +136,7 @@ ExecutorServices Communicator::services() {
   return {.rank = rank_,
           .layout = layout_,
           .local = local_,
+          .device = parts_.device.get(),
           .peers = peers_.get(),
           .inboxes = &inboxes_,
           .compute = &host_compute(),

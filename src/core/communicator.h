@@ -18,6 +18,7 @@
 #include "src/base/trace.h"
 #include "src/core/comm_options.h"
 #include "src/core/control_path.h"
+#include "src/core/device_domain.h"
 #include "src/core/engine.h"
 #include "src/core/executor.h"
 #include "src/core/local_domain.h"
@@ -32,7 +33,7 @@
 namespace railccl {
 
 // Gathers that the start makes on the control path; later ones are numbered from there.
-constexpr uint64_t kStartGathers = 2;
+constexpr uint64_t kStartGathers = 3;
 
 // Control messages by sender, in the order in which they came.
 using EarlyMessages = std::vector<std::pair<int, std::vector<std::byte>>>;
@@ -54,8 +55,9 @@ struct CommParts {
   std::unique_ptr<ControlPath> control;
   std::vector<NodeInfo> nodes;  // by rank
   std::shared_ptr<const Layout> layout;
-  std::unique_ptr<LocalDomain> local;  // null: alone on the node
-  MappedMemory scratch;                // when alone on the node
+  std::unique_ptr<LocalDomain> local;    // null: alone on the node
+  std::unique_ptr<DeviceDomain> device;  // null: calls on memory of GPUs go through the host's
+  MappedMemory scratch;                  // when alone on the node
   uint64_t scratch_skip = 0;  // bytes of point-to-point slots in front of each rank's scratch
   bool direct = false;
   MachineModel machine;
@@ -147,6 +149,7 @@ class Communicator final : private EngineClient,
   Status assemble() RAILCCL_REQUIRES(engine_.driver());
   std::unique_ptr<RailModel> make_rail_model();
   PlanInputs plan_inputs() const;
+  PlanInputs device_plan_inputs() const;
   ExecutorServices services();
 
   // EngineClient
@@ -255,7 +258,8 @@ class Communicator final : private EngineClient,
   std::vector<Inbox> inboxes_;  // by rank
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<PlanCache> plans_;
-  std::unique_ptr<RailModel> rail_model_;  // null: one node, or the model stays as it is
+  std::unique_ptr<PlanCache> device_plans_;  // null: no call is on a device
+  std::unique_ptr<RailModel> rail_model_;    // null: one node, or the model stays as it is
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<P2p> p2p_;
   std::unique_ptr<OperationStats> stats_;  // null: nobody wants it

@@ -22,12 +22,33 @@ Result<std::shared_ptr<DeviceCalls>> DeviceCalls::create(std::shared_ptr<Communi
                                                          std::shared_ptr<Engine> engine,
                                                          std::shared_ptr<Device> device,
                                                          uint64_t slot_bytes) {
+  const auto& domain = communicator->parts().device;
+  if (domain != nullptr && domain->device() != device) {
+    return error(
+        Code::kInvalidUsage,
+        "the communicator was made when its thread had chosen GPU {}; the memory of this call "
+        "is of GPU {}",
+        domain->device()->ordinal(), device->ordinal());
+  }
   std::shared_ptr<DeviceCalls> calls(
-      new DeviceCalls(std::move(communicator), std::move(engine), std::move(device)));
-  RAILCCL_TRY(calls->take_staging(slot_bytes));
+      new DeviceCalls(std::move(communicator), std::move(engine), std::move(device), slot_bytes));
   const DriverLock held(*calls->engine_);
   calls->engine_->add_client(calls.get());
   return calls;
+}
+
+DeviceCalls::DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared_ptr<Engine> engine,
+                         std::shared_ptr<Device> device, uint64_t slot_bytes)
+    : communicator_(std::move(communicator)),
+      engine_(std::move(engine)),
+      device_(std::move(device)),
+      slot_bytes_(slot_bytes) {
+  const auto& domain = communicator_->parts().device;
+  if (domain == nullptr) return;
+  const SharedDeviceMemory& own = domain->own();
+  on_device_ = {.begin = {.host = own.address, .device = own.address},
+                .slot_bytes = (own.bytes - StagingMemory::kScalarBytes) / StagingMemory::kSlots,
+                .on_device = true};
 }
 
 DeviceCalls::~DeviceCalls() {
@@ -36,9 +57,10 @@ DeviceCalls::~DeviceCalls() {
 }
 
 // In the shared heap, so that the other ranks of the node reach it without copies of their own.
-Status DeviceCalls::take_staging(uint64_t slot_bytes) {
-  staging_.slot_bytes = staging_slot_bytes(slot_bytes, communicator_->ranks());
-  const uint64_t bytes = staging_.bytes() + StagingMemory::kScalarBytes;
+Status DeviceCalls::take_staging() {
+  if (pinned_.slot_bytes > 0) return Status::ok();
+  StagingMemory staging{.slot_bytes = staging_slot_bytes(slot_bytes_, communicator_->ranks())};
+  const uint64_t bytes = staging.bytes() + StagingMemory::kScalarBytes;
   RAILCCL_ASSIGN(void* const memory, shared_heap_allocate(bytes));
   auto* const host = static_cast<std::byte*>(memory);
   const auto on_device = device_->pin(host, bytes);
@@ -46,21 +68,27 @@ Status DeviceCalls::take_staging(uint64_t slot_bytes) {
     static_cast<void>(shared_heap_free(memory));
     return on_device.error();
   }
-  staging_.begin = {.host = host, .device = *on_device};
+  staging.begin = {.host = host, .device = *on_device};
+  pinned_ = staging;
   return Status::ok();
 }
 
 void DeviceCalls::give_staging_back() {
-  if (staging_.begin.host == nullptr) return;
+  if (pinned_.begin.host == nullptr) return;
   // A kernel that does not end may still write there.
   if (!ending_.empty()) {
     RAILCCL_WARN(Subsys::kColl,
                  "communicator {}: GPU {} has not ended its last call; {} bytes stay",
-                 communicator_->name(), device_->ordinal(), staging_.bytes());
+                 communicator_->name(), device_->ordinal(), pinned_.bytes());
     return;
   }
-  device_->unpin(staging_.begin.host);
-  static_cast<void>(shared_heap_free(staging_.begin.host));
+  device_->unpin(pinned_.begin.host);
+  static_cast<void>(shared_heap_free(pinned_.begin.host));
+}
+
+bool DeviceCalls::needs_pinned(const Operation& operation) const {
+  return on_device_.slot_bytes == 0 || !operation.transfers.empty() ||
+         operation.call.scalar_on_device != nullptr;
 }
 
 Status DeviceCalls::enqueue(const std::shared_ptr<Operation>& operation,
@@ -68,6 +96,7 @@ Status DeviceCalls::enqueue(const std::shared_ptr<Operation>& operation,
   RAILCCL_TRY(communicator_->error());
   Pending call{.operation = operation, .since = system_clock().now_ns()};
   const MutexLock in_order(enqueue_mutex_);
+  if (needs_pinned(*operation)) RAILCCL_TRY(take_staging());
   for (const DeviceStream stream : streams) {
     auto holder = std::make_shared<std::weak_ptr<DeviceQueue>>();
     auto reached = [self = weak_from_this(), holder,
@@ -157,22 +186,32 @@ Result<bool> DeviceCalls::advance(Pending& call) {
   bool worked = false;
   if (call.task == nullptr) {
     if (!std::ranges::all_of(call.queues, &DeviceQueue::started)) return false;
-    const DeviceTaskServices services{
-        .communicator = *communicator_, .queue = *call.queues.front(), .staging = staging_};
+    const DeviceTaskServices services{.communicator = *communicator_,
+                                      .queue = *call.queues.front(),
+                                      .pinned = pinned_,
+                                      .on_device = on_device_};
     const Operation& operation = *call.operation;
     call.task = operation.transfers.empty() ? make_collective_task(services, operation.call)
                                             : make_transfers_task(services, operation.transfers);
     worked = true;
   }
-  RAILCCL_ASSIGN(const bool moved, call.task->step());
-  return worked || moved;
+  for (;;) {
+    RAILCCL_ASSIGN(const bool moved, call.task->step());
+    if (!moved) break;
+    worked = true;
+  }
+  if (call.task->all_submitted()) tell_to_end(call);
+  return worked;
+}
+
+void DeviceCalls::tell_to_end(Pending& call) {
+  if (std::exchange(call.told_to_end, true)) return;
+  for (const auto& queue : call.queues) queue->end();
 }
 
 void DeviceCalls::end(Pending& call, const Status& status) {
-  for (const auto& queue : call.queues) {
-    queue->end();
-    ending_.push_back(queue);
-  }
+  tell_to_end(call);
+  std::ranges::copy(call.queues, std::back_inserter(ending_));
   call.operation->completion.complete(status);
   waiting_.fetch_sub(1, std::memory_order_release);
 }

@@ -23,7 +23,8 @@ namespace railccl {
 
 class DeviceCalls final : private EngineClient, public std::enable_shared_from_this<DeviceCalls> {
  public:
-  // Takes pinned memory, four slots of `slot_bytes` or of what the number of ranks needs.
+  // `slot_bytes`: of each of four slots of pinned memory, if that comes to be needed; more where
+  // the number of ranks needs more. An error: the communicator was made for another GPU.
   static Result<std::shared_ptr<DeviceCalls>> create(std::shared_ptr<Communicator> communicator,
                                                      std::shared_ptr<Engine> engine,
                                                      std::shared_ptr<Device> device,
@@ -49,14 +50,13 @@ class DeviceCalls final : private EngineClient, public std::enable_shared_from_t
     std::vector<std::shared_ptr<DeviceQueue>> queues;  // the first one works, the others wait
     std::unique_ptr<DeviceTask> task;                  // null: not begun
     TimeNs since = 0;                                  // of enqueue
+    bool told_to_end = false;
   };
 
   DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared_ptr<Engine> engine,
-              std::shared_ptr<Device> device)
-      : communicator_(std::move(communicator)),
-        engine_(std::move(engine)),
-        device_(std::move(device)) {}
-  Status take_staging(uint64_t slot_bytes);
+              std::shared_ptr<Device> device, uint64_t slot_bytes);
+  bool needs_pinned(const Operation& operation) const;
+  Status take_staging() RAILCCL_REQUIRES(enqueue_mutex_);
   void give_staging_back();
   // What a graph does each time that it comes to a call that it has captured.
   struct Content {
@@ -76,6 +76,7 @@ class DeviceCalls final : private EngineClient, public std::enable_shared_from_t
   void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
 
   Result<bool> advance(Pending& call);
+  void tell_to_end(Pending& call);
   void end(Pending& call, const Status& status);
   bool fail_all(const Status& status);
   bool forget_ended();
@@ -83,7 +84,9 @@ class DeviceCalls final : private EngineClient, public std::enable_shared_from_t
   std::shared_ptr<Communicator> communicator_;
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<Device> device_;
-  StagingMemory staging_;
+  uint64_t slot_bytes_;
+  StagingMemory pinned_;         // taken before the first call that needs it is launched
+  StagingMemory on_device_;      // the device domain's
   std::atomic<int> waiting_{0};  // calls that have not ended
   Mutex enqueue_mutex_;          // calls are in the streams in the order in which they run
   Mutex pushed_mutex_;

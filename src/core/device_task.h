@@ -12,10 +12,12 @@
 
 namespace railccl {
 
-// Pinned memory of a communicator, used by one task at a time; outlives it.
+// Memory of a communicator through which calls go, used by one task at a time; outlives it. Pinned
+// memory of the host, or this rank's piece of the device domain: then both addresses are the GPU's.
 struct StagingMemory {
   PinnedSlot begin;
-  uint64_t slot_bytes = 0;
+  uint64_t slot_bytes = 0;  // 0: there is none
+  bool on_device = false;
   static constexpr uint64_t kSlots = 4;  // one each is filled, reduced, emptied; and one to spare
   static constexpr uint64_t kScalarBytes = 64;  // after the slots
 
@@ -28,6 +30,8 @@ class DeviceTask {
   virtual ~DeviceTask() = default;
   // True when anything moved; an error ends the communicator.
   virtual Result<bool> step() = 0;
+  // The queue gets nothing more from it: the stream may go on when what it has is done.
+  virtual bool all_submitted() const = 0;
   // Nothing of it is under way any more.
   virtual bool finished() const = 0;
 };
@@ -36,7 +40,8 @@ class DeviceTask {
 struct DeviceTaskServices {
   Communicator& communicator;
   DeviceQueue& queue;
-  const StagingMemory& staging;
+  const StagingMemory& pinned;     // may be none, where the device's will do
+  const StagingMemory& on_device;  // none: collectives go through the host's
 };
 
 std::unique_ptr<DeviceTask> make_collective_task(const DeviceTaskServices& services,

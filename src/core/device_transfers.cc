@@ -19,6 +19,7 @@ class TransfersTask final : public DeviceTask {
  public:
   TransfersTask(const DeviceTaskServices& services, const std::vector<P2pTransfer>& transfers);
   Result<bool> step() override;
+  bool all_submitted() const override { return finished(); }
   bool finished() const override;
 
  private:
@@ -52,7 +53,7 @@ class TransfersTask final : public DeviceTask {
   Result<bool> submit(Slot& slot);
   P2pTransfer part(const Transfer& transfer, uint64_t segment) const;
   void release(Slot& slot);
-  uint64_t segment_bytes() const { return std::min(kSegmentBytes, services_.staging.slot_bytes); }
+  uint64_t segment_bytes() const { return std::min(kSegmentBytes, services_.pinned.slot_bytes); }
 
   DeviceTaskServices services_;
   bool started_ = false;
@@ -79,9 +80,9 @@ TransfersTask::TransfersTask(const DeviceTaskServices& services,
                           .segments = std::max<uint64_t>(segments, 1)});
   }
   order();
-  for (uint64_t offset = 0; offset + segment_bytes() <= services.staging.bytes();
+  for (uint64_t offset = 0; offset + segment_bytes() <= services.pinned.bytes();
        offset += segment_bytes()) {
-    slots_.push_back({.for_sends = slots_.size() % 2 == 0, .place = services.staging.at(offset)});
+    slots_.push_back({.for_sends = slots_.size() % 2 == 0, .place = services.pinned.at(offset)});
   }
 }
 

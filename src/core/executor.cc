@@ -7,7 +7,8 @@
 namespace railccl {
 
 Executor::Executor(const ExecutorServices& services)
-    : services_(services), operands_(services.layout, services.local, services.scratch) {}
+    : services_(services),
+      operands_(services.layout, services.local, services.device, services.scratch) {}
 
 Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t sequence,
                        std::shared_ptr<const OperationPlan> plan, TimeNs now) {
@@ -77,9 +78,8 @@ Result<bool> Executor::announce(TimeNs now) {
     const ReadyRecord ready{
         .sequence = sequence_,
         .fingerprint = {mine.kind, mine.count, 0, 0},
-        .input =
-            LocalDomain::handle_of(arithmetic_.input, input_bytes(call_, services_.rank, ranks)),
-        .output = LocalDomain::handle_of(call_.output, output_bytes(call_, services_.rank, ranks))};
+        .input = operands_.handle_of(arithmetic_.input, input_bytes(call_, services_.rank, ranks)),
+        .output = operands_.handle_of(call_.output, output_bytes(call_, services_.rank, ranks))};
     published_ = services_.local->publish(ready);
     if (!published_) return false;
     worked = true;
@@ -152,7 +152,7 @@ OperandPlace Executor::place_of(const Piece& piece) const {
 Result<bool> Executor::run_piece(Piece& piece, TimeNs now) {
   bool worked = false;
   if (piece.computing) {
-    if (!services_.compute->done(piece.ticket)) return false;
+    if (!compute().done(piece.ticket)) return false;
     piece.computing = false;
   }
   while (piece.pc < piece.schedule->steps.size()) {

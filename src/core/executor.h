@@ -45,6 +45,7 @@ struct ExecutorServices {
   int rank = 0;
   std::shared_ptr<const Layout> layout;
   LocalDomain* local = nullptr;
+  const DeviceDomain* device = nullptr;  // null: no call is on a device
   Peers* peers = nullptr;
   std::vector<Inbox>* inboxes = nullptr;
   Compute* compute = nullptr;
@@ -77,7 +78,7 @@ class Executor {
   // True when anything moved. An error ends the communicator.
   Result<bool> step(TimeNs now);
   bool finished() const { return stage_ == Stage::kIdle; }
-  // The compute back end has not answered yet.
+  // The compute back end of the operation has not answered yet.
   bool computing() const {
     return std::ranges::any_of(slots_, [](const Piece& piece) { return piece.computing; });
   }
@@ -168,6 +169,11 @@ class Executor {
   void trace_wait_end(Piece& piece);
   void trace_outcome(Piece& piece, const Step& step, Outcome outcome);
   void record(TraceKind kind, const Piece& piece, int peer, uint64_t bytes) const;
+
+  // Of the operation.
+  Compute& compute() const {
+    return call_.on_device != nullptr ? *call_.on_device : *services_.compute;
+  }
 
   ExecutorServices services_;
   Operands operands_;

@@ -158,9 +158,9 @@ Result<Executor::Outcome> Executor::combine(Piece& piece, const Step& step,
                             .op = arithmetic_.op,
                             .divide_by = step.final ? arithmetic_.divide_by : 1,
                             .streaming = streaming_ && dsts[0].buffer != BufferId::kScratch};
-  RAILCCL_ASSIGN(piece.ticket, operands_.compute(work, place_of(piece), *services_.compute));
+  RAILCCL_ASSIGN(piece.ticket, operands_.compute(work, place_of(piece), compute()));
   piece.done_elements += count;
-  piece.computing = !services_.compute->done(piece.ticket);
+  piece.computing = !compute().done(piece.ticket);
   const bool whole = piece.done_elements == step.count && !piece.computing;
   return whole ? Outcome::kAdvanced : Outcome::kMoved;
 }

@@ -104,8 +104,11 @@ Result<std::byte*> SharedMemoryDomain::reach(int index, const BufferHandle& hand
       }
       return mapped;
     }
+    case BufferHandle::Kind::kDevice:
+      break;
   }
-  return error(Code::kInternalError, "local rank {} published a buffer of unknown kind {}", index,
+  return error(Code::kInternalError,
+               "local rank {} published a buffer of kind {}, which is not for map()", index,
                static_cast<uint32_t>(handle.kind));
 }
 

@@ -31,6 +31,7 @@ struct BufferHandle {
     kNone,     // zero bytes
     kShared,   // segment of the shared heap (ncclMemAlloc): `segment` names it, `offset` within
     kProcess,  // address in the owner's process: direct for threads of it, else cross-memory attach
+    kDevice,   // the owner's piece of the device domain: `offset` within; not for map()
   };
   Kind kind = Kind::kNone;
   uint32_t pid = 0;

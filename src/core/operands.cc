@@ -24,7 +24,30 @@ std::byte* Operands::own(const Slice& slice, const OperandPlace& place) const {
   return nullptr;
 }
 
-uint64_t Operands::max_block() const { return kBlockBytes / call_.element(); }
+uint64_t Operands::max_block() const {
+  if (call_.on_device != nullptr) return UINT64_MAX;  // it works by itself
+  return kBlockBytes / call_.element();
+}
+
+BufferHandle Operands::handle_of(const std::byte* buffer, uint64_t bytes) const {
+  if (call_.on_device == nullptr || bytes == 0) return LocalDomain::handle_of(buffer, bytes);
+  return {.kind = BufferHandle::Kind::kDevice,
+          .offset = static_cast<uint64_t>(buffer - device_->own().address),
+          .bytes = bytes};
+}
+
+// Null: only copies reach it.
+Result<std::byte*> Operands::map(int index, const BufferHandle& handle) const {
+  const bool on_device = handle.kind == BufferHandle::Kind::kDevice;
+  if (handle.kind != BufferHandle::Kind::kNone && on_device != (call_.on_device != nullptr)) {
+    return error(
+        Code::kMismatch,
+        "operation {} is called with memory of the {} on this rank and of the {} on another "
+        "one of its node",
+        sequence_, on_device ? "host" : "GPU", on_device ? "GPU" : "host");
+  }
+  return on_device ? device_->of(index) + handle.offset : local_->map(index, handle);
+}
 
 Result<Operands::Reach> Operands::reach(const Slice& slice, const OperandPlace& place,
                                         uint64_t begin) {
@@ -47,9 +70,8 @@ Result<Operands::Reach> Operands::reach(const Slice& slice, const OperandPlace& 
   }
   result.handle = slice.buffer == BufferId::kInput ? ready->input : ready->output;
   result.offset = (place.first_element + slice.offset + begin) * element;
-  if (std::byte* base = local_->map(result.index, result.handle)) {
-    result.pointer = base + result.offset;
-  }
+  RAILCCL_ASSIGN(std::byte* const base, map(result.index, result.handle));
+  if (base != nullptr) result.pointer = base + result.offset;
   return result;
 }
 

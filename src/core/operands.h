@@ -12,6 +12,7 @@
 #include "src/base/status.h"
 #include "src/compute/compute.h"
 #include "src/core/call.h"
+#include "src/core/device_domain.h"
 #include "src/core/local_domain.h"
 
 namespace railccl {
@@ -34,8 +35,10 @@ struct OperandPlace {
 
 class Operands {
  public:
-  Operands(std::shared_ptr<const Layout> layout, LocalDomain* local, const ScratchView& scratch)
-      : layout_(std::move(layout)), local_(local), scratch_(scratch) {}
+  // `device`: may be null, then no call is on a device.
+  Operands(std::shared_ptr<const Layout> layout, LocalDomain* local, const DeviceDomain* device,
+           const ScratchView& scratch)
+      : layout_(std::move(layout)), local_(local), device_(device), scratch_(scratch) {}
 
   // `input` may differ from the call's (a scaled copy).
   void begin(const Call& call, const std::byte* input, uint64_t sequence) {
@@ -58,6 +61,8 @@ class Operands {
   // One block of a kReduce, kCopy or local kPut: as many elements as `work.count`, at most
   // max_block(). Every owner must be ready.
   Result<Compute::Ticket> compute(const Work& work, const OperandPlace& place, Compute& compute);
+  // How others reach a buffer of the call.
+  BufferHandle handle_of(const std::byte* buffer, uint64_t bytes) const;
   // Elements to hand to compute() at once.
   uint64_t max_block() const;
 
@@ -77,6 +82,7 @@ class Operands {
              handle.offset + offset == other.handle.offset + other.offset;
     }
   };
+  Result<std::byte*> map(int index, const BufferHandle& handle) const;
   Result<Reach> reach(const Slice& slice, const OperandPlace& place, uint64_t begin);
   Result<bool> reach_all(const Work& work, const OperandPlace& place, uint64_t begin);
   std::byte* take_pointers(size_t bytes);
@@ -87,6 +93,7 @@ class Operands {
 
   std::shared_ptr<const Layout> layout_;
   LocalDomain* local_;
+  const DeviceDomain* device_;
   ScratchView scratch_;
   Call call_;
   uint64_t sequence_ = 0;

@@ -271,12 +271,18 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
 
 MemoryPlace place_of(const void* address) { return cuda::place_of(address); }
 
-void find_gpu_driver() { cuda::find_driver(); }
+bool find_gpu_driver() { return cuda::find_driver() != nullptr; }
+
+bool has_chosen_gpu() { return cuda::has_context(); }
 
 bool load_gpu_driver() { return cuda::load_driver() != nullptr; }
 
 Result<std::shared_ptr<Device>> open_device(const void* address, const DeviceOptions& options) {
   return cuda::CudaDevice::open(address, options);
+}
+
+Result<std::shared_ptr<Device>> open_device(int ordinal, const DeviceOptions& options) {
+  return cuda::CudaDevice::open(ordinal, options);
 }
 
 Result<void*> allocate_on_device(size_t bytes) { return cuda::allocate(bytes); }

@@ -29,12 +29,15 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
 // Where a caller's pointer leads. Fast. The GPU's driver must have been in the process before the
 // last call of find_gpu_driver.
 MemoryPlace place_of(const void* address);
-void find_gpu_driver();
+bool find_gpu_driver();
+// Whether the calling thread has.
+bool has_chosen_gpu();
 // Also where the program has not; false: there is none.
 bool load_gpu_driver();
 
 // The GPU with memory at `address`, or that the calling thread has chosen.
 Result<std::shared_ptr<Device>> open_device(const void* address, const DeviceOptions& options);
+Result<std::shared_ptr<Device>> open_device(int ordinal, const DeviceOptions& options);
 
 // Memory of the GPU that the calling thread has chosen; null: it has chosen none.
 Result<void*> allocate_on_device(size_t bytes);

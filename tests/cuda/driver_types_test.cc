@@ -24,6 +24,8 @@ static_assert(kCaptureInvalidated == CU_STREAM_CAPTURE_STATUS_INVALIDATED);
 static_assert(kCaptureRelaxed == CU_STREAM_CAPTURE_MODE_RELAXED);
 static_assert(kNoDestructorSync == CU_USER_OBJECT_NO_DESTRUCTOR_SYNC);
 static_assert(kMoveReference == CU_GRAPH_USER_OBJECT_MOVE);
+static_assert(kEnablePeerAccess == CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
+static_assert(kPeerAccessAlreadyEnabled == CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
 
 // The same number of parameters, each passed in the same way.
 template <class Ours, class Theirs>
@@ -53,6 +55,11 @@ RAILCCL_SAME_CALL(module_get_function, cuModuleGetFunction);
 RAILCCL_SAME_CALL(memory_alloc, cuMemAlloc);
 RAILCCL_SAME_CALL(memory_free, cuMemFree);
 RAILCCL_SAME_CALL(memory_set, cuMemsetD8);
+RAILCCL_SAME_CALL(ipc_get_handle, cuIpcGetMemHandle);
+RAILCCL_SAME_CALL(ipc_open_handle, cuIpcOpenMemHandle);
+RAILCCL_SAME_CALL(ipc_close_handle, cuIpcCloseMemHandle);
+RAILCCL_SAME_CALL(context_enable_peer_access, cuCtxEnablePeerAccess);
+RAILCCL_SAME_CALL(device_get_count, cuDeviceGetCount);
 RAILCCL_SAME_CALL(host_alloc, cuMemHostAlloc);
 RAILCCL_SAME_CALL(host_register, cuMemHostRegister);
 RAILCCL_SAME_CALL(host_unregister, cuMemHostUnregister);

@@ -178,6 +178,10 @@ Answer cuDeviceGetAttribute(int* value, int, int) {
   *value = 9;
   return kSuccess;
 }
+Answer cuDeviceGetCount(int* count) {
+  *count = 1;
+  return kSuccess;
+}
 Answer cuDevicePrimaryCtxRetain(void** context, int) { return cuCtxGetCurrent(context); }
 Answer cuModuleLoadData(void** module, const void*) {
   *module = &launches;
@@ -199,6 +203,13 @@ Answer cuMemsetD8_v2(DevicePointer pointer, unsigned char value, size_t count) {
   std::memset(memory().host_view(pointer), value, count);
   return kSuccess;
 }
+// Never called: all ranks of a test are in one process and on one GPU.
+Answer cuIpcGetMemHandle(railccl::cuda::IpcHandle*, DevicePointer) { return kSuccess; }
+Answer cuIpcOpenMemHandle_v2(DevicePointer*, railccl::cuda::IpcHandle, unsigned) {
+  return kInvalidValue;
+}
+Answer cuIpcCloseMemHandle(DevicePointer) { return kInvalidValue; }
+Answer cuCtxEnablePeerAccess(void*, unsigned) { return kInvalidValue; }
 Answer cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
   constexpr size_t kPage = 4096;
   *pointer = std::aligned_alloc(kPage, (bytes + kPage - 1) / kPage * kPage);

@@ -140,18 +140,27 @@ void serve_queue(FakeMemory& memory, DevicePointer queue_address, DevicePointer 
   auto& queue = *reinterpret_cast<cuda::QueueMemory*>(reach(memory, queue_address));
   auto& scratch = *reinterpret_cast<cuda::QueueScratch*>(reach(memory, scratch_address));
   uint64_t number = scratch.consumed;
-  const uint64_t run = ++scratch.runs;
+  const uint64_t run = scratch.runs + 1;
   store(queue.started, run);
-  for (;; ++number) {
-    while (load(queue.posted) <= number) std::this_thread::yield();
+  const auto ahead = [](uint64_t a, uint64_t b) {  // as counts of 32 bits wrap around
+    return static_cast<int32_t>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+  };
+  for (;;) {
+    const uint64_t posted = load(queue.posted);
+    if (ahead(posted, number) <= 0) {
+      if (ahead(posted >> 32, run) >= 0) break;
+      std::this_thread::yield();
+      continue;
+    }
     const Command command = queue.slots[number % kQueueSlots];
     const auto kind = static_cast<CommandKind>(static_cast<uint32_t>(command.head));
     if (kind == CommandKind::kCopy) copy(memory, command);
     if (kind == CommandKind::kReduce || kind == CommandKind::kScale) compute(memory, command);
-    if (kind == CommandKind::kEnd) scratch.consumed = number + 1;
     store(queue.completed[number % kQueueSlots], number + 1);
-    if (kind == CommandKind::kEnd) break;
+    ++number;
   }
+  scratch.consumed = number;
+  scratch.runs = run;
   store(queue.ended, run);
 }
 
