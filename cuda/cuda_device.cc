@@ -44,8 +44,9 @@ Result<Context> context_for(const Driver& driver, const void* address) {
 
 // What a graph keeps alive.
 struct Kept {
-  std::shared_ptr<DeviceQueue> queue;
-  std::function<void()> reached;
+  Device::Launch launch;
+  std::function<void(const Device::Launch&)> reached;
+  void reach() const { reached(launch); }
 };
 
 }  // namespace
@@ -117,20 +118,53 @@ Status CudaDevice::load_kernel() {
                "cuModuleGetFunction");
 }
 
-Result<Device::Launch> CudaDevice::launch(DeviceStream stream, std::function<void()> reached) {
+Result<Device::Launch> CudaDevice::launch(std::span<const DeviceStream> streams,
+                                          const std::function<void(const Launch&)>& reached) {
   const ContextScope in_context(driver_, context_);
-  RAILCCL_ASSIGN(void* const graph, captured_graph(stream));
-  RAILCCL_ASSIGN(QueuePlace* const place, pool_.take());
-  Launch launch{.queue = std::make_shared<CudaQueue>(pool_, place), .captured = graph != nullptr};
-  if (launch.captured) RAILCCL_TRY(keep_in_graph(graph, stream, launch, std::move(reached)));
-  void* parameters[] = {&place->memory_on_device, &place->scratch};
+  RAILCCL_ASSIGN(void* const graph, graph_of(streams));
+  Launch launch{.captured = graph != nullptr};
+  std::vector<QueuePlace*> places;
+  for (size_t i = 0; i < streams.size(); ++i) {
+    RAILCCL_ASSIGN(QueuePlace* const place, pool_.take());
+    places.push_back(place);
+    launch.queues.push_back(std::make_shared<CudaQueue>(pool_, place));
+  }
+  if (launch.captured) RAILCCL_TRY(keep_in_graph(graph, streams[0], launch, reached));
+  for (size_t i = 0; i < streams.size(); ++i) {
+    const Status started = start_kernel(streams[i], *places[i]);
+    if (started) continue;
+    // Those that were started must not hold up their streams.
+    for (size_t j = 0; j < i && !launch.captured; ++j) {
+      launch.queues[j]->begin();
+      launch.queues[j]->end();
+    }
+    return Error(started);
+  }
+  return launch;
+}
+
+Status CudaDevice::start_kernel(DeviceStream stream, QueuePlace& place) const {
+  void* parameters[] = {&place.memory_on_device, &place.scratch};
   const auto blocks = static_cast<unsigned>(options_.blocks);
   const auto threads = static_cast<unsigned>(options_.threads_per_block);
-  RAILCCL_TRY(check(
+  return check(
       driver_,
       driver_.launch_kernel(kernel_, blocks, 1, 1, threads, 1, 1, 0, stream, parameters, nullptr),
-      "cuLaunchKernel"));
-  return launch;
+      "cuLaunchKernel");
+}
+
+Result<void*> CudaDevice::graph_of(std::span<const DeviceStream> streams) const {
+  RAILCCL_ASSIGN(void* const graph, captured_graph(streams.front()));
+  for (const DeviceStream stream : streams.subspan(1)) {
+    RAILCCL_ASSIGN(void* const other, captured_graph(stream));
+    if (other != graph) {
+      return error(
+          Code::kInvalidUsage,
+          "a group of sends and receives is over streams of which one is being captured in a "
+          "graph and another one is not, or in another graph");
+    }
+  }
+  return graph;
 }
 
 Result<void*> CudaDevice::captured_graph(DeviceStream stream) const {
@@ -147,9 +181,9 @@ Result<void*> CudaDevice::captured_graph(DeviceStream stream) const {
 }
 
 Status CudaDevice::keep_in_graph(void* graph, DeviceStream stream, const Launch& launch,
-                                 std::function<void()> reached) const {
-  auto kept = std::make_unique<Kept>(Kept{.queue = launch.queue, .reached = std::move(reached)});
-  const auto call = [](void* data) { static_cast<Kept*>(data)->reached(); };
+                                 const std::function<void(const Launch&)>& reached) const {
+  auto kept = std::make_unique<Kept>(Kept{.launch = launch, .reached = reached});
+  const auto call = [](void* data) { static_cast<Kept*>(data)->reach(); };
   const auto destroy = [](void* data) { delete static_cast<Kept*>(data); };
   void* object = nullptr;
   RAILCCL_TRY(check(driver_,
@@ -171,16 +205,21 @@ Result<std::byte*> CudaDevice::pin(std::byte* memory, size_t bytes) {
         fmt::format("pinning {} bytes of host memory (ulimit -l may be too low)", bytes)));
   }
   DevicePointer on_device = 0;
-  RAILCCL_TRY(check(driver_, driver_.host_get_device_pointer(&on_device, memory, 0),
-                    "cuMemHostGetDevicePointer"));
+  const Status found = check(driver_, driver_.host_get_device_pointer(&on_device, memory, 0),
+                             "cuMemHostGetDevicePointer");
+  if (!found) {
+    driver_.host_unregister(memory);
+    return Error(found);
+  }
   return reinterpret_cast<std::byte*>(on_device);
 }
 
-void CudaDevice::unpin(std::byte* memory) {
+bool CudaDevice::unpin(std::byte* memory) {
   const ContextScope in_context(driver_, context_);
   const RelaxedCaptureScope relaxed(driver_);
   const Status unpinned = check(driver_, driver_.host_unregister(memory), "cuMemHostUnregister");
   if (!unpinned) RAILCCL_INFO(Subsys::kAlloc, "unpinning host memory: {}", unpinned.message());
+  return unpinned.is_ok();
 }
 
 Result<SharedDeviceMemory> CudaDevice::allocate_shared(size_t bytes) {

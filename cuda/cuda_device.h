@@ -21,9 +21,10 @@ class CudaDevice final : public Device {
   static Result<std::shared_ptr<Device>> open(int ordinal, const DeviceOptions& options);
 
   int ordinal() const override { return ordinal_; }
-  Result<Launch> launch(DeviceStream stream, std::function<void()> reached) override;
+  Result<Launch> launch(std::span<const DeviceStream> streams,
+                        const std::function<void(const Launch&)>& reached) override;
   Result<std::byte*> pin(std::byte* memory, size_t bytes) override;
-  void unpin(std::byte* memory) override;
+  bool unpin(std::byte* memory) override;
   Result<SharedDeviceMemory> allocate_shared(size_t bytes) override;
   void free_shared(const SharedDeviceMemory& memory) override;
   Result<std::byte*> reach(const SharedDeviceMemory& memory) override;
@@ -43,8 +44,11 @@ class CudaDevice final : public Device {
   Status load_kernel();
   // The graph that `stream` is captured into; null: none.
   Result<void*> captured_graph(DeviceStream stream) const;
+  // That of all streams; an error when only some are captured.
+  Result<void*> graph_of(std::span<const DeviceStream> streams) const;
   Status keep_in_graph(void* graph, DeviceStream stream, const Launch& launch,
-                       std::function<void()> reached) const;
+                       const std::function<void(const Launch&)>& reached) const;
+  Status start_kernel(DeviceStream stream, QueuePlace& place) const;
 
   const Driver& driver_;
   Context context_;

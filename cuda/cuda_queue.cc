@@ -76,6 +76,7 @@ Compute::Ticket CudaQueue::submit(const BlockCopy& copy) {
 }
 
 Compute::Ticket CudaQueue::add(Command command, CommandKind kind) {
+  if (command.tiles == 0) return 0;  // of no bytes: done
   const uint64_t number = next_++;
   command.head = command_head(number, kind);
   post_waiting();
@@ -106,6 +107,12 @@ void CudaQueue::post_waiting() {
 void CudaQueue::end() {
   ending_ = true;
   post_waiting();
+}
+
+void CudaQueue::cancel() {
+  next_ -= waiting_.size();
+  waiting_.clear();
+  end();
 }
 
 bool CudaQueue::ended() {

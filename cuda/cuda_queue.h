@@ -25,6 +25,7 @@ class CudaQueue final : public DeviceQueue {
   Ticket submit(const BlockCopy& copy) override;
   bool done(Ticket ticket) override;
   void end() override;
+  void cancel() override;
   bool ended() override;
 
  private:

@@ -49,7 +49,10 @@ bool find_all(void* library, Driver& driver) {
          find(library, "cuModuleGetFunction", driver.module_get_function) &&
          find(library, "cuMemAlloc_v2", driver.memory_alloc) &&
          find(library, "cuMemFree_v2", driver.memory_free) &&
-         find(library, "cuMemsetD8_v2", driver.memory_set) &&
+         find(library, "cuMemsetD8Async", driver.memory_set_async) &&
+         find(library, "cuStreamCreate", driver.stream_create) &&
+         find(library, "cuStreamSynchronize", driver.stream_synchronize) &&
+         find(library, "cuStreamDestroy_v2", driver.stream_destroy) &&
          find(library, "cuIpcGetMemHandle", driver.ipc_get_handle) &&
          find(library, "cuIpcOpenMemHandle_v2", driver.ipc_open_handle) &&
          find(library, "cuIpcCloseMemHandle", driver.ipc_close_handle) &&
@@ -88,20 +91,24 @@ bool has_context() {
   return driver != nullptr && driver->context_get_current(&context) == 0 && context != nullptr;
 }
 
-MemoryPlace place_of(const void* address) {
+MemoryPlace place_of_now(const void* address) {
   const Driver* const driver = found_driver.load(std::memory_order_acquire);
   if (driver == nullptr) return MemoryPlace::kHost;
+  const uint32_t type = attribute_of(*driver, kMemoryType, address);
+  if (type == kHostMemory) return MemoryPlace::kPinned;
+  if (type != kDeviceMemory) return MemoryPlace::kHost;
+  const bool managed = attribute_of(*driver, kIsManaged, address) != 0;
+  return managed ? MemoryPlace::kPinned : MemoryPlace::kDevice;
+}
+
+MemoryPlace place_of(const void* address) {
+  if (found_driver.load(std::memory_order_acquire) == nullptr) return MemoryPlace::kHost;
   const uintptr_t region = reinterpret_cast<uintptr_t>(address) >> kRegionBits;
   std::atomic<uintptr_t>& remembered = host_regions[region % host_regions.size()];
   if (remembered.load(std::memory_order_relaxed) == region) return MemoryPlace::kHost;
-  const uint32_t type = attribute_of(*driver, kMemoryType, address);
-  if (type == kHostMemory) return MemoryPlace::kPinned;
-  if (type == kDeviceMemory) {
-    const bool managed = attribute_of(*driver, kIsManaged, address) != 0;
-    return managed ? MemoryPlace::kPinned : MemoryPlace::kDevice;
-  }
-  remembered.store(region, std::memory_order_relaxed);
-  return MemoryPlace::kHost;
+  const MemoryPlace place = place_of_now(address);
+  if (place == MemoryPlace::kHost) remembered.store(region, std::memory_order_relaxed);
+  return place;
 }
 
 Status check(const Driver& driver, Answer answer, const char* function) {

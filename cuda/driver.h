@@ -38,6 +38,7 @@ constexpr unsigned kPortableAndMapped = 3;
 constexpr int kCaptureActive = 1;
 constexpr int kCaptureInvalidated = 2;
 constexpr int kCaptureRelaxed = 2;
+constexpr unsigned kNonBlocking = 1;  // CU_STREAM_NON_BLOCKING
 // CU_USER_OBJECT_NO_DESTRUCTOR_SYNC, CU_GRAPH_USER_OBJECT_MOVE
 constexpr unsigned kNoDestructorSync = 1;
 constexpr unsigned kMoveReference = 1;
@@ -60,7 +61,11 @@ struct Driver {
   Answer (*module_get_function)(void** function, void* module, const char* name);
   Answer (*memory_alloc)(DevicePointer* pointer, size_t bytes);
   Answer (*memory_free)(DevicePointer pointer);
-  Answer (*memory_set)(DevicePointer pointer, unsigned char value, size_t count);
+  Answer (*memory_set_async)(DevicePointer pointer, unsigned char value, size_t count,
+                             Stream stream);
+  Answer (*stream_create)(Stream* stream, unsigned flags);
+  Answer (*stream_synchronize)(Stream stream);
+  Answer (*stream_destroy)(Stream stream);
   Answer (*ipc_get_handle)(IpcHandle* handle, DevicePointer pointer);
   Answer (*ipc_open_handle)(DevicePointer* pointer, IpcHandle handle, unsigned flags);
   Answer (*ipc_close_handle)(DevicePointer pointer);
@@ -93,6 +98,8 @@ bool has_context();
 
 // Where the pointer leads; kHost where there is no driver. Nanoseconds for memory of the host.
 MemoryPlace place_of(const void* address);
+// The same, of memory that may have been pinned since it was last asked about. A microsecond.
+MemoryPlace place_of_now(const void* address);
 
 // "cuLaunchKernel: CUDA_ERROR_OUT_OF_MEMORY" as a status; ok for success.
 Status check(const Driver& driver, Answer answer, const char* function);

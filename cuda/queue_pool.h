@@ -33,7 +33,9 @@ class QueuePool {
   void give_back(QueuePlace* place);
 
  private:
-  Status grow() RAILCCL_REQUIRES(mutex_);
+  QueuePlace* take_free();  // null: there is none
+  Status grow();
+  Status clear(DevicePointer memory, size_t bytes) const;
 
   const Driver& driver_;
   Context context_;

@@ -24,7 +24,13 @@ DeviceChoice device_choice() {
 Status check_device(std::span<const BufferArgument> buffers, cudaStream_t stream,
                     std::string_view function) {
   for (const BufferArgument& buffer : buffers) {
-    if (place_of(buffer.address) != MemoryPlace::kHost) continue;
+    if (reinterpret_cast<uintptr_t>(buffer.address) % buffer.element != 0) {
+      return error(
+          Code::kInvalidArgument,
+          "argument {} of {} ({}) is not aligned to its elements of {} bytes, as a GPU needs it",
+          buffer.name, function, fmt::ptr(buffer.address), buffer.element);
+    }
+    if (place_of_now(buffer.address) != MemoryPlace::kHost) continue;
     return error(
         Code::kInvalidArgument,
         "argument {} of {} is memory of the host that no GPU can reach ({}), but the call is "
@@ -41,6 +47,13 @@ Status check_device(std::span<const BufferArgument> buffers, cudaStream_t stream
 }
 
 }  // namespace
+
+const void* which_gpu(std::span<const BufferArgument> buffers) {
+  const auto found = std::ranges::find_if(
+      buffers, [](const BufferArgument& buffer) { return is_device_memory(buffer.address); });
+  if (found != buffers.end()) return found->address;
+  return buffers.empty() ? nullptr : buffers.front().address;
+}
 
 bool is_device_memory(const void* address) { return place_of(address) == MemoryPlace::kDevice; }
 
@@ -61,7 +74,7 @@ Result<bool> is_for_device(std::span<const BufferArgument> buffers, cudaStream_t
     if (stream == nullptr || HostStream::is_one(stream)) return false;
     // Pinned memory goes with either; the stream decides.
     const bool reachable = std::ranges::all_of(buffers, [](const BufferArgument& buffer) {
-      return place_of(buffer.address) == MemoryPlace::kPinned;
+      return place_of_now(buffer.address) == MemoryPlace::kPinned;
     });
     if (!reachable) return false;
   }

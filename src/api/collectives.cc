@@ -58,18 +58,24 @@ Status check_buffers(const Call& call, const Arguments& arguments, const Communi
   return Status::ok();
 }
 
-Result<bool> goes_to_device(const Call& call, const Arguments& arguments,
-                            const Communicator& core) {
-  std::array<BufferArgument, 2> buffers;
-  size_t count = 0;
-  if (input_bytes(call, core.rank(), core.ranks()) > 0) {
-    buffers[count++] = {.address = call.input, .name = "sendbuff"};
+// Those that have any bytes on this rank.
+class Buffers {
+ public:
+  Buffers(const Call& call, const Communicator& core) {
+    if (input_bytes(call, core.rank(), core.ranks()) > 0) {
+      add({.address = call.input, .name = "sendbuff", .element = call.element()});
+    }
+    if (output_bytes(call, core.rank(), core.ranks()) > 0) {
+      add({.address = call.output, .name = "recvbuff", .element = call.element()});
+    }
   }
-  if (output_bytes(call, core.rank(), core.ranks()) > 0) {
-    buffers[count++] = {.address = call.output, .name = "recvbuff"};
-  }
-  return is_for_device(std::span(buffers.data(), count), arguments.stream, arguments.function);
-}
+  std::span<const BufferArgument> all() const { return {buffers_.data(), count_}; }
+
+ private:
+  void add(const BufferArgument& buffer) { buffers_[count_++] = buffer; }
+  std::array<BufferArgument, 2> buffers_;
+  size_t count_ = 0;
+};
 
 Status call_collective(const Arguments& arguments) {
   RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core,
@@ -89,15 +95,17 @@ Status call_collective(const Arguments& arguments) {
   }
   RAILCCL_TRY(check_buffers(call, arguments, *core));
   if (call.count == 0) return core->error();
-  RAILCCL_ASSIGN(const bool for_device, goes_to_device(call, arguments, *core));
+  const Buffers buffers(call, *core);
+  RAILCCL_ASSIGN(const bool for_device,
+                 is_for_device(buffers.all(), arguments.stream, arguments.function));
   if (for_device) {
-    const std::byte* const memory = call.input != nullptr ? call.input : call.output;
-    RAILCCL_ASSIGN(const auto calls, device_calls_of(*arguments.comm, core, memory));
+    RAILCCL_ASSIGN(const auto calls,
+                   device_calls_of(*arguments.comm, core, which_gpu(buffers.all())));
     return enqueue(core, call, {.device = calls, .of_device = arguments.stream});
   }
   RAILCCL_TRY(check_scalar_for_host(call, arguments.function));
   RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
-  return enqueue(core, call, {.host = stream});
+  return enqueue(core, call, {.host = stream, .after = device_calls_so_far(*arguments.comm)});
 }
 
 struct TransferArguments {
@@ -129,15 +137,18 @@ Status call_transfer(const TransferArguments& arguments) {
                              .buffer = static_cast<std::byte*>(arguments.buffer),
                              .count = arguments.count,
                              .type = static_cast<DataType>(arguments.type)};
-  const BufferArgument buffer{.address = arguments.buffer, .name = name};
+  const BufferArgument buffer{
+      .address = arguments.buffer, .name = name, .element = element_bytes(transfer.type)};
+  // Of no elements: only the stream says.
+  const std::span<const BufferArgument> buffers(&buffer, arguments.count > 0 ? 1 : 0);
   RAILCCL_ASSIGN(const bool for_device,
-                 is_for_device(std::span(&buffer, 1), arguments.stream, arguments.function));
+                 is_for_device(buffers, arguments.stream, arguments.function));
   if (for_device) {
     RAILCCL_ASSIGN(const auto calls, device_calls_of(*arguments.comm, core, arguments.buffer));
     return enqueue(core, transfer, {.device = calls, .of_device = arguments.stream});
   }
   RAILCCL_ASSIGN(HostStream* const stream, HostStream::from(arguments.stream, arguments.function));
-  return enqueue(core, transfer, {.host = stream});
+  return enqueue(core, transfer, {.host = stream, .after = device_calls_so_far(*arguments.comm)});
 }
 
 ncclResult_t answer(const Status& status) {

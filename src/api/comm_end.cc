@@ -16,7 +16,9 @@ void join_start(ncclComm& comm) {
 // Calls on memory of a GPU end before what they are made of may.
 void finish_device_calls(ncclComm& comm) {
   const auto calls = device_calls_so_far(comm);
-  if (calls) calls->finish(comm.options.bootstrap.rank_timeout_ns);
+  if (calls == nullptr) return;
+  calls->finish(comm.options.bootstrap.rank_timeout_ns);
+  calls->close();
 }
 
 Status finalize(ncclComm_t comm) {
@@ -50,7 +52,7 @@ Status abort(ncclComm_t comm) {
   comm->give_up.store(true);
   join_start(*comm);
   if (comm->core != nullptr) comm->core->abort();
-  if (const auto calls = device_calls_so_far(*comm)) calls->abandon();
+  if (const auto calls = device_calls_so_far(*comm)) calls->close();
   comm->magic.store(0);
   delete comm;
   return Status::ok();
@@ -81,7 +83,8 @@ Status async_error(ncclComm_t comm, ncclResult_t* result) {
   return Status::ok();
 }
 
-Status query(const ncclComm* comm, int* value, int ncclComm::*member, std::string_view name,
+template <class Member>
+Status query(const ncclComm* comm, int* value, Member ncclComm::*member, std::string_view name,
              std::string_view function) {
   RAILCCL_TRY(check_handle(comm, function));
   if (value == nullptr) {

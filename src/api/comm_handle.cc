@@ -42,6 +42,7 @@ Result<std::shared_ptr<DeviceCalls>> device_calls_of(ncclComm& comm,
     RAILCCL_ASSIGN(comm.device_calls, DeviceCalls::create(core, runtime->engine(), device,
                                                           comm.options.staging_bytes));
     comm.device = device->ordinal();
+    comm.works_on_device.store(true, std::memory_order_release);
   }
   if (&comm.device_calls->device() != device.get()) {
     return error(
@@ -53,6 +54,7 @@ Result<std::shared_ptr<DeviceCalls>> device_calls_of(ncclComm& comm,
 }
 
 std::shared_ptr<DeviceCalls> device_calls_so_far(ncclComm& comm) {
+  if (!comm.works_on_device.load(std::memory_order_acquire)) return nullptr;
   const MutexLock guard(comm.device_mutex);
   return comm.device_calls;
 }

@@ -32,10 +32,11 @@ struct ncclComm {
   std::atomic<bool> finalized{false};
   int rank = 0;
   int ranks = 1;
-  int device = 0;
+  std::atomic<int> device{0};
   railccl::CommOptions options;  // for children
 
-  // From the first call on memory of a GPU on.
+  // From the first call on memory of a GPU on; looked at without the mutex whether there are any.
+  std::atomic<bool> works_on_device{false};
   railccl::Mutex device_mutex;
   std::shared_ptr<railccl::DeviceCalls> device_calls RAILCCL_GUARDED_BY(device_mutex);
 

@@ -18,6 +18,7 @@ struct Pending {
   std::shared_ptr<DeviceCalls> device;  // null: a host call
   std::vector<HostStream*> streams;     // host; none: the caller waits
   std::vector<DeviceStream> device_streams;
+  std::shared_ptr<DeviceCalls> after;  // a host call comes after what these were given
   std::shared_ptr<Operation> operation;
 
   void add(const CallStream& stream) {
@@ -44,6 +45,7 @@ struct Group {
 Pending make_pending(const std::shared_ptr<Communicator>& communicator, const CallStream& stream) {
   Pending pending{.communicator = communicator,
                   .device = stream.device,
+                  .after = stream.after,
                   .operation = std::make_shared<Operation>()};
   pending.add(stream);
   return pending;
@@ -53,8 +55,15 @@ constexpr unsigned kSimInfoMagic = 0x74685283;
 
 thread_local Group group;
 
+// What was called on a GPU before, in the order in which other ranks have called it, too.
+void let_end(DeviceCalls* calls, const Communicator& communicator) {
+  if (calls == nullptr) return;
+  calls->finish(communicator.parts().options.bootstrap.rank_timeout_ns);
+}
+
 Status begin(const Pending& pending) {
   if (pending.device) return pending.device->enqueue(pending.operation, pending.device_streams);
+  let_end(pending.after.get(), *pending.communicator);
   for (HostStream* stream : pending.streams) stream->append(pending.operation);
   Status status = pending.communicator->submit(pending.operation);
   // Its streams must not wait for what will never run.
@@ -137,7 +146,10 @@ bool in_group() { return group.depth > 0; }
 
 Status enqueue(const std::shared_ptr<Communicator>& communicator, const Call& call,
                const CallStream& stream) {
-  if (group.depth == 0 && !stream.device && stream.host == nullptr) return communicator->run(call);
+  if (group.depth == 0 && !stream.device && stream.host == nullptr) {
+    let_end(stream.after.get(), *communicator);
+    return communicator->run(call);
+  }
   Pending pending = make_pending(communicator, stream);
   pending.operation->call = call;
   if (group.depth == 0) return begin(pending);

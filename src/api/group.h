@@ -22,6 +22,7 @@ bool in_group();
 // Where a call is to be put: a stream of host calls (null: the caller waits), or one of a GPU.
 struct CallStream {
   HostStream* host = nullptr;
+  std::shared_ptr<DeviceCalls> after;   // host: the communicator's calls on a GPU; null: none yet
   std::shared_ptr<DeviceCalls> device;  // null: a host call
   DeviceStream of_device = nullptr;
 };

@@ -5,6 +5,7 @@
 #include "src/api/buffer.h"
 #include "src/api/export.h"
 #include "src/api/last_error.h"
+#include "src/core/wiring.h"
 
 namespace railccl {
 namespace {
@@ -47,18 +48,17 @@ Status create(ncclRedOp_t* op, const void* scalar, ncclDataType_t type,
                  static_cast<int>(ncclScalarHostImmediate));
   }
   ncclComm::PreMulSum made{.alive = true, .type = static_cast<DataType>(type), .scalar = {}};
-  if (residence == ncclScalarDevice && is_device_memory(scalar)) {
+  const bool for_device_only = is_device_memory(scalar);
+  if (residence == ncclScalarDevice && place_of(scalar) != MemoryPlace::kHost) {
     made.on_device = static_cast<const std::byte*>(scalar);
-  } else if (is_device_memory(scalar)) {
+  } else if (for_device_only) {
     return error(
         Code::kInvalidArgument,
         "argument scalar of {} is memory of a GPU, but residence is ncclScalarHostImmediate",
         kFunction);
-  } else {
-    // What the host can read is read here, also where calls are on its own memory and "device" is
-    // that.
-    std::memcpy(made.scalar.data(), scalar, element_bytes(made.type));
   }
+  // For calls on memory of the host, to which "device" memory is what it can read itself.
+  if (!for_device_only) std::memcpy(made.scalar.data(), scalar, element_bytes(made.type));
   const MutexLock guard(comm->operators_mutex);
   size_t index = 0;
   while (index < comm->operators.size() && comm->operators[index].alive) ++index;
@@ -87,7 +87,7 @@ Status destroy(ncclRedOp_t op, ncclComm_t comm) {
 }  // namespace
 
 Status check_scalar_for_host(const Call& call, std::string_view function) {
-  if (call.scalar_on_device == nullptr) return Status::ok();
+  if (!is_device_memory(call.scalar_on_device)) return Status::ok();
   return error(
       Code::kInvalidArgument,
       "argument op of {} has its scalar in memory of a GPU, but the buffers are the host's",

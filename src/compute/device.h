@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "src/base/status.h"
 #include "src/compute/compute.h"
@@ -28,8 +30,8 @@ struct BlockCopy {
 // or to pinned host memory. What is submitted may run in any order; whoever depends on a result
 // waits for its ticket. A launch is run once; what was captured in a graph, as often as the graph.
 //
-// Threading: one thread at a time. Never blocks, never calls the driver. May be let go any time:
-// what has not ended keeps its memory.
+// Threading: one thread at a time. Never blocks, never calls the driver. May be let go when it has
+// ended, or has been told to end and has not started: then it keeps its memory.
 class DeviceQueue : public Compute {
  public:
   // Announces the next run. The stream may reach it before or after.
@@ -39,6 +41,8 @@ class DeviceQueue : public Compute {
   virtual Ticket submit(const BlockCopy& copy) = 0;
   // No more of this run: the stream goes on when what was submitted is done.
   virtual void end() = 0;
+  // The same, and what the GPU has not been told yet is forgotten.
+  virtual void cancel() = 0;
   virtual bool ended() = 0;  // and has
 };
 
@@ -61,16 +65,19 @@ class Device {
   virtual int ordinal() const = 0;
 
   struct Launch {
-    std::shared_ptr<DeviceQueue> queue;
+    std::vector<std::shared_ptr<DeviceQueue>> queues;  // by stream
     bool captured = false;
   };
-  // Puts the work of an operation into `stream`. If that is being captured, `reached` is called, by
-  // a thread of the driver, each time that the graph gets there; it must not call the driver, and
-  // lives as long as the graph. Caller's thread; may take milliseconds the first time.
-  virtual Result<Launch> launch(DeviceStream stream, std::function<void()> reached) = 0;
+  // Puts the work of an operation into each of the streams; after an error none waits. If they are
+  // being captured (all or none), `reached` is called, by a thread of the driver, each time that
+  // the graph gets to the first one; it must not call the driver, and lives as long as the graph.
+  // Caller's thread; may take milliseconds the first time.
+  virtual Result<Launch> launch(std::span<const DeviceStream> streams,
+                                const std::function<void(const Launch&)>& reached) = 0;
   // Host memory that the GPU then reaches at the address that is returned, until unpin().
   virtual Result<std::byte*> pin(std::byte* memory, size_t bytes) = 0;
-  virtual void unpin(std::byte* memory) = 0;
+  // False: it could not, and the memory must stay.
+  virtual bool unpin(std::byte* memory) = 0;
 
   virtual Result<SharedDeviceMemory> allocate_shared(size_t bytes) = 0;
   virtual void free_shared(const SharedDeviceMemory& memory) = 0;

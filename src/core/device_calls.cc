@@ -18,17 +18,32 @@ constexpr TimeNs kEndTimeout = 2 * kSecond;
 
 }  // namespace
 
+bool DeviceCalls::Inbox::push(Pending call) {
+  {
+    const MutexLock guard(mutex);
+    if (closed) return false;
+    calls.push_back(std::move(call));
+    waiting.fetch_add(1, std::memory_order_release);
+  }
+  engine->kick();
+  return true;
+}
+
+std::vector<DeviceCalls::Pending> DeviceCalls::Inbox::take() {
+  const MutexLock guard(mutex);
+  return std::exchange(calls, {});
+}
+
 Result<std::shared_ptr<DeviceCalls>> DeviceCalls::create(std::shared_ptr<Communicator> communicator,
                                                          std::shared_ptr<Engine> engine,
                                                          std::shared_ptr<Device> device,
                                                          uint64_t slot_bytes) {
   const auto& domain = communicator->parts().device;
   if (domain != nullptr && domain->device() != device) {
-    return error(
-        Code::kInvalidUsage,
-        "the communicator was made when its thread had chosen GPU {}; the memory of this call "
-        "is of GPU {}",
-        domain->device()->ordinal(), device->ordinal());
+    return error(Code::kInvalidUsage,
+                 "the communicator was made when its thread had chosen GPU {}; the memory of this "
+                 "call is of GPU {}",
+                 domain->device()->ordinal(), device->ordinal());
   }
   std::shared_ptr<DeviceCalls> calls(
       new DeviceCalls(std::move(communicator), std::move(engine), std::move(device), slot_bytes));
@@ -42,6 +57,7 @@ DeviceCalls::DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared
     : communicator_(std::move(communicator)),
       engine_(std::move(engine)),
       device_(std::move(device)),
+      inbox_(std::make_shared<Inbox>(engine_)),
       slot_bytes_(slot_bytes) {
   const auto& domain = communicator_->parts().device;
   if (domain == nullptr) return;
@@ -52,8 +68,13 @@ DeviceCalls::DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared
 }
 
 DeviceCalls::~DeviceCalls() {
-  abandon();
+  close();
   give_staging_back();
+}
+
+bool DeviceCalls::needs_pinned(const Operation& operation) const {
+  return on_device_.slot_bytes == 0 || !operation.transfers.empty() ||
+         operation.call.scalar_on_device != nullptr;
 }
 
 // In the shared heap, so that the other ranks of the node reach it without copies of their own.
@@ -74,96 +95,79 @@ Status DeviceCalls::take_staging() {
 }
 
 void DeviceCalls::give_staging_back() {
-  if (pinned_.begin.host == nullptr) return;
+  if (pinned_.slot_bytes == 0) return;
   // A kernel that does not end may still write there.
   if (!ending_.empty()) {
     RAILCCL_WARN(Subsys::kColl,
-                 "communicator {}: GPU {} has not ended its last call; {} bytes stay",
+                 "communicator {}: GPU {} has not ended its last call; {} bytes of memory stay",
                  communicator_->name(), device_->ordinal(), pinned_.bytes());
     return;
   }
-  device_->unpin(pinned_.begin.host);
-  static_cast<void>(shared_heap_free(pinned_.begin.host));
-}
-
-bool DeviceCalls::needs_pinned(const Operation& operation) const {
-  return on_device_.slot_bytes == 0 || !operation.transfers.empty() ||
-         operation.call.scalar_on_device != nullptr;
+  if (device_->unpin(pinned_.begin.host)) {
+    static_cast<void>(shared_heap_free(pinned_.begin.host));
+  }
 }
 
 Status DeviceCalls::enqueue(const std::shared_ptr<Operation>& operation,
                             std::span<const DeviceStream> streams) {
   RAILCCL_TRY(communicator_->error());
-  Pending call{.operation = operation, .since = system_clock().now_ns()};
   const MutexLock in_order(enqueue_mutex_);
   if (needs_pinned(*operation)) RAILCCL_TRY(take_staging());
-  for (const DeviceStream stream : streams) {
-    auto holder = std::make_shared<std::weak_ptr<DeviceQueue>>();
-    auto reached = [self = weak_from_this(), holder,
-                    content = Content{operation->call, operation->transfers}] {
-      const auto queue = holder->lock();
-      if (!queue) return;
-      if (const auto calls = self.lock()) return calls->on_reached(queue, content);
-      // Its communicator is gone: the stream goes on, the buffers stay as they are.
-      queue->begin();
-      queue->end();
-    };
-    auto launched = device_->launch(stream, std::move(reached));
-    if (!launched) {
-      for (const auto& queue : call.queues) queue->end();
-      return launched.error().with_context(
-          fmt::format("a call on memory of GPU {}", device_->ordinal()));
-    }
-    *holder = launched->queue;
-    if (launched->captured && streams.size() > 1) {
-      return error(Code::kInvalidUsage,
-                   "a group of sends and receives over {} streams cannot be captured in a graph; "
-                   "give all of them to one stream",
-                   streams.size());
-    }
-    if (launched->captured) return Status::ok();
-    launched->queue->begin();
-    call.queues.push_back(std::move(launched->queue));
+  const auto reached = [inbox = inbox_, content = Content{operation->call, operation->transfers}](
+                           const Device::Launch& launch) { on_reached(*inbox, content, launch); };
+  auto launch = device_->launch(streams, reached);
+  if (!launch) {
+    // Other ranks have begun what this one cannot.
+    const Status failed = launch.error().with_context(fmt::format(
+        "rank {}: a call on memory of GPU {}", communicator_->rank(), device_->ordinal()));
+    if (failed.code() == Code::kDeviceError) communicator_->fail(failed);
+    return failed;
   }
-  push(std::move(call));
-  return Status::ok();
+  if (launch->captured) return Status::ok();
+  for (const auto& queue : launch->queues) queue->begin();
+  Pending call{.operation = operation, .queues = launch->queues, .since = system_clock().now_ns()};
+  if (inbox_->push(std::move(call))) return Status::ok();
+  for (const auto& queue : launch->queues) queue->end();
+  return error(Code::kInvalidUsage, "the communicator was finalized or aborted");
 }
 
-void DeviceCalls::on_reached(const std::shared_ptr<DeviceQueue>& queue, const Content& content) {
-  auto operation = std::make_shared<Operation>();
-  operation->call = content.call;
-  operation->transfers = content.transfers;
-  queue->begin();
-  push({.operation = std::move(operation), .queues = {queue}, .since = system_clock().now_ns()});
-}
-
-void DeviceCalls::push(Pending call) {
-  {
-    const MutexLock guard(pushed_mutex_);
-    if (closed_) {
-      for (const auto& queue : call.queues) queue->end();
-      call.operation->completion.complete(communicator_->error());
-      return;
-    }
-    pushed_.push_back(std::move(call));
-    waiting_.fetch_add(1, std::memory_order_release);
+// On a thread of the driver, which must not be called from here.
+void DeviceCalls::on_reached(Inbox& inbox, const Content& content, const Device::Launch& launch) {
+  Pending call{.operation = std::make_shared<Operation>(),
+               .queues = launch.queues,
+               .since = system_clock().now_ns(),
+               .replayed = true};
+  call.operation->call = content.call;
+  call.operation->transfers = content.transfers;
+  if (inbox.push(std::move(call))) return;
+  RAILCCL_WARN_ONCE(Subsys::kGraph, "graph",
+                    "a graph was replayed whose communicator has ended: its calls have no result");
+  for (const auto& queue : launch.queues) {
+    queue->begin();
+    queue->end();
   }
-  engine_->kick();
 }
 
-bool DeviceCalls::take_pushed() {
-  const MutexLock guard(pushed_mutex_);
-  if (pushed_.empty()) return false;
-  std::ranges::move(pushed_, std::back_inserter(calls_));
-  pushed_.clear();
-  return true;
+// What a graph has come to is there; what waits for a stream may be behind it.
+bool DeviceCalls::take_calls() {
+  std::vector<Pending> taken = inbox_->take();
+  for (Pending& call : taken) {
+    auto place = calls_.end();
+    if (call.replayed) {
+      for (const auto& queue : call.queues) queue->begin();
+      place = std::ranges::find_if(
+          calls_, [](const Pending& other) { return other.task == nullptr && !other.replayed; });
+    }
+    calls_.insert(place, std::move(call));
+  }
+  return !taken.empty();
 }
 
 bool DeviceCalls::progress(TimeNs now) {
   now_ = now;
   bool worked = forget_ended();
   if (!has_work()) return worked;
-  worked |= take_pushed();
+  worked |= take_calls();
   if (const Status failed = communicator_->error(); !failed) return fail_all(failed);
   while (!calls_.empty()) {
     Pending& call = calls_.front();
@@ -210,14 +214,18 @@ void DeviceCalls::tell_to_end(Pending& call) {
 }
 
 void DeviceCalls::end(Pending& call, const Status& status) {
-  tell_to_end(call);
+  if (!status) {
+    for (const auto& queue : call.queues) queue->cancel();
+  } else {
+    tell_to_end(call);
+  }
   std::ranges::copy(call.queues, std::back_inserter(ending_));
   call.operation->completion.complete(status);
-  waiting_.fetch_sub(1, std::memory_order_release);
+  inbox_->waiting.fetch_sub(1, std::memory_order_release);
 }
 
 bool DeviceCalls::fail_all(const Status& status) {
-  take_pushed();
+  take_calls();
   const bool any = !calls_.empty();
   for (Pending& call : calls_) end(call, status);
   calls_.clear();
@@ -232,7 +240,7 @@ bool DeviceCalls::forget_ended() {
 }
 
 TimeNs DeviceCalls::next_deadline() const {
-  if (!has_work()) return kNever;
+  if (!has_work()) return ending_.empty() ? kNever : now_ + kLookLater;
   const bool soon =
       !calls_.empty() && (calls_.front().task != nullptr || now_ < calls_.front().since + kSoon);
   return now_ + (soon ? kLookSoon : kLookLater);
@@ -240,20 +248,23 @@ TimeNs DeviceCalls::next_deadline() const {
 
 void DeviceCalls::finish(TimeNs timeout) {
   const TimeNs deadline = system_clock().now_ns() + timeout;
-  if (engine_->drive_until([this] { return !has_work(); }, deadline)) return;
+  const auto over = [this] { return !has_work() || !communicator_->error(); };
+  if (engine_->drive_until(over, deadline)) return;
   communicator_->fail(Status(
       Code::kTimeout,
-      fmt::format("rank {}: {} calls on GPU {} did not end within {} s; their streams "
-                  "have not reached them, or other ranks have not called the same",
-                  communicator_->rank(), waiting_.load(), device_->ordinal(), timeout / kSecond)));
+      fmt::format("rank {}: {} calls on GPU {} did not end within {} s; their streams have not "
+                  "reached them, or other ranks have not called the same",
+                  communicator_->rank(), inbox_->waiting.load(), device_->ordinal(),
+                  timeout / kSecond)));
 }
 
-void DeviceCalls::abandon() {
+void DeviceCalls::close() {
   {
-    const MutexLock guard(pushed_mutex_);
-    if (std::exchange(closed_, true)) return;
+    const MutexLock guard(inbox_->mutex);
+    if (std::exchange(inbox_->closed, true)) return;
   }
-  const Status reason = communicator_->error();
+  Status reason = communicator_->error();
+  if (reason) reason = Status(Code::kAborted, "the communicator was finalized");
   const auto over = [&] {
     fail_all(reason);
     forget_ended();

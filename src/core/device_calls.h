@@ -1,8 +1,10 @@
 // The calls on memory of a GPU that a communicator has been given: each waits for its stream, goes
-// through pinned host memory as calls of the communicator (device_task.h), and then lets the stream
-// go on. One call at a time, in the order of the calls.
+// as calls of the communicator through memory that the other ranks reach (device_task.h), and then
+// lets the stream go on. One call at a time, in the order in which they were called; of a graph, in
+// which it comes to them. So ranks must replay graphs in the same order among their other calls, as
+// they call everything else.
 //
-// Threading: enqueue, finish and abandon any thread; it is driven under the driver lock.
+// Threading: enqueue, finish and close any thread; it is driven under the driver lock.
 #pragma once
 
 #include <atomic>
@@ -21,7 +23,7 @@
 
 namespace railccl {
 
-class DeviceCalls final : private EngineClient, public std::enable_shared_from_this<DeviceCalls> {
+class DeviceCalls final : private EngineClient {
  public:
   // `slot_bytes`: of each of four slots of pinned memory, if that comes to be needed; more where
   // the number of ranks needs more. An error: the communicator was made for another GPU.
@@ -38,19 +40,38 @@ class DeviceCalls final : private EngineClient, public std::enable_shared_from_t
   // reached it, and they go on when it has ended. Its completion may come a little earlier.
   Status enqueue(const std::shared_ptr<Operation>& operation,
                  std::span<const DeviceStream> streams);
-  // Waits until all calls have ended; those that their streams do not reach in `timeout` fail the
-  // communicator.
+  // Waits until all calls have ended; those that do not in `timeout` fail the communicator.
   void finish(TimeNs timeout);
-  // The communicator has failed: ends what is there. Nothing touches the callers' buffers any more.
-  void abandon();
+  // Takes no more calls, graphs' neither. Those that are there end without a result: nothing
+  // touches the callers' buffers any more. For after finish(), or when the communicator has failed.
+  void close();
 
  private:
   struct Pending {
     std::shared_ptr<Operation> operation;
     std::vector<std::shared_ptr<DeviceQueue>> queues;  // the first one works, the others wait
     std::unique_ptr<DeviceTask> task;                  // null: not begun
-    TimeNs since = 0;                                  // of enqueue
+    TimeNs since = 0;                                  // of the call
+    bool replayed = false;                             // by a graph
     bool told_to_end = false;
+  };
+  // What graphs may come to when there are no calls any more. Any thread.
+  struct Inbox {
+    explicit Inbox(std::shared_ptr<Engine> its_engine) : engine(std::move(its_engine)) {}
+    // False: closed.
+    bool push(Pending call);
+    std::vector<Pending> take();
+
+    const std::shared_ptr<Engine> engine;
+    std::atomic<int> waiting{0};  // calls that have not ended
+    Mutex mutex;
+    std::vector<Pending> calls RAILCCL_GUARDED_BY(mutex);
+    bool closed RAILCCL_GUARDED_BY(mutex) = false;
+  };
+  // What a graph does each time that it comes to a call that it has captured.
+  struct Content {
+    Call call;
+    std::vector<P2pTransfer> transfers;
   };
 
   DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared_ptr<Engine> engine,
@@ -58,25 +79,20 @@ class DeviceCalls final : private EngineClient, public std::enable_shared_from_t
   bool needs_pinned(const Operation& operation) const;
   Status take_staging() RAILCCL_REQUIRES(enqueue_mutex_);
   void give_staging_back();
-  // What a graph does each time that it comes to a call that it has captured.
-  struct Content {
-    Call call;
-    std::vector<P2pTransfer> transfers;
-  };
-  void on_reached(const std::shared_ptr<DeviceQueue>& queue, const Content& content);
-  void push(Pending call);
-  bool take_pushed();
+  static void on_reached(Inbox& inbox, const Content& content, const Device::Launch& launch);
 
   // EngineClient
   bool progress(TimeNs now) override;
-  bool has_work() const override { return waiting_.load(std::memory_order_acquire) > 0; }
+  bool has_work() const override { return inbox_->waiting.load(std::memory_order_acquire) > 0; }
   bool polls() const override { return has_work(); }
   TimeNs next_deadline() const override;
   void prepare_sleep() override {}
   void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
 
+  // The rest is the driver's.
+  bool take_calls();
   Result<bool> advance(Pending& call);
-  void tell_to_end(Pending& call);
+  static void tell_to_end(Pending& call);
   void end(Pending& call, const Status& status);
   bool fail_all(const Status& status);
   bool forget_ended();
@@ -84,15 +100,11 @@ class DeviceCalls final : private EngineClient, public std::enable_shared_from_t
   std::shared_ptr<Communicator> communicator_;
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<Device> device_;
+  std::shared_ptr<Inbox> inbox_;
   uint64_t slot_bytes_;
-  StagingMemory pinned_;         // taken before the first call that needs it is launched
-  StagingMemory on_device_;      // the device domain's
-  std::atomic<int> waiting_{0};  // calls that have not ended
-  Mutex enqueue_mutex_;          // calls are in the streams in the order in which they run
-  Mutex pushed_mutex_;
-  std::vector<Pending> pushed_ RAILCCL_GUARDED_BY(pushed_mutex_);
-  bool closed_ RAILCCL_GUARDED_BY(pushed_mutex_) = false;
-  // The driver's.
+  StagingMemory pinned_;     // taken before the first call that needs it is launched
+  StagingMemory on_device_;  // the device domain's
+  Mutex enqueue_mutex_;      // calls are in the streams in the order in which they run
   TimeNs now_ = 0;
   std::deque<Pending> calls_;
   std::vector<std::shared_ptr<DeviceQueue>> ending_;  // told to end, and may not have yet

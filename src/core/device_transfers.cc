@@ -13,7 +13,8 @@ namespace railccl {
 namespace {
 
 constexpr uint64_t kSegmentBytes = 1 << 20;  // at most; the same on all ranks
-constexpr size_t kSegmentsAtOnce = 4;        // of one transfer
+constexpr uint64_t kAlignment = 128;
+constexpr size_t kSegmentsAtOnce = 4;  // of one transfer
 
 class TransfersTask final : public DeviceTask {
  public:
@@ -53,7 +54,10 @@ class TransfersTask final : public DeviceTask {
   Result<bool> submit(Slot& slot);
   P2pTransfer part(const Transfer& transfer, uint64_t segment) const;
   void release(Slot& slot);
-  uint64_t segment_bytes() const { return std::min(kSegmentBytes, services_.pinned.slot_bytes); }
+  // Whole elements of every type.
+  uint64_t segment_bytes() const {
+    return std::min(kSegmentBytes, services_.pinned.slot_bytes) / kAlignment * kAlignment;
+  }
 
   DeviceTaskServices services_;
   bool started_ = false;

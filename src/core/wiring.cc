@@ -271,6 +271,8 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
 
 MemoryPlace place_of(const void* address) { return cuda::place_of(address); }
 
+MemoryPlace place_of_now(const void* address) { return cuda::place_of_now(address); }
+
 bool find_gpu_driver() { return cuda::find_driver() != nullptr; }
 
 bool has_chosen_gpu() { return cuda::has_context(); }

@@ -29,6 +29,8 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
 // Where a caller's pointer leads. Fast. The GPU's driver must have been in the process before the
 // last call of find_gpu_driver.
 MemoryPlace place_of(const void* address);
+// The same, of memory that may have been pinned since it was last asked about. A microsecond.
+MemoryPlace place_of_now(const void* address);
 bool find_gpu_driver();
 // Whether the calling thread has.
 bool has_chosen_gpu();

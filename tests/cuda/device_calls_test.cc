@@ -268,12 +268,13 @@ TEST(DeviceCalls, AreCapturedAndReplayed) {
   run_ranks(2, [](RankOf& self) {
     const Array in(1001);
     const Array out(1001);
+    const Array from_1(1001);
     const FakeStreamHandle stream;
     stream.begin_capture();
     ASSERT_EQ(
         ncclAllReduce(in.data(), out.data(), 1001, ncclInt32, ncclSum, self.comm, stream.get()),
         ncclSuccess);
-    ASSERT_EQ(ncclBroadcast(out.data(), out.data(), 1001, ncclInt32, 1, self.comm, stream.get()),
+    ASSERT_EQ(ncclBroadcast(in.data(), from_1.data(), 1001, ncclInt32, 1, self.comm, stream.get()),
               ncclSuccess);
     void* const graph = stream.end_capture();
     for (int run = 0; run < 30; ++run) {
@@ -281,8 +282,111 @@ TEST(DeviceCalls, AreCapturedAndReplayed) {
       stream.replay(graph);
       stream.synchronize();
       ASSERT_EQ(out.view()[1000], value_of(run, 1000) + value_of(run + 1, 1000)) << run;
+      ASSERT_EQ(from_1.view()[1000], value_of(run + 1, 1000)) << run;
     }
     fake_driver_destroy_graph(graph);
+  });
+}
+
+// Doubles, by the sum of two equal ranks, so that nothing may be left out or done twice.
+TEST(DeviceCalls, OfGraphsAndOthersFollowEachOtherInTheStream) {
+  run_ranks(2, [](RankOf& self) {
+    const Array memory(1001);
+    const FakeStreamHandle stream;
+    const auto double_it = [&] {
+      return ncclAllReduce(memory.data(), memory.data(), 1001, ncclInt32, ncclSum, self.comm,
+                           stream.get());
+    };
+    stream.begin_capture();
+    ASSERT_EQ(double_it(), ncclSuccess);
+    void* const graph = stream.end_capture();
+    std::ranges::fill(memory.view(), 1);
+    for (int run = 0; run < 5; ++run) {
+      stream.replay(graph);
+      ASSERT_EQ(double_it(), ncclSuccess);
+      ASSERT_EQ(double_it(), ncclSuccess);
+      stream.replay(graph);
+    }
+    stream.synchronize();
+    EXPECT_THAT(memory.view(), Each(1 << 20));
+    fake_driver_destroy_graph(graph);
+  });
+}
+
+TEST(DeviceCalls, OfAGroupAreAllCapturedOrNone) {
+  run_ranks(1, [](RankOf& self) {
+    const Array memory(8);
+    const FakeStreamHandle plain;
+    const FakeStreamHandle captured;
+    captured.begin_capture();
+    ASSERT_EQ(ncclGroupStart(), ncclSuccess);
+    ncclSend(memory.data(), 4, ncclInt32, 0, self.comm, plain.get());
+    ncclRecv(memory.data() + 4, 4, ncclInt32, 0, self.comm, captured.get());
+    EXPECT_EQ(ncclGroupEnd(), ncclInvalidUsage);
+    EXPECT_THAT(std::string(ncclGetLastError(self.comm)), HasSubstr("is being captured"));
+    fake_driver_destroy_graph(captured.end_capture());
+    plain.synchronize();
+  });
+}
+
+TEST(DeviceCalls, ComeBeforeLaterCallsOfTheHost) {
+  run_ranks(2, [](RankOf& self) {
+    const Array memory(1);
+    const FakeStreamHandle stream;
+    memory.view()[0] = 100;
+    for (int i = 0; i < 20; ++i) {
+      int32_t host = 1;
+      ASSERT_EQ(ncclAllReduce(memory.data(), memory.data(), 1, ncclInt32, ncclMax, self.comm,
+                              stream.get()),
+                ncclSuccess);
+      ASSERT_EQ(ncclAllReduce(&host, &host, 1, ncclInt32, ncclMax, self.comm, nullptr),
+                ncclSuccess);
+      EXPECT_EQ(host, 1);
+    }
+    stream.synchronize();
+    EXPECT_EQ(memory.view()[0], 100);
+  });
+}
+
+TEST(DeviceCalls, OfNoElementsMayBeSentFromNowhere) {
+  run_ranks(2, [](RankOf& self) {
+    const FakeStreamHandle stream;
+    ASSERT_EQ(ncclGroupStart(), ncclSuccess);
+    EXPECT_EQ(ncclSend(nullptr, 0, ncclInt32, 1 - self.rank, self.comm, stream.get()), ncclSuccess);
+    EXPECT_EQ(ncclRecv(nullptr, 0, ncclInt32, 1 - self.rank, self.comm, stream.get()), ncclSuccess);
+    EXPECT_EQ(ncclGroupEnd(), ncclSuccess) << ncclGetLastError(nullptr);
+    stream.synchronize();
+  });
+}
+
+// More copies than the queue holds are under way when the communicator ends.
+TEST(DeviceCalls, ThatAreManyEndWhenTheCommunicatorIsAborted) {
+  run_ranks(1, [](RankOf& self) {
+    const Array out(kLarge);
+    const Array in(kLarge);
+    const FakeStreamHandle stream;
+    ASSERT_EQ(ncclGroupStart(), ncclSuccess);
+    for (int i = 0; i < 60; ++i) {
+      ncclSend(out.data(), kLarge, ncclInt32, 0, self.comm, stream.get());
+      ncclRecv(in.data(), kLarge, ncclInt32, 0, self.comm, stream.get());
+    }
+    ASSERT_EQ(ncclGroupEnd(), ncclSuccess);
+    ncclCommAbort(self.comm);
+    self.comm = nullptr;
+    stream.synchronize();
+  });
+}
+
+TEST(DeviceCalls, MayBeAveragesOfNarrowFloats) {
+  run_ranks(3, [](RankOf& self) {
+    const DeviceArray<uint16_t> memory(1001);
+    const FakeStreamHandle stream;
+    std::ranges::fill(memory.view(), uint16_t{0x7800});  // 32768, of which three overflow a sum
+    ASSERT_EQ(ncclAllReduce(memory.data(), memory.data(), 1001, ncclFloat16, ncclAvg, self.comm,
+                            stream.get()),
+              ncclSuccess);
+    stream.synchronize();
+    EXPECT_THAT(memory.view(), Each(uint16_t{0x7800}));
   });
 }
 
@@ -297,8 +401,10 @@ TEST(DeviceCalls, OfAGraphThatOutlivesItsCommunicatorEndWithoutAResult) {
         ncclSuccess);
     graph = stream.end_capture();
   });
+  memory.view()[3] = 77;
   stream.replay(graph);
   stream.synchronize();
+  EXPECT_EQ(memory.view()[3], 77);
   fake_driver_destroy_graph(graph);
 }
 

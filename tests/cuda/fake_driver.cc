@@ -199,8 +199,20 @@ Answer cuMemAlloc_v2(DevicePointer* pointer, size_t bytes) {
 Answer cuMemFree_v2(DevicePointer pointer) {
   return memory().free(pointer) ? kSuccess : kInvalidValue;
 }
-Answer cuMemsetD8_v2(DevicePointer pointer, unsigned char value, size_t count) {
-  std::memset(memory().host_view(pointer), value, count);
+Answer cuMemsetD8Async(DevicePointer pointer, unsigned char value, size_t count, void* stream) {
+  stream_of(stream).add([=] { std::memset(memory().host_view(pointer), value, count); });
+  return kSuccess;
+}
+Answer cuStreamCreate(void** stream, unsigned) {
+  *stream = fake_driver_create_stream();
+  return kSuccess;
+}
+Answer cuStreamSynchronize(void* stream) {
+  fake_driver_synchronize(stream);
+  return kSuccess;
+}
+Answer cuStreamDestroy_v2(void* stream) {
+  fake_driver_destroy_stream(stream);
   return kSuccess;
 }
 // Never called: all ranks of a test are in one process and on one GPU.

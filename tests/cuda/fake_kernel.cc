@@ -1,13 +1,13 @@
 #include "tests/cuda/fake_kernel.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cuda/queue_memory.h"
@@ -73,17 +73,25 @@ void compute(FakeMemory& memory, const Command& command) {
 
 }  // namespace
 
+// As the driver, addresses of a room of its own that nobody else is ever given, in pieces of 2 MiB.
+DevicePointer FakeMemory::take_addresses(size_t bytes) {
+  constexpr size_t kRoom = size_t{1} << 38;
+  const std::lock_guard lock(mutex_);
+  if (next_address_ == 0) {
+    void* const room =
+        mmap(nullptr, kRoom, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) return 0;
+    next_address_ = (reinterpret_cast<uintptr_t>(room) + kPiece - 1) / kPiece * kPiece;
+  }
+  return std::exchange(next_address_, next_address_ + bytes);
+}
+
 DevicePointer FakeMemory::allocate(size_t bytes) {
-  // As the driver, in pieces of 2 MiB.
-  constexpr size_t kPiece = size_t{2} << 20;
   const size_t whole = (bytes + kPiece - 1) / kPiece * kPiece;
-  const int file = memfd_create("fake GPU", MFD_CLOEXEC);
-  if (file < 0 || ftruncate(file, static_cast<off_t>(whole)) != 0) return 0;
-  void* const host = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  void* const room = mmap(nullptr, whole + kPiece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  close(file);
-  if (host == MAP_FAILED || room == MAP_FAILED) return 0;
-  const uintptr_t device = (reinterpret_cast<uintptr_t>(room) + kPiece - 1) / kPiece * kPiece;
+  const DevicePointer device = take_addresses(whole);
+  void* const host =
+      mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (device == 0 || host == MAP_FAILED) return 0;
   const std::lock_guard lock(mutex_);
   ranges_[device] = {
       .bytes = whole, .place = Place::kDevice, .host = reinterpret_cast<uintptr_t>(host)};

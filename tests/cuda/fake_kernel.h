@@ -14,7 +14,7 @@ namespace railccl::test {
 class FakeMemory {
  public:
   enum class Place : uint8_t { kUnknown, kPinned, kManaged, kDevice };
-  // Twice in the address space: once for the host, and once, without access, as the GPU's address.
+  // At an address for the host, and at one without access, which is the GPU's.
   cuda::DevicePointer allocate(size_t bytes);
   bool free(cuda::DevicePointer pointer);
   void set_pinned(const void* begin, size_t bytes);
@@ -30,7 +30,10 @@ class FakeMemory {
     Place place = Place::kUnknown;
     uintptr_t host = 0;
   };
+  static constexpr size_t kPiece = size_t{2} << 20;
+  cuda::DevicePointer take_addresses(size_t bytes);
   const std::pair<const uintptr_t, Range>* find(uintptr_t address) const;
+  uintptr_t next_address_ = 0;
   std::mutex mutex_;
   std::map<uintptr_t, Range> ranges_;  // by the GPU's address
 };

@@ -65,12 +65,13 @@ std::byte* on_device(size_t bytes) {
 // One launch; false after 20 s.
 template <class Submit>
 bool run(Device& device, const Submit& submit) {
-  auto launched = device.launch(nullptr, [] {});
+  const DeviceStream stream = nullptr;
+  const auto launched = device.launch({&stream, 1}, [](const Device::Launch&) {});
   if (!launched) {
     fmt::print("{}\n", launched.error().message());
     return false;
   }
-  DeviceQueue& queue = *launched->queue;
+  DeviceQueue& queue = *launched->queues[0];
   queue.begin();
   const Compute::Ticket ticket = submit(queue);
   queue.end();
