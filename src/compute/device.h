@@ -90,7 +90,7 @@ class Device {
 constexpr int kMostDeviceOperands = 16;
 
 struct DeviceOptions {
-  int blocks = 16;  // of threads, that serve an operation
+  int blocks = 32;  // of threads, that serve an operation
   int threads_per_block = 512;
 };
 

@@ -72,11 +72,6 @@ DeviceCalls::~DeviceCalls() {
   give_staging_back();
 }
 
-bool DeviceCalls::needs_pinned(const Operation& operation) const {
-  return on_device_.slot_bytes == 0 || !operation.transfers.empty() ||
-         operation.call.scalar_on_device != nullptr;
-}
-
 // In the shared heap, so that the other ranks of the node reach it without copies of their own.
 Status DeviceCalls::take_staging() {
   if (pinned_.slot_bytes > 0) return Status::ok();
@@ -112,7 +107,7 @@ Status DeviceCalls::enqueue(const std::shared_ptr<Operation>& operation,
                             std::span<const DeviceStream> streams) {
   RAILCCL_TRY(communicator_->error());
   const MutexLock in_order(enqueue_mutex_);
-  if (needs_pinned(*operation)) RAILCCL_TRY(take_staging());
+  RAILCCL_TRY(take_staging());
   const auto reached = [inbox = inbox_, content = Content{operation->call, operation->transfers}](
                            const Device::Launch& launch) { on_reached(*inbox, content, launch); };
   auto launch = device_->launch(streams, reached);

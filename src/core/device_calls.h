@@ -76,7 +76,6 @@ class DeviceCalls final : private EngineClient {
 
   DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared_ptr<Engine> engine,
               std::shared_ptr<Device> device, uint64_t slot_bytes);
-  bool needs_pinned(const Operation& operation) const;
   Status take_staging() RAILCCL_REQUIRES(enqueue_mutex_);
   void give_staging_back();
   static void on_reached(Inbox& inbox, const Content& content, const Device::Launch& launch);
@@ -102,7 +101,7 @@ class DeviceCalls final : private EngineClient {
   std::shared_ptr<Device> device_;
   std::shared_ptr<Inbox> inbox_;
   uint64_t slot_bytes_;
-  StagingMemory pinned_;     // taken before the first call that needs it is launched
+  StagingMemory pinned_;     // taken before the first call is launched
   StagingMemory on_device_;  // the device domain's
   Mutex enqueue_mutex_;      // calls are in the streams in the order in which they run
   TimeNs now_ = 0;

@@ -11,11 +11,24 @@
 namespace railccl {
 namespace {
 
+// What is small takes two trips to the GPU through the host's memory, and three without it.
+// Measured on an H100, two and four ranks: as fast at 256 KiB, four to five times as long at 8 MiB.
+constexpr uint64_t kSmallBytes = 256 * 1024;
+
+const StagingMemory& staging_for(const Call& call, const DeviceTaskServices& services) {
+  const int ranks = services.communicator.ranks();
+  // Of the rank that has most; the same choice on all.
+  const uint64_t bytes =
+      std::max(input_bytes(call, call.root, ranks), output_bytes(call, call.root, ranks));
+  const bool small = bytes <= kSmallBytes;
+  return services.on_device.slot_bytes > 0 && !small ? services.on_device : services.pinned;
+}
+
 class CollectiveTask final : public DeviceTask {
  public:
   CollectiveTask(const DeviceTaskServices& services, const Call& call)
       : services_(services),
-        staging_(services.on_device.slot_bytes > 0 ? services.on_device : services.pinned),
+        staging_(staging_for(call, services)),
         call_(call),
         segment_elements_(
             segment_elements(call, services.communicator.ranks(), staging_.slot_bytes)),

@@ -40,8 +40,8 @@ class DeviceTask {
 struct DeviceTaskServices {
   Communicator& communicator;
   DeviceQueue& queue;
-  const StagingMemory& pinned;     // may be none, where the device's will do
-  const StagingMemory& on_device;  // none: collectives go through the host's
+  const StagingMemory& pinned;
+  const StagingMemory& on_device;  // none: all go through the host's
 };
 
 std::unique_ptr<DeviceTask> make_collective_task(const DeviceTaskServices& services,

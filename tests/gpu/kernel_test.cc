@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -252,6 +253,31 @@ void print_speed(const char* what, double bytes, double seconds, double beside) 
              beside / seconds, bytes / beside / 1e9);
 }
 
+void measure_latency(Device& device, std::byte* to, std::byte* from) {
+  constexpr int kRounds = 100;
+  const BlockCopy small{.dst = to, .src = from, .bytes = 16};
+  const auto each_us = [&](const std::function<Compute::Ticket(DeviceQueue&)>& submit) {
+    const double seconds = median_seconds([&] {
+      for (int i = 0; i < kRounds; ++i) run(device, submit);
+    });
+    return seconds / kRounds * 1e6;
+  };
+  const double empty = each_us([](DeviceQueue&) { return Compute::Ticket{0}; });
+  const double one = each_us([&](DeviceQueue& queue) { return queue.submit(small); });
+  const double eleven = each_us([&](DeviceQueue& queue) {
+    for (int i = 0; i < 10; ++i) {
+      const Compute::Ticket ticket = queue.submit(small);
+      while (!queue.done(ticket)) {
+      }
+    }
+    return queue.submit(small);
+  });
+  fmt::print(
+      "a launch and its end {:.1f} us, with a copy of 16 bytes {:.1f}; each more copy, there and "
+      "back, {:.1f}\n",
+      empty, one, (eleven - one) / 10);
+}
+
 void measure(Device& device) {
   constexpr size_t kBytes = size_t{256} << 20;
   std::byte* const a = on_device(kBytes);
@@ -286,23 +312,16 @@ void measure(Device& device) {
     });
   });
   print_speed("sum of two float32 arrays, bytes of one", kBytes, reduced, copied);
-  const double empty = median_seconds([&] {
-    for (int i = 0; i < 100; ++i) {
-      run(device, [&](DeviceQueue& queue) {
-        return queue.submit(BlockCopy{.dst = b, .src = a, .bytes = 16});
-      });
-    }
-  });
-  fmt::print("a launch, a copy of 16 bytes and its end: {:.1f} us\n", empty / 100 * 1e6);
+  measure_latency(device, b, a);
 }
 
-int run_all() {
+int run_all(int blocks) {
   const char* reason = nullptr;
   if (!Program::start(reason)) {
     fmt::print("SKIP: {}\n", reason);
     return 77;
   }
-  const auto device = cuda::CudaDevice::open(nullptr, {});
+  const auto device = cuda::CudaDevice::open(nullptr, {.blocks = blocks});
   if (!device) {
     fmt::print("{}\n", device.error().message());
     return 1;
@@ -317,4 +336,7 @@ int run_all() {
 }  // namespace
 }  // namespace railccl
 
-int main() { return railccl::run_all(); }
+// [BLOCKS]: of threads, that serve a call.
+int main(int argc, char** argv) {
+  return railccl::run_all(argc > 1 ? std::atoi(argv[1]) : railccl::DeviceOptions().blocks);
+}
