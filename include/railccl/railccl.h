@@ -1,9 +1,10 @@
 /* What RailCCL has beyond the NCCL API: host communicators and their streams, starting from the
  * environment, what the rails carried, traces, explanations. For C (C11) and C++.
  *
- * Host communicators: where the process has no CUDA device, or with RAILCCL_DEVICE=host, every
- * communicator is one, and all buffers are host memory (any; ncclMemAlloc's is reached by the other
- * ranks of a node without a copy). Streams are NULL or a railcclStream_t.
+ * Calls on memory of the host (any; ncclMemAlloc's is reached by the other ranks of a node without a
+ * copy) take NULL or a railcclStream_t as their stream, calls on memory of a GPU a CUDA stream, on the
+ * same communicator. Pinned and managed memory goes with either, and is the host's with NULL.
+ * RAILCCL_DEVICE=host leaves the host's only, RAILCCL_DEVICE=cuda the GPU's.
  *
  * Functions return ncclResult_t; ncclGetLastError(NULL) has the sentence. Any thread may call them;
  * one stream is used by one thread at a time.
@@ -33,7 +34,7 @@ const char* railcclVersion(void);
 /* --- streams of host communicators --- */
 /* Operations given to one stream run in order, after the call returned; operations on different
  * streams in any order. The same C type as a CUDA stream, so that it goes into the stream argument;
- * a stream made here given to a CUDA communicator, or the other way round, is ncclInvalidUsage. */
+ * a stream made here given with memory of a GPU, or the other way round, is ncclInvalidUsage. */
 typedef cudaStream_t railcclStream_t;
 
 ncclResult_t railcclStreamCreate(railcclStream_t* stream);

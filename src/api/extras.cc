@@ -129,12 +129,9 @@ Status explain(ncclComm_t comm, const railcclCall_t* asked, railcclFormat_t form
 }
 
 nlohmann::json information() {
-  nlohmann::json info = {{"railccl", railcclVersion()},
-                         {"nccl_api", NCCL_VERSION_CODE},
-                         {"compiler", __VERSION__},
-                         {"transports", usable_transports()},
-                         {"cuda", false},
-                         {"rails", nlohmann::json::array()}};
+  nlohmann::json info = {{"railccl", railcclVersion()}, {"nccl_api", NCCL_VERSION_CODE},
+                         {"compiler", __VERSION__},     {"transports", usable_transports()},
+                         {"cuda", has_gpu_kernel()},    {"rails", nlohmann::json::array()}};
   const auto runtime = Runtime::get();
   if (!runtime) {
     info["error"] = runtime.error().message();
@@ -151,10 +148,12 @@ nlohmann::json information() {
 
 std::string information_as_text(const nlohmann::json& info) {
   std::string text = fmt::format(
-      "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: {}\nCUDA: no\nrails:\n",
+      "RailCCL {}\nserves the NCCL API {}\nbuilt with {}\ntransports: {}\nCUDA: {}\nrails:\n",
       info["railccl"].get<std::string>(), info["nccl_api"].get<int>(),
       info["compiler"].get<std::string>(),
-      fmt::join(info["transports"].get<std::vector<std::string>>(), ", "));
+      fmt::join(info["transports"].get<std::vector<std::string>>(), ", "),
+      info["cuda"].get<bool>() ? "yes, with a driver that the program loads"
+                               : "no, built without nvcc");
   for (const auto& rail : info["rails"]) text += rail_as_text(rail);
   if (info.contains("machine")) text += machine_as_text(info["machine"]);
   if (info.contains("error")) text += fmt::format("error: {}\n", info["error"].get<std::string>());

@@ -10,6 +10,7 @@
 
 #include "cuda/cuda_device.h"
 #include "cuda/driver.h"
+#include "cuda/kernel_image.h"
 #include "cuda/memory.h"
 #include "src/base/log.h"
 #include "src/base/setting.h"
@@ -274,6 +275,8 @@ MemoryPlace place_of(const void* address) { return cuda::place_of(address); }
 MemoryPlace place_of_now(const void* address) { return cuda::place_of_now(address); }
 
 bool find_gpu_driver() { return cuda::find_driver() != nullptr; }
+
+bool has_gpu_kernel() { return cuda::kernel_image() != nullptr; }
 
 bool has_chosen_gpu() { return cuda::has_context(); }
 

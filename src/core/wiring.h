@@ -34,6 +34,8 @@ MemoryPlace place_of_now(const void* address);
 bool find_gpu_driver();
 // Whether the calling thread has.
 bool has_chosen_gpu();
+// Whether this build has a kernel for GPUs.
+bool has_gpu_kernel();
 // Also where the program has not; false: there is none.
 bool load_gpu_driver();
 
