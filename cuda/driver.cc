@@ -14,7 +14,8 @@ std::atomic<const Driver*> found_driver{nullptr};
 
 // The driver takes a microsecond to say that it does not know a pointer, several times what a small
 // operation takes. So regions of the host are remembered; the driver gives out memory in pieces of
-// 2 MiB. One that the host gives back and the driver then uses would be mistaken for the host's.
+// 2 MiB. One that the host gives back and the driver then gives to another than this library
+// (forget_host_memory) would be mistaken for the host's.
 constexpr int kRegionBits = 21;
 std::array<std::atomic<uintptr_t>, 64> host_regions{};
 
@@ -109,6 +110,16 @@ MemoryPlace place_of(const void* address) {
   const MemoryPlace place = place_of_now(address);
   if (place == MemoryPlace::kHost) remembered.store(region, std::memory_order_relaxed);
   return place;
+}
+
+void forget_host_memory(DevicePointer begin, size_t bytes) {
+  if (bytes == 0) return;
+  const uintptr_t first = begin >> kRegionBits;
+  const uintptr_t last = (begin + bytes - 1) >> kRegionBits;
+  for (std::atomic<uintptr_t>& remembered : host_regions) {
+    const uintptr_t region = remembered.load(std::memory_order_relaxed);
+    if (region >= first && region <= last) remembered.store(0, std::memory_order_relaxed);
+  }
 }
 
 Status check(const Driver& driver, Answer answer, const char* function) {

@@ -100,6 +100,8 @@ bool has_context();
 MemoryPlace place_of(const void* address);
 // The same, of memory that may have been pinned since it was last asked about. A microsecond.
 MemoryPlace place_of_now(const void* address);
+// The driver has given this out: what was the host's there before is so no longer.
+void forget_host_memory(DevicePointer begin, size_t bytes);
 
 // "cuLaunchKernel: CUDA_ERROR_OUT_OF_MEMORY" as a status; ok for success.
 Status check(const Driver& driver, Answer answer, const char* function);

@@ -13,6 +13,7 @@ Result<void*> allocate(size_t bytes) {
   const RelaxedCaptureScope relaxed(*driver);
   DevicePointer pointer = 0;
   RAILCCL_TRY(check(*driver, driver->memory_alloc(&pointer, bytes), "cuMemAlloc"));
+  forget_host_memory(pointer, bytes);
   return std::bit_cast<void*>(pointer);
 }
 

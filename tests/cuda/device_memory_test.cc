@@ -2,6 +2,7 @@
 // argument, with a stand-in for the driver.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <cstdlib>
@@ -57,9 +58,36 @@ TEST(DeviceMemory, OfTheHostTakesNoCudaStream) {
   });
 }
 
+constexpr size_t kPiece = size_t{2} << 20;  // of a driver's memory
+
+// A driver gives out addresses that the host has used before.
+TEST(DeviceMemory, OfTheLibraryIsNeverTakenForTheHosts) {
+  void* const room =
+      mmap(nullptr, 2 * kPiece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(room, MAP_FAILED);
+  auto* const begin =
+      reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(room) + kPiece - 1) / kPiece * kPiece);
+  run_ranks(1, [&](RankOf& self) {
+    ASSERT_EQ(ncclAllReduce(begin, begin, 4, ncclInt8, ncclSum, self.comm, nullptr), ncclSuccess);
+    ASSERT_EQ(mprotect(room, 2 * kPiece, PROT_NONE), 0);
+    fake_driver_place_next(begin);
+    void* pointer = nullptr;
+    ASSERT_EQ(ncclMemAlloc(&pointer, kPiece), ncclSuccess);
+    ASSERT_EQ(pointer, begin);
+    const int before = fake_driver_launches();
+    const FakeStreamHandle stream;
+    EXPECT_EQ(ncclAllReduce(pointer, pointer, 4, ncclInt8, ncclSum, self.comm, stream.get()),
+              ncclSuccess)
+        << last_error();
+    stream.synchronize();
+    EXPECT_EQ(fake_driver_launches(), before + 1);
+    EXPECT_EQ(ncclMemFree(pointer), ncclSuccess) << last_error();
+  });
+  munmap(room, 2 * kPiece);
+}
+
 // 1, 2, 3, 4 in managed memory, in a piece of its own as a driver gives it out. Stays.
 std::span<float> make_managed() {
-  constexpr size_t kPiece = size_t{2} << 20;
   auto* const values = static_cast<float*>(std::aligned_alloc(kPiece, kPiece));
   std::iota(values, values + 4, 1.0F);
   fake_driver_set_managed_memory(values, kPiece);

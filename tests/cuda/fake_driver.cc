@@ -1,4 +1,4 @@
-// A stand-in for libcuda.so.1: one GPU whose kernels run in threads of this process. Its types are
+// A stand-in for libcuda.so.1: a GPU whose kernels run in threads of this process. Its types are
 // those of cuda/driver.h, which driver_types_test.cc holds against cuda.h.
 #include "tests/cuda/fake_driver.h"
 
@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -28,14 +29,24 @@ using railccl::test::serve_queue;
 
 constexpr Answer kSuccess = 0;
 constexpr Answer kInvalidValue = 1;
+constexpr Answer kInvalidContext = 201;
+constexpr Answer kNotReady = 600;
 
 // --- streams and graphs ---
 
 using Task = std::function<void()>;
 
+// A graph, or one that is ready to be launched; what it holds lives as long as any of them, and as
+// its replays.
 struct Graph {
-  std::vector<Task> tasks;
-  std::vector<Task> on_destroy;
+  struct Content {
+    ~Content() {
+      for (const Task& task : on_destroy) task();
+    }
+    std::vector<Task> tasks;
+    std::vector<Task> on_destroy;
+  };
+  std::shared_ptr<Content> content = std::make_shared<Content>();
 };
 
 class FakeStream {
@@ -48,7 +59,7 @@ class FakeStream {
   // Captures it, or runs it when it is its turn.
   void add(Task task) {
     if (capture_) {
-      capture_->tasks.push_back(std::move(task));
+      capture_->content->tasks.push_back(std::move(task));
     } else {
       push(std::move(task));
     }
@@ -56,6 +67,15 @@ class FakeStream {
   void synchronize() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return tasks_.empty() && !busy_; });
+  }
+  bool is_idle() {
+    const std::lock_guard lock(mutex_);
+    return tasks_.empty() && !busy_;
+  }
+  void replay(const Graph& graph) {
+    for (const Task& task : graph.content->tasks) {
+      add([content = graph.content, &task] { task(); });
+    }
   }
   void hold(bool held) {
     const std::lock_guard lock(mutex_);
@@ -107,6 +127,10 @@ FakeMemory& memory() {
 }
 
 std::atomic<int> launches{0};
+std::atomic<int> graph_launches{0};
+std::atomic<int> failing_graph_launch{0};  // none
+std::atomic<int> gpus{1};
+thread_local int contexts_set = 0;  // each thread needs one of its own to make a stream
 
 }  // namespace
 
@@ -115,6 +139,7 @@ extern "C" {
 void* fake_driver_host_view(const void* device) {
   return memory().host_view(reinterpret_cast<uintptr_t>(device));
 }
+void fake_driver_place_next(const void* begin) { memory().place_next(begin); }
 void fake_driver_set_managed_memory(const void* begin, size_t bytes) {
   memory().set_managed(begin, bytes);
 }
@@ -123,15 +148,15 @@ void fake_driver_destroy_stream(void* stream) { delete static_cast<FakeStream*>(
 void fake_driver_synchronize(void* stream) { stream_of(stream).synchronize(); }
 void fake_driver_hold(void* stream, int held) { stream_of(stream).hold(held != 0); }
 int fake_driver_launches(void) { return launches.load(); }
+void fake_driver_fail_graph_launch(int number) { failing_graph_launch = graph_launches + number; }
+void fake_driver_set_gpus(int count) { gpus = count; }
+int fake_driver_graph_launches(void) { return graph_launches.load(); }
 void fake_driver_begin_capture(void* stream) { stream_of(stream).begin_capture(); }
 void* fake_driver_end_capture(void* stream) { return stream_of(stream).end_capture(); }
 void fake_driver_replay(void* graph, void* stream) {
-  for (const Task& task : static_cast<Graph*>(graph)->tasks) stream_of(stream).add(task);
+  stream_of(stream).replay(*static_cast<Graph*>(graph));
 }
-void fake_driver_destroy_graph(void* graph) {
-  for (const Task& task : static_cast<Graph*>(graph)->on_destroy) task();
-  delete static_cast<Graph*>(graph);
-}
+void fake_driver_destroy_graph(void* graph) { delete static_cast<Graph*>(graph); }
 
 // --- what the library calls ---
 
@@ -168,8 +193,14 @@ Answer cuCtxGetCurrent(void** context) {
   *context = &launches;
   return kSuccess;
 }
-Answer cuCtxPushCurrent_v2(void*) { return kSuccess; }
-Answer cuCtxPopCurrent_v2(void** context) { return cuCtxGetCurrent(context); }
+Answer cuCtxPushCurrent_v2(void*) {
+  ++contexts_set;
+  return kSuccess;
+}
+Answer cuCtxPopCurrent_v2(void** context) {
+  --contexts_set;
+  return cuCtxGetCurrent(context);
+}
 Answer cuCtxGetDevice(int* device) {
   *device = 0;
   return kSuccess;
@@ -179,7 +210,7 @@ Answer cuDeviceGetAttribute(int* value, int, int) {
   return kSuccess;
 }
 Answer cuDeviceGetCount(int* count) {
-  *count = 1;
+  *count = gpus.load();
   return kSuccess;
 }
 Answer cuDevicePrimaryCtxRetain(void** context, int) { return cuCtxGetCurrent(context); }
@@ -200,10 +231,12 @@ Answer cuMemFree_v2(DevicePointer pointer) {
   return memory().free(pointer) ? kSuccess : kInvalidValue;
 }
 Answer cuMemsetD8Async(DevicePointer pointer, unsigned char value, size_t count, void* stream) {
-  stream_of(stream).add([=] { std::memset(memory().host_view(pointer), value, count); });
-  return kSuccess;
+  void* const view = memory().host_view(pointer);
+  if (view != nullptr) stream_of(stream).add([=] { std::memset(view, value, count); });
+  return view != nullptr ? kSuccess : kInvalidValue;
 }
 Answer cuStreamCreate(void** stream, unsigned) {
+  if (contexts_set == 0) return kInvalidContext;
   *stream = fake_driver_create_stream();
   return kSuccess;
 }
@@ -271,7 +304,63 @@ Answer cuUserObjectCreate(void** object, void* pointer, void (*destroy)(void*), 
 }
 Answer cuGraphRetainUserObject(void* graph, void* object, unsigned, unsigned) {
   const std::unique_ptr<Task> task(static_cast<Task*>(object));
-  static_cast<Graph*>(graph)->on_destroy.push_back(*task);
+  static_cast<Graph*>(graph)->content->on_destroy.push_back(*task);
+  return kSuccess;
+}
+
+// --- what programs call besides ---
+
+Answer cuInit(unsigned) { return kSuccess; }
+Answer cuDeviceGet(int* device, int ordinal) {
+  *device = ordinal;
+  return ordinal >= 0 && ordinal < gpus ? kSuccess : kInvalidValue;
+}
+Answer cuDeviceGetName(char* name, int length, int) {
+  std::snprintf(name, static_cast<size_t>(length), "stand-in for a GPU");
+  return kSuccess;
+}
+Answer cuCtxSetCurrent(void*) {
+  contexts_set = 1;
+  return kSuccess;
+}
+
+Answer cuStreamQuery(void* stream) { return stream_of(stream).is_idle() ? kSuccess : kNotReady; }
+Answer cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, size_t bytes, void* stream) {
+  void* const view = memory().host_view(to);
+  if (view != nullptr) stream_of(stream).add([=] { std::memcpy(view, from, bytes); });
+  return view != nullptr ? kSuccess : kInvalidValue;
+}
+Answer cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, size_t bytes, void* stream) {
+  const void* const view = memory().host_view(from);
+  if (view != nullptr) stream_of(stream).add([=] { std::memcpy(to, view, bytes); });
+  return view != nullptr ? kSuccess : kInvalidValue;
+}
+
+// The default stream cannot be captured.
+Answer cuStreamBeginCapture_v2(void* stream, int) {
+  if (stream == nullptr) return kInvalidValue;
+  fake_driver_begin_capture(stream);
+  return kSuccess;
+}
+Answer cuStreamEndCapture(void* stream, void** graph) {
+  *graph = fake_driver_end_capture(stream);
+  return *graph != nullptr ? kSuccess : kInvalidValue;
+}
+Answer cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+  *executable = new Graph(*static_cast<Graph*>(graph));
+  return kSuccess;
+}
+Answer cuGraphLaunch(void* executable, void* stream) {
+  if (++graph_launches == failing_graph_launch) return kInvalidValue;
+  fake_driver_replay(executable, stream);
+  return kSuccess;
+}
+Answer cuGraphExecDestroy(void* executable) {
+  fake_driver_destroy_graph(executable);
+  return kSuccess;
+}
+Answer cuGraphDestroy(void* graph) {
+  fake_driver_destroy_graph(graph);
   return kSuccess;
 }
 

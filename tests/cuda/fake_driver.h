@@ -9,6 +9,8 @@ extern "C" {
 
 // The address at which the host reaches what lies at `device` in cuMemAlloc's memory.
 void* fake_driver_host_view(const void* device);
+// What is allocated next begins there: room without access that nobody else uses.
+void fake_driver_place_next(const void* begin);
 // Memory that host and GPU reach, as cudaMallocManaged gives.
 void fake_driver_set_managed_memory(const void* begin, size_t bytes);
 
@@ -18,8 +20,14 @@ void fake_driver_destroy_stream(void* stream);  // waits
 void fake_driver_synchronize(void* stream);     // null: the default stream
 // Keeps the stream from going on until it is called again with 0.
 void fake_driver_hold(void* stream, int held);
-// Kernels launched so far.
+// Kernels, and graphs of cuGraphLaunch, launched so far. What a graph replays is counted when it is
+// captured.
 int fake_driver_launches(void);
+int fake_driver_graph_launches(void);
+// The so-many-th cuGraphLaunch from now on fails; 0: none does.
+void fake_driver_fail_graph_launch(int number);
+// How many GPUs are counted, 1 at first; all are the same one.
+void fake_driver_set_gpus(int count);
 
 // What is put into a stream from here on is captured, and run by each replay.
 void fake_driver_begin_capture(void* stream);

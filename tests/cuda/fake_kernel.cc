@@ -77,6 +77,7 @@ void compute(FakeMemory& memory, const Command& command) {
 DevicePointer FakeMemory::take_addresses(size_t bytes) {
   constexpr size_t kRoom = size_t{1} << 38;
   const std::lock_guard lock(mutex_);
+  if (placed_ != 0) return std::exchange(placed_, 0);
   if (next_address_ == 0) {
     void* const room =
         mmap(nullptr, kRoom, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -96,6 +97,11 @@ DevicePointer FakeMemory::allocate(size_t bytes) {
   ranges_[device] = {
       .bytes = whole, .place = Place::kDevice, .host = reinterpret_cast<uintptr_t>(host)};
   return device;
+}
+
+void FakeMemory::place_next(const void* begin) {
+  const std::lock_guard lock(mutex_);
+  placed_ = reinterpret_cast<uintptr_t>(begin);
 }
 
 bool FakeMemory::free(DevicePointer pointer) {

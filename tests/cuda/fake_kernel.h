@@ -16,6 +16,8 @@ class FakeMemory {
   enum class Place : uint8_t { kUnknown, kPinned, kManaged, kDevice };
   // At an address for the host, and at one without access, which is the GPU's.
   cuda::DevicePointer allocate(size_t bytes);
+  // Where the next allocation is to be.
+  void place_next(const void* begin);
   bool free(cuda::DevicePointer pointer);
   void set_pinned(const void* begin, size_t bytes);
   void set_managed(const void* begin, size_t bytes);
@@ -34,6 +36,7 @@ class FakeMemory {
   cuda::DevicePointer take_addresses(size_t bytes);
   const std::pair<const uintptr_t, Range>* find(uintptr_t address) const;
   uintptr_t next_address_ = 0;
+  uintptr_t placed_ = 0;  // the next one; 0: anywhere
   std::mutex mutex_;
   std::map<uintptr_t, Range> ranges_;  // by the GPU's address
 };
