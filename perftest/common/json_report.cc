@@ -113,7 +113,7 @@ Json config_json(const Options& options, std::span<const RankDevice> devices) {
   json["iterations"] = options.iterations;
   json["aggregated_iterations"] = options.aggregated;
   json["validation"] = options.check_iterations;
-  json["graph"] = 0;
+  json["graph"] = options.graph_launches;
   json["blocking_collectives"] = truth(options.blocking != Blocking::kNone);
   json["per_iter_timing"] = truth(options.per_iteration);
   json["per_iter_skip"] = options.per_iteration_skip;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <vector>
 
 #include "perftest/common/operation.h"
@@ -43,11 +44,15 @@ class Measurement {
   bool result_is_defined() const { return !in_place_ || context_.collective.in_place_defined; }
   // Whether the end of each iteration is known without changing what is measured.
   bool iterations_end() const {
-    return !options_.own_stream || options_.per_iteration || options_.blocking != Blocking::kNone;
+    return !asynchronous(options_) || options_.per_iteration ||
+           options_.blocking != Blocking::kNone;
   }
   CheckedOperation checked_operation(uint64_t seed) const;
+  bool in_graphs() const { return options_.graph_launches > 0; }
   Outcome<void> first_operation() const;
+  Outcome<void> checked_run() const;
   Outcome<RoundTimes> timed_round(uint64_t iterations);
+  Outcome<RoundTimes> timed_graph_round(uint64_t graphs);
   Outcome<void> timed_rounds();
   Outcome<void> merge_iterations(const RoundTimes& times);
   Outcome<void> check_once();
@@ -60,6 +65,7 @@ class Measurement {
   const uint64_t repetition_;
   const Operation operation_;
 
+  std::optional<GpuGraph> graph_;  // -G: of the iterations of -n
   uint64_t iterations_ = 0;
   double total_s_ = 0;
   double issue_s_ = 0;
@@ -78,6 +84,7 @@ Outcome<Measured> Measurement::run() {
   PERFTEST_TRY(first_operation());
   PERFTEST_TRY(context_.crew.barrier(context_.thread));
   PERFTEST_TRY(timed_rounds());
+  graph_.reset();  // while no rank has a kernel that waits for others: this may wait for the GPU
   PERFTEST_TRY(finish_times());
   PERFTEST_TRY(context_.crew.barrier(context_.thread));
   if (options_.check_iterations > 0 && result_is_defined() && !measured_.result.wrong) {
@@ -90,7 +97,9 @@ Outcome<Measured> Measurement::run() {
 }
 
 Outcome<void> Measurement::first_operation() const {
-  if (options_.check_iterations > 0) checked_operation(repetition_ + 99).prepare(context_.buffers);
+  if (options_.check_iterations > 0) {
+    PERFTEST_TRY(context_.memory.prepare(checked_operation(repetition_ + 99), context_.buffers));
+  }
   PERFTEST_TRY(operation_.issue_at_begin());
   return operation_.wait();
 }
@@ -98,7 +107,7 @@ Outcome<void> Measurement::first_operation() const {
 Outcome<RoundTimes> Measurement::timed_round(uint64_t iterations) {
   RoundTimes times;
   const bool wait_for_each =
-      options_.blocking == Blocking::kOuter || (options_.own_stream && options_.per_iteration);
+      options_.blocking == Blocking::kOuter || (asynchronous(options_) && options_.per_iteration);
   double outer_s = 0;
   const auto start = Clock::now();
   for (uint64_t i = 0; i < iterations; ++i) {
@@ -120,11 +129,36 @@ Outcome<RoundTimes> Measurement::timed_round(uint64_t iterations) {
   return times;
 }
 
+// As a round of iterations, launched in graphs of -n iterations each.
+Outcome<RoundTimes> Measurement::timed_graph_round(uint64_t graphs) {
+  const GpuStream& stream = *context_.memory.gpu();
+  if (!graph_) {
+    auto captured = stream.capture([this]() -> Outcome<void> {
+      for (int i = 0; i < options_.iterations; ++i) {
+        PERFTEST_TRY(operation_.issue_iteration(static_cast<uint64_t>(i)));
+      }
+      return {};
+    });
+    if (!captured) return tl::unexpected(captured.error());
+    graph_.emplace(std::move(*captured));
+  }
+  // To make a graph takes long, and may wait for a GPU that another rank already uses.
+  PERFTEST_TRY(context_.crew.barrier(context_.thread));
+  RoundTimes times;
+  const auto start = Clock::now();
+  for (uint64_t i = 0; i < graphs; ++i) PERFTEST_TRY(stream.launch(*graph_));
+  times.issue_s = seconds_since(start);
+  PERFTEST_TRY(operation_.wait());
+  times.total_s = seconds_since(start);
+  iterations_ += graphs * static_cast<uint64_t>(options_.iterations);
+  return times;
+}
+
 Outcome<void> Measurement::timed_rounds() {
   const auto start = Clock::now();
-  auto iterations = static_cast<uint64_t>(options_.iterations);
+  auto number = static_cast<uint64_t>(in_graphs() ? options_.graph_launches : options_.iterations);
   while (true) {
-    const auto times = timed_round(iterations);
+    const auto times = in_graphs() ? timed_graph_round(number) : timed_round(number);
     if (!times) return tl::unexpected(times.error());
     total_s_ += times->total_s;
     issue_s_ += times->issue_s;
@@ -137,7 +171,7 @@ Outcome<void> Measurement::timed_rounds() {
     if (*elapsed >= options_.seconds) return {};
     const auto round = context_.crew.combine(context_.thread, times->total_s, Average::kRank0);
     if (!round) return tl::unexpected(round.error());
-    if (*round < kRoundSeconds) iterations *= 2;
+    if (*round < kRoundSeconds) number *= 2;
     if (checks()) PERFTEST_TRY(check_once());
     context_.watchdog.arm(context_.thread);
   }
@@ -184,15 +218,29 @@ Outcome<void> Measurement::finish_times() {
   return {};
 }
 
+// The operation once, as it was timed.
+Outcome<void> Measurement::checked_run() const {
+  if (!in_graphs()) {
+    PERFTEST_TRY(operation_.issue_at_begin());
+    return operation_.wait();
+  }
+  const GpuStream& stream = *context_.memory.gpu();
+  const auto graph = stream.capture([this] { return operation_.issue_at_begin(); });
+  if (!graph) return tl::unexpected(graph.error());
+  PERFTEST_TRY(context_.crew.barrier(context_.thread));
+  PERFTEST_TRY(stream.launch(*graph));
+  return operation_.wait();
+}
+
 Outcome<void> Measurement::check_once() {
   const CheckedOperation checked = checked_operation(repetition_ * 1000 + ++checked_);
-  checked.prepare(context_.buffers);
-  PERFTEST_TRY(operation_.issue_at_begin());
-  PERFTEST_TRY(operation_.wait());
-  const uint64_t wrong = checked.count_wrong(context_.buffers);
-  const auto total = context_.crew.sum(context_.thread, wrong);
+  PERFTEST_TRY(context_.memory.prepare(checked, context_.buffers));
+  PERFTEST_TRY(checked_run());
+  const auto wrong = context_.memory.count_wrong(checked, context_.buffers);
+  if (!wrong) return tl::unexpected(wrong.error());
+  const auto total = context_.crew.sum(context_.thread, *wrong);
   if (!total) return tl::unexpected(total.error());
-  const auto failed = context_.crew.sum(context_.thread, wrong > 0 ? 1 : 0);
+  const auto failed = context_.crew.sum(context_.thread, *wrong > 0 ? 1 : 0);
   if (!failed) return tl::unexpected(failed.error());
   measured_.result.wrong = measured_.result.wrong.value_or(0) + *total;
   measured_.failed_ranks = std::max(measured_.failed_ranks, *failed);

@@ -73,7 +73,7 @@ Outcome<void> Operation::issue_with(ncclRedOp_t op, uint64_t number) const {
        .op = op,
        .position = position_,
        .comm = context_.comm,
-       .stream = context_.stream.get()});
+       .stream = context_.memory.stream()});
   return check(context_.collective.program, result, context_.comm);
 }
 

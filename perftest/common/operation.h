@@ -19,7 +19,7 @@ class Operation {
   Outcome<void> issue_iteration(uint64_t iteration) const;
   // The operation once, at the begin of the buffers.
   Outcome<void> issue_at_begin() const { return issue(0); }
-  Outcome<void> wait() const { return context_.stream.wait(); }
+  Outcome<void> wait() const { return context_.memory.wait(context_.comm); }
 
  private:
   Outcome<void> issue(uint64_t number) const;

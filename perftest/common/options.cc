@@ -18,8 +18,7 @@ struct RawOptions {
   int average = 1;
   int blocking = 0;
   int registration = 0;
-  int stream_null = 1;
-  int graph_launches = 0;
+  std::optional<int> stream_null;
   int device_implementation = 0;
   int device_ctas = 16;
 };
@@ -68,10 +67,11 @@ void add_repetition_options(CLI::App& app, Options& options, RawOptions& raw) {
                  "1: wait and barrier after each operation, 2: wait, 3: wait and barrier after "
                  "each iteration, not timed")
       ->check(CLI::Range(0, 3));
-  app.add_option("-y,--stream_null", raw.stream_null,
-                 "1: NULL stream, calls return with the result; 0: asynchronous stream")
-      ->check(CLI::Range(0, 1))
-      ->capture_default_str();
+  app.add_option(
+         "-y,--stream_null", raw.stream_null,
+         "1: NULL stream, where calls on host memory return with the result; 0: a stream of "
+         "its own. Default: 1 on host memory, 0 on a GPU")
+      ->check(CLI::Range(0, 1));
   app.add_option("-T,--timeout", options.timeout_s, "seconds after which a test is given up")
       ->check(at_least(0));
 }
@@ -108,7 +108,10 @@ void add_start_options(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-x,--cta_policy", options.cta_policy, "NCCL_CTA_POLICY_*")
       ->check(CLI::Range(0, 2));
   app.add_option("-g,--ngpus", raw.gpus, "1 (more ranks: -t, --local)")->check(CLI::Range(1, 1024));
-  app.add_option("-G,--cudagraph", raw.graph_launches, "0 (CUDA graphs need GPU buffers)");
+  app.add_option(
+         "-G,--cudagraph", options.graph_launches,
+         "capture the iterations in a CUDA graph and launch it so often (RAILCCL_DEVICE=cuda)")
+      ->check(CLI::Range(0, 1 << 30));
   app.add_option("-D,--device_implementation", raw.device_implementation, "0 (no device API)");
   app.add_option("-V,--device_cta_count", raw.device_ctas, "only with -D");
 }
@@ -134,16 +137,10 @@ Outcome<void> read_names(const RawOptions& raw, Options& options) {
   return {};
 }
 
-Outcome<void> refuse_what_needs_a_gpu(const RawOptions& raw) {
+Outcome<void> refuse_what_is_not_served(const RawOptions& raw) {
   if (raw.gpus != 1) {
-    return failure(Exit::kUsage,
-                   "-g {}: buffers are host memory, and a thread drives one rank; use -t {} or "
-                   "--local {}",
+    return failure(Exit::kUsage, "-g {}: a thread drives one rank; use -t {} or --local {}",
                    raw.gpus, raw.gpus, raw.gpus);
-  }
-  if (raw.graph_launches != 0) {
-    return failure(Exit::kUsage, "-G {}: CUDA graphs need GPU buffers, these are host memory",
-                   raw.graph_launches);
   }
   if (raw.device_implementation != 0) {
     return failure(Exit::kUsage, "-D {}: RailCCL does not serve NCCL's device API",
@@ -168,10 +165,38 @@ Outcome<void> check_combinations(const Options& options) {
     return failure(Exit::kUsage, "--virtual-nodes {} is more than --local {} processes",
                    options.virtual_nodes, options.local_ranks);
   }
+  if (options.graph_launches > 0 &&
+      (options.per_iteration || options.blocking != Blocking::kNone)) {
+    return failure(Exit::kUsage,
+                   "-G {}: an iteration of a CUDA graph cannot be waited for; leave out -I and -z",
+                   options.graph_launches);
+  }
   return {};
 }
 
 }  // namespace
+
+Outcome<void> choose_memory(Options& options, int gpus) {
+  options.gpu_memory = gpus > 0;
+  if (options.graph_launches > 0 && !options.gpu_memory) {
+    return failure(Exit::kUsage,
+                   "-G {}: CUDA graphs need GPU buffers, these are host memory; set "
+                   "RAILCCL_DEVICE=cuda",
+                   options.graph_launches);
+  }
+  if (!options.gpu_memory || own_stream(options)) return {};
+  if (options.graph_launches > 0) {
+    return failure(Exit::kUsage, "-G {}: the NULL stream cannot be captured; leave out -y 1",
+                   options.graph_launches);
+  }
+  if (options.threads > gpus) {
+    return failure(Exit::kUsage,
+                   "-y 1 -t {} on {} GPUs: ranks that share a GPU would wait for each other in its "
+                   "NULL stream; leave out -y 1",
+                   options.threads, gpus);
+  }
+  return {};
+}
 
 std::string usage_error(const std::string& program, const std::string& message) {
   return fmt::format("{}: {}\nUsage: {} [options]; {} -h lists them.\n", program, message, program,
@@ -201,11 +226,11 @@ Outcome<ParsedCommandLine> parse_command_line(const std::string& program,
   if (!sizes) return tl::unexpected(sizes.error());
   options.sizes = *sizes;
   PERFTEST_TRY(read_names(raw, options));
-  PERFTEST_TRY(refuse_what_needs_a_gpu(raw));
+  PERFTEST_TRY(refuse_what_is_not_served(raw));
   options.average = static_cast<Average>(raw.average);
   options.blocking = static_cast<Blocking>(raw.blocking);
   options.registration = static_cast<Registration>(raw.registration);
-  options.own_stream = raw.stream_null == 0;
+  if (raw.stream_null) options.null_stream = *raw.stream_null != 0;
   PERFTEST_TRY(check_combinations(options));
   return parsed;
 }

@@ -29,9 +29,11 @@ struct Options {
   std::vector<ncclDataType_t> types = {ncclFloat};
   int root = 0;  // -1: every rank in turn
   Blocking blocking = Blocking::kNone;
-  bool own_stream =
-      false;          // -y 0: a railcclStream_t; else NULL, where calls return with the result
-  int timeout_s = 0;  // 0: none
+  // -y 0: a stream of its own; 1: NULL, where calls on memory of the host return with the result.
+  std::optional<bool> null_stream;
+  int graph_launches = 0;   // -G
+  bool gpu_memory = false;  // buffers are on a GPU (choose_memory)
+  int timeout_s = 0;        // 0: none
   bool report_cpu_time = false;
   bool report_timestamps = false;
   std::string json_file;
@@ -49,6 +51,15 @@ struct Options {
   bool rails = false;     // --rails
 };
 
+// Not given, -y is 1, but for memory of a GPU 0, as nccl-tests has it.
+inline bool own_stream(const Options& options) {
+  return !options.null_stream.value_or(!options.gpu_memory);
+}
+// Whether calls may return before the result is there.
+inline bool asynchronous(const Options& options) {
+  return options.gpu_memory || own_stream(options);
+}
+
 struct Usage {
   std::string text;  // asked for with -h
 };
@@ -60,6 +71,10 @@ struct ParsedCommandLine {
 };
 Outcome<ParsedCommandLine> parse_command_line(const std::string& program,
                                               const std::vector<std::string>& arguments);
+
+// Where the buffers are to be: on one of `gpus` GPUs, or on the host, 0. Refuses what that cannot
+// do.
+Outcome<void> choose_memory(Options& options, int gpus);
 
 // "all_reduce_perf: what is wrong", and how to get the options.
 std::string usage_error(const std::string& program, const std::string& message);

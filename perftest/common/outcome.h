@@ -13,6 +13,7 @@ namespace railccl::perftest {
 enum class Exit : int {
   kSuccess = 0,
   kUsage = 1,    // the command line, or what it asks of this machine
+  kCuda = 2,     // a call of the CUDA driver failed
   kLibrary = 3,  // a call of the library failed
   kTimeout = 4,  // -T passed
   kWrong = 7,    // wrong elements, or bandwidth below NCCL_TESTS_MIN_BW

@@ -4,12 +4,12 @@
 
 #include <array>
 #include <cstdlib>
-#include <cstring>
 #include <thread>
 
 #include "perftest/common/job.h"
 #include "perftest/common/memory_use.h"
 #include "perftest/common/rails.h"
+#include "perftest/common/rank_devices.h"
 #include "perftest/common/rank_set.h"
 #include "perftest/common/reporter.h"
 #include "perftest/common/sweep.h"
@@ -27,7 +27,9 @@ size_t buffer_bytes(const Options& options) {
   return options.sizes.max_bytes + static_cast<size_t>(options.unalign) * 8 + kGuardBytes;
 }
 
+// Memory of a GPU is checked in a copy on the host.
 Outcome<void> check_memory(const Options& options) {
+  if (options.gpu_memory && options.check_iterations == 0) return {};
   const double needed = 2.0 * static_cast<double>(buffer_bytes(options)) * options.threads;
   if (needed < static_cast<double>(machine_bytes())) return {};
   return failure(Exit::kUsage,
@@ -45,14 +47,21 @@ std::optional<double> wanted_bandwidth() {
 // The process while its ranks run. Its parts end in the reverse order.
 class RankProcess {
  public:
-  RankProcess(const Collective& collective, const Options& options, const Job& job,
-              const ncclUniqueId& id, Reporter* reporter)
+  struct Environment {
+    const Job& job;
+    ncclUniqueId id;
+    const Gpus* gpus = nullptr;    // null: memory of the host
+    Reporter* reporter = nullptr;  // rank 0's process
+  };
+  RankProcess(const Collective& collective, const Options& options, const Environment& around)
       : collective_(collective),
         options_(options),
-        id_(id),
-        reporter_(reporter),
-        crew_(job.processes(), options.threads),
-        ranks_(crew_, job.processes().control, options.threads),
+        id_(around.id),
+        gpus_(around.gpus),
+        reporter_(around.reporter),
+        processes_(around.job.processes()),
+        crew_(processes_, options.threads),
+        ranks_(crew_, processes_.control, options.threads),
         watchdog_(options.threads, std::chrono::seconds(options.timeout_s),
                   [this](int thread) { ranks_.fail(thread, timeout_failure()); }) {}
 
@@ -61,20 +70,24 @@ class RankProcess {
 
  private:
   Failure timeout_failure() const;
+  Outcome<void> join();
   void run_rank(int thread);
   Outcome<void> measure_rank(int thread);
-  Outcome<void> sweep_rank(const RankContext& context);
-  Outcome<std::vector<RankDevice>> gather_devices(int thread);
+  Outcome<RankDevice> choose_device(int thread) const;
+  Outcome<void> sweep_rank(const RankContext& context, const RankDevice& device);
   Outcome<void> note_memory(int thread, int64_t MemoryUse::*part);
   Exit finish() const;
 
   const Collective& collective_;
   const Options& options_;
   const ncclUniqueId id_;
+  const Gpus* gpus_;
   Reporter* reporter_;
+  const Processes processes_;
   Crew crew_;
   RankSet ranks_;
   Watchdog watchdog_;
+  int first_local_rank_ = 0;     // of this process, among those of its machine
   int64_t resident_before_ = 0;  // the next part of memory_ (thread 0)
   MemoryUse memory_;
   SweepTotals totals_;  // thread 0's; the same on all ranks
@@ -88,10 +101,7 @@ Failure RankProcess::timeout_failure() const {
 
 Exit RankProcess::run() {
   resident_before_ = resident_bytes();
-  if (!options_.parallel_init) {
-    const auto joined = ranks_.join_all(id_, communicator_config(options_));
-    if (!joined) ranks_.fail(0, joined.error());
-  }
+  if (const auto joined = join(); !joined) ranks_.fail(0, joined.error());
   std::vector<std::thread> threads;
   for (int thread = 1; thread < options_.threads; ++thread) {
     threads.emplace_back([this, thread] { run_rank(thread); });
@@ -99,6 +109,20 @@ Exit RankProcess::run() {
   run_rank(0);
   for (std::thread& thread : threads) thread.join();
   return finish();
+}
+
+Outcome<void> RankProcess::join() {
+  if (gpus_ != nullptr) {
+    const auto local = local_process(processes_);
+    if (!local) return tl::unexpected(local.error());
+    first_local_rank_ = *local * options_.threads;
+  }
+  if (options_.parallel_init) return {};
+  return ranks_.join_all(id_, communicator_config(options_), [this](int thread) -> Outcome<void> {
+    const auto device = choose_device(thread);
+    if (!device) return tl::unexpected(device.error());
+    return {};
+  });
 }
 
 void RankProcess::run_rank(int thread) {
@@ -109,39 +133,52 @@ void RankProcess::run_rank(int thread) {
   ranks_.leave(thread);
 }
 
+// The calling thread's, from here on: those of a machine are dealt out to its ranks in turn.
+Outcome<RankDevice> RankProcess::choose_device(int thread) const {
+  RankDevice device = host_device();
+  if (gpus_ == nullptr) return device;
+  auto chosen = gpus_->choose((first_local_rank_ + thread) % gpus_->count());
+  if (!chosen) return tl::unexpected(chosen.error());
+  device.device = chosen->ordinal;
+  device.bus = std::move(chosen->bus);
+  device.name = std::move(chosen->name);
+  return device;
+}
+
 Outcome<void> RankProcess::measure_rank(int thread) {
+  const auto device = choose_device(thread);
+  if (!device) return tl::unexpected(device.error());
   if (options_.parallel_init) {
     PERFTEST_TRY(ranks_.join_one(thread, id_, communicator_config(options_)));
   }
   const ncclComm_t comm = ranks_.comm(thread);
   PERFTEST_TRY(note_memory(thread, &MemoryUse::initialization));
-  const auto send = Memory::allocate(buffer_bytes(options_));
-  if (!send) return tl::unexpected(send.error());
-  const auto recv = Memory::allocate(buffer_bytes(options_));
-  if (!recv) return tl::unexpected(recv.error());
-  std::memset(send->data(), 0, send->bytes());
-  std::memset(recv->data(), 0, recv->bytes());
-  const auto sending = RegisteredMemory::create(comm, *send, options_.registration);
+  auto memory = RankMemory::create(
+      {.bytes = buffer_bytes(options_), .own_stream = own_stream(options_), .gpus = gpus_});
+  if (!memory) return tl::unexpected(memory.error());
+  const auto sending = RegisteredMemory::create(comm, memory->send(), options_.registration);
   if (!sending) return tl::unexpected(sending.error());
-  const auto receiving = RegisteredMemory::create(comm, *recv, options_.registration);
+  const auto receiving = RegisteredMemory::create(comm, memory->recv(), options_.registration);
   if (!receiving) return tl::unexpected(receiving.error());
-  const auto stream = Stream::create(options_.own_stream);
-  if (!stream) return tl::unexpected(stream.error());
   PERFTEST_TRY(note_memory(thread, &MemoryUse::buffers));
-  return sweep_rank({.options = options_,
-                     .collective = collective_,
-                     .crew = crew_,
-                     .watchdog = watchdog_,
-                     .thread = thread,
-                     .rank = crew_.rank_of(thread),
-                     .comm = comm,
-                     .stream = *stream,
-                     .buffers = {send->data(), recv->data()}});
+  const auto swept = sweep_rank({.options = options_,
+                                 .collective = collective_,
+                                 .crew = crew_,
+                                 .watchdog = watchdog_,
+                                 .thread = thread,
+                                 .rank = crew_.rank_of(thread),
+                                 .comm = comm,
+                                 .memory = *memory,
+                                 .buffers = memory->buffers()},
+                                *device);
+  // Before memory of a GPU is given back, which waits for its kernels: they wait for this rank.
+  if (!swept) ranks_.fail(thread, swept.error());
+  return swept;
 }
 
-Outcome<void> RankProcess::sweep_rank(const RankContext& context) {
+Outcome<void> RankProcess::sweep_rank(const RankContext& context, const RankDevice& device) {
   Reporter* reporter = context.thread == 0 ? reporter_ : nullptr;
-  const auto devices = gather_devices(context.thread);
+  const auto devices = gather_devices(crew_, context.thread, device);
   if (!devices) return tl::unexpected(devices.error());
   int version = 0;
   PERFTEST_TRY(check("ncclGetVersion", ncclGetVersion(&version)));
@@ -154,24 +191,6 @@ Outcome<void> RankProcess::sweep_rank(const RankContext& context) {
   if (!rails) return tl::unexpected(rails.error());
   if (reporter != nullptr) reporter->rails(*rails);
   return {};
-}
-
-Outcome<std::vector<RankDevice>> RankProcess::gather_devices(int thread) {
-  struct Wire {
-    int32_t process_id;
-    char host[60];
-  } mine = {};
-  mine.process_id = getpid();
-  gethostname(mine.host, sizeof mine.host - 1);
-  const auto all = crew_.all_gather(thread, std::as_bytes(std::span(&mine, 1)));
-  if (!all) return tl::unexpected(all.error());
-  std::vector<RankDevice> devices;
-  for (int rank = 0; rank < crew_.ranks(); ++rank) {
-    Wire wire;
-    std::memcpy(&wire, all->data() + static_cast<size_t>(rank) * sizeof wire, sizeof wire);
-    devices.push_back({.rank = rank, .process_id = wire.process_id, .host = wire.host});
-  }
-  return devices;
 }
 
 // What this process grew by since the last note; the process that grew most counts.
@@ -226,8 +245,12 @@ Outcome<Exit> run_joined(const Collective& collective, const Options& options,
   }
   const auto id = job.share_unique_id();
   if (!id) return tl::unexpected(id.error());
-  const Exit exit =
-      RankProcess(collective, options, job, *id, reporter ? &*reporter : nullptr).run();
+  const Exit exit = RankProcess(collective, options,
+                                {.job = job,
+                                 .id = *id,
+                                 .gpus = call.gpus ? &*call.gpus : nullptr,
+                                 .reporter = reporter ? &*reporter : nullptr})
+                        .run();
   if (reporter) PERFTEST_TRY(reporter->close());
   return exit;
 }

@@ -1,5 +1,5 @@
 // What one rank's measurements work with. Borrowed by everything that measures; owned by the rank's
-// thread (run.cc), which outlives it.
+// thread (process.cc), which outlives it.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "perftest/common/crew.h"
 #include "perftest/common/library.h"
 #include "perftest/common/options.h"
-#include "perftest/common/verify.h"
+#include "perftest/common/rank_memory.h"
 #include "perftest/common/watchdog.h"
 
 namespace railccl::perftest {
@@ -21,8 +21,8 @@ struct RankContext {
   int thread = 0;  // of this process
   int rank = 0;
   ncclComm_t comm = nullptr;
-  const Stream& stream;
-  Buffers buffers;  // of options.sizes.max_bytes, unaligned as -u says, and the guard
+  RankMemory& memory;
+  Buffers buffers;  // in memory: options.sizes.max_bytes, unaligned as -u says, and the guard
 };
 
 // One line of the table.

@@ -7,11 +7,14 @@ namespace railccl::perftest {
 RankSet::RankSet(Crew& crew, ncclComm_t control, int threads)
     : crew_(crew), control_(control), comms_(static_cast<size_t>(threads)) {}
 
-Outcome<void> RankSet::join_all(const ncclUniqueId& id, ncclConfig_t config) {
+Outcome<void> RankSet::join_all(const ncclUniqueId& id, ncclConfig_t config,
+                                const std::function<Outcome<void>(int thread)>& prepare) {
   std::vector<ncclComm_t> made(comms_.size(), nullptr);
   PERFTEST_TRY(check("ncclGroupStart", ncclGroupStart()));
   Outcome<void> joined;
   for (size_t thread = 0; joined && thread < made.size(); ++thread) {
+    joined = prepare(static_cast<int>(thread));
+    if (!joined) break;
     joined = check("ncclCommInitRankConfig",
                    ncclCommInitRankConfig(&made[thread], crew_.ranks(), id,
                                           crew_.rank_of(static_cast<int>(thread)), &config));

@@ -3,6 +3,7 @@
 // ranks' threads and the watchdog.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -16,8 +17,10 @@ class RankSet {
  public:
   RankSet(Crew& crew, ncclComm_t control, int threads);
 
-  // Makes the communicator of each of this process's ranks, from this thread, in one group.
-  Outcome<void> join_all(const ncclUniqueId& id, ncclConfig_t config);
+  // Makes the communicator of each of this process's ranks, from this thread, in one group, each
+  // after `prepare` for its thread.
+  Outcome<void> join_all(const ncclUniqueId& id, ncclConfig_t config,
+                         const std::function<Outcome<void>(int thread)>& prepare);
   // Makes that of `thread` alone.
   Outcome<void> join_one(int thread, const ncclUniqueId& id, ncclConfig_t config);
   ncclComm_t comm(int thread) const;

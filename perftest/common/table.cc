@@ -59,11 +59,11 @@ std::string table_head(const std::string& program, const Options& options, int l
       "# nccl-tests version {} nccl-headers={} nccl-library={}\n"
       "# Collective test starting: {}\n"
       "# nThread {} nGpus 1 minBytes {} maxBytes {} step: {}({}) warmup iters: {} iters: {} agg "
-      "iters: {} validation: {} graph: 0 unalign: {}\n",
+      "iters: {} validation: {} graph: {} unalign: {}\n",
       kFormatVersion, NCCL_VERSION_CODE, library_version, program, options.threads, sizes.min_bytes,
       sizes.max_bytes, factor ? sizes.step_factor : sizes.step_bytes, factor ? "factor" : "bytes",
       options.warmup_iterations, options.iterations, options.aggregated, options.check_iterations,
-      options.unalign);
+      options.graph_launches, options.unalign);
   constexpr const char* kBlocking[] = {
       "", "# Blocking Enabled: wait and barrier after each inner iteration (-m) \n",
       "# Blocking Enabled: wait after each inner iteration (-m), no barrier \n",

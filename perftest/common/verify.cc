@@ -39,10 +39,19 @@ CheckedOperation::CheckedOperation(const Collective& collective, const Layout& l
       placement_(place(layout, position.rank, in_place)),
       element_bytes_(type_info(pattern.key().type).bytes) {}
 
+uint64_t CheckedOperation::recv_end() const {
+  return std::max(placement_.send_offset + layout_.send_count,
+                  placement_.recv_offset + layout_.recv_count);
+}
+
+size_t CheckedOperation::send_bytes() const {
+  return placement_.in_place ? 0 : layout_.send_count * element_bytes_;
+}
+
+size_t CheckedOperation::recv_bytes() const { return recv_end() * element_bytes_ + kGuardBytes; }
+
 void CheckedOperation::prepare(const Buffers& buffers) const {
-  const uint64_t end = std::max(placement_.send_offset + layout_.send_count,
-                                placement_.recv_offset + layout_.recv_count);
-  std::memset(buffers.recv, std::to_integer<int>(kPoison), end * element_bytes_ + kGuardBytes);
+  std::memset(buffers.recv, std::to_integer<int>(kPoison), recv_bytes());
   std::byte* input =
       placement_.in_place ? buffers.recv + placement_.send_offset * element_bytes_ : buffers.send;
   pattern_.input(position_.rank, 0, layout_.send_count, input);
@@ -57,9 +66,7 @@ uint64_t CheckedOperation::count_wrong(const Buffers& buffers) const {
     begin += part.count;
   }
   // In place the buffer goes on behind the output; what is left of the input there is anyone's.
-  const uint64_t end = placement_.in_place ? std::max(placement_.send_offset + layout_.send_count,
-                                                      placement_.recv_offset + layout_.recv_count)
-                                           : layout_.recv_count;
+  const uint64_t end = placement_.in_place ? recv_end() : layout_.recv_count;
   const std::byte* guard = buffers.recv + end * element_bytes_;
   const bool guard_is_whole =
       std::all_of(guard, guard + kGuardBytes, [](std::byte b) { return b == kPoison; });

@@ -32,12 +32,16 @@ class CheckedOperation {
   CheckedOperation(const Collective& collective, const Layout& layout, const Position& position,
                    const Pattern& pattern, bool in_place);
 
+  // What both use of the buffers; send: nothing in place.
+  size_t send_bytes() const;
+  size_t recv_bytes() const;
   // The output is filled with a value that is no result, then the input is written.
   void prepare(const Buffers& buffers) const;
   // Elements of the output that are wrong, and 1 more if the guard was written to.
   uint64_t count_wrong(const Buffers& buffers) const;
 
  private:
+  uint64_t recv_end() const;
   void write_expected(const Expected& part, uint64_t output_begin, uint64_t begin, uint64_t count,
                       std::byte* out) const;
   void write_untouched(uint64_t begin, uint64_t count, std::byte* out) const;

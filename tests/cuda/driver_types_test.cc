@@ -1,10 +1,12 @@
-// The driver's interface as this library declares it, against the toolkit's cuda.h.
+// The driver's interface as the library and the perftest programs declare it, against the toolkit's
+// cuda.h.
 #include <cuda.h>
 #include <gtest/gtest.h>
 
 #include <type_traits>
 
 #include "cuda/driver.h"
+#include "perftest/common/cuda_driver.h"
 
 namespace railccl::cuda {
 namespace {
@@ -74,6 +76,38 @@ RAILCCL_SAME_CALL(thread_exchange_capture_mode, cuThreadExchangeStreamCaptureMod
 RAILCCL_SAME_CALL(user_object_create, cuUserObjectCreate);
 RAILCCL_SAME_CALL(graph_retain, cuGraphRetainUserObject);
 // cuStreamGetCaptureInfo_v2 is in the driver, but no longer in every cuda.h.
+
+static_assert(perftest::kNotReady == CUDA_ERROR_NOT_READY);
+static_assert(perftest::kPciBus == CU_DEVICE_ATTRIBUTE_PCI_BUS_ID);
+static_assert(perftest::kPciDevice == CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID);
+static_assert(perftest::kPciDomain == CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID);
+static_assert(perftest::kNonBlocking == CU_STREAM_NON_BLOCKING);
+static_assert(perftest::kThreadLocal == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+
+#define PERFTEST_SAME_CALL(member, function) \
+  static_assert(SameCall<decltype(perftest::CudaDriver::member), decltype(&(function))>::value)
+
+PERFTEST_SAME_CALL(get_error_name, cuGetErrorName);
+PERFTEST_SAME_CALL(init, cuInit);
+PERFTEST_SAME_CALL(device_get_count, cuDeviceGetCount);
+PERFTEST_SAME_CALL(device_get, cuDeviceGet);
+PERFTEST_SAME_CALL(device_get_name, cuDeviceGetName);
+PERFTEST_SAME_CALL(device_get_attribute, cuDeviceGetAttribute);
+PERFTEST_SAME_CALL(primary_context_retain, cuDevicePrimaryCtxRetain);
+PERFTEST_SAME_CALL(context_set_current, cuCtxSetCurrent);
+PERFTEST_SAME_CALL(stream_create, cuStreamCreate);
+PERFTEST_SAME_CALL(stream_destroy, cuStreamDestroy);
+PERFTEST_SAME_CALL(stream_query, cuStreamQuery);
+PERFTEST_SAME_CALL(stream_synchronize, cuStreamSynchronize);
+PERFTEST_SAME_CALL(stream_begin_capture, cuStreamBeginCapture);
+PERFTEST_SAME_CALL(stream_end_capture, cuStreamEndCapture);
+PERFTEST_SAME_CALL(graph_instantiate, cuGraphInstantiateWithFlags);
+PERFTEST_SAME_CALL(graph_launch, cuGraphLaunch);
+PERFTEST_SAME_CALL(graph_executable_destroy, cuGraphExecDestroy);
+PERFTEST_SAME_CALL(graph_destroy, cuGraphDestroy);
+PERFTEST_SAME_CALL(copy_to_device, cuMemcpyHtoDAsync);
+PERFTEST_SAME_CALL(copy_to_host, cuMemcpyDtoHAsync);
+PERFTEST_SAME_CALL(memory_set, cuMemsetD8Async);
 
 TEST(DriverTypes, AreTheToolkits) { SUCCEED() << "checked when this was compiled"; }
 

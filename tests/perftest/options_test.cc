@@ -39,7 +39,8 @@ TEST(Options, HaveTheDefaultsOfNcclTests) {
   EXPECT_EQ(options.blocking, Blocking::kNone);
   EXPECT_EQ(options.registration, Registration::kNone);
   EXPECT_EQ(options.timeout_s, 0);
-  EXPECT_FALSE(options.own_stream);
+  EXPECT_FALSE(own_stream(options));
+  EXPECT_EQ(options.graph_launches, 0);
 }
 
 TEST(Options, TakeShortAndLongNames) {
@@ -63,7 +64,7 @@ TEST(Options, TakeShortAndLongNames) {
   EXPECT_EQ(options.types, std::vector{ncclFloat16});
   EXPECT_EQ(options.root, -1);
   EXPECT_EQ(options.blocking, Blocking::kOuter);
-  EXPECT_TRUE(options.own_stream);
+  EXPECT_TRUE(own_stream(options));
   EXPECT_EQ(options.average, Average::kMax);
   EXPECT_TRUE(options.report_cpu_time);
   EXPECT_EQ(options.per_iteration_skip, 2);
@@ -96,13 +97,37 @@ TEST(Options, RefuseWithTheCause) {
   EXPECT_THAT(refusal({"-n", "many"}), HasSubstr("many"));
   EXPECT_THAT(refusal({"-t", "0"}), HasSubstr("nthreads"));
   EXPECT_THAT(refusal({"-g", "2"}), HasSubstr("--local 2"));
-  EXPECT_THAT(refusal({"-G", "1"}), HasSubstr("GPU"));
+  EXPECT_THAT(refusal({"-G", "1", "-z", "1"}), HasSubstr("-z"));
+  EXPECT_THAT(refusal({"-G", "1", "-I", "1"}), HasSubstr("-I"));
   EXPECT_THAT(refusal({"-D", "1"}), HasSubstr("device API"));
   EXPECT_THAT(refusal({"-J", "out.csv"}), HasSubstr(".json"));
   EXPECT_THAT(refusal({"-K", "1"}), HasSubstr("-I 1"));
   EXPECT_THAT(refusal({"-I", "1", "-K", "20"}), HasSubstr("-K 20 leaves none"));
   EXPECT_THAT(refusal({"--virtual-nodes", "2"}), HasSubstr("needs --local"));
   EXPECT_THAT(refusal({"--local", "2", "--virtual-nodes", "3"}), HasSubstr("more than --local 2"));
+}
+
+// What the options become with the buffers on one of so many GPUs, 0: on the host.
+std::string refusal_of_memory(Options options, int gpus) {
+  const auto chosen = choose_memory(options, gpus);
+  if (chosen) return "accepted";
+  EXPECT_EQ(chosen.error().exit, Exit::kUsage);
+  return chosen.error().message;
+}
+
+TEST(Options, MemoryDecidesOnStreamsAndGraphs) {
+  EXPECT_THAT(refusal_of_memory(parsed({"-G", "1"}), 0), HasSubstr("RAILCCL_DEVICE=cuda"));
+  EXPECT_EQ(refusal_of_memory(parsed({"-G", "1", "-t", "2"}), 1), "accepted");
+  // One stream for ranks that wait for each other.
+  EXPECT_THAT(refusal_of_memory(parsed({"-y", "1", "-t", "3"}), 2), HasSubstr("-y 1 -t 3"));
+  EXPECT_EQ(refusal_of_memory(parsed({"-y", "1", "-t", "2"}), 2), "accepted");
+  EXPECT_THAT(refusal_of_memory(parsed({"-y", "1", "-G", "1"}), 1), HasSubstr("-y 1"));
+
+  Options on_host = parsed({});
+  Options on_gpu = parsed({});
+  ASSERT_TRUE(choose_memory(on_host, 0) && choose_memory(on_gpu, 1));
+  EXPECT_FALSE(own_stream(on_host) || asynchronous(on_host));
+  EXPECT_TRUE(on_gpu.gpu_memory && own_stream(on_gpu) && asynchronous(on_gpu));
 }
 
 TEST(Options, HelpListsTheOptions) {

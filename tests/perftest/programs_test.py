@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Runs the perftest programs as a user would, on the real library.
 
-usage: programs_test.py BIN_DIRECTORY
+usage: programs_test.py BIN_DIRECTORY [DIRECTORY_OF_A_LIBCUDA]
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import time
 import unittest
 
 BIN = None
+CUDA = None
 COLLECTIVES = (
     "all_reduce all_gather broadcast reduce reduce_scatter alltoall gather scatter sendrecv".split()
 )
@@ -63,7 +65,7 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             return json.loads(path.read_text())
 
-    def check_results(self, document, collective, lines):
+    def check_results(self, document, collective, lines, timed_singly=True):
         self.assertEqual(len(document["results"]), lines)
         for result in document["results"]:
             self.assertEqual(result["out_of_place"]["nwrong"], 0)
@@ -71,6 +73,9 @@ class Programs(unittest.TestCase):
             self.assertEqual(result["in_place"]["nwrong"], expected)
             self.assertGreater(result["out_of_place"]["time"], 0)
             times = result["time_us"]["out_of_place"]
+            self.assertEqual(times is not None, timed_singly)
+            if not timed_singly:
+                continue
             self.assertLessEqual(times["min"], times["p50"])
             self.assertLessEqual(times["p50"], times["max"])
 
@@ -136,6 +141,35 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("-r 5: there are only 2 ranks", done.stderr)
 
+    def test_processes_on_memory_of_a_gpu(self):
+        if CUDA is None:
+            self.skipTest("no stand-in for the CUDA driver was given")
+        gpu = {"RAILCCL_DEVICE": "cuda", "LD_LIBRARY_PATH": str(CUDA)}
+        for collective in COLLECTIVES:
+            with self.subTest(collective):
+                document = self.results(
+                    f"{collective}_perf", "--local", 2, "-b", 64, "-e", "256K", "-f", 64, "-n", 2, **gpu
+                )
+                self.check_results(document, collective, 3, timed_singly=False)
+                names = {device["device_info"] for device in document["devices"]}
+                self.assertEqual(names, {"stand-in for a GPU"})
+        document = self.results("all_reduce_perf", "--local", 2, "-b", "4K", "-e", "4K", "-G", 2, **gpu)
+        self.check_results(document, "all_reduce", 1, timed_singly=False)
+        self.assertEqual(document["config"]["graph"], 2)
+
+    def test_memory_of_a_gpu_without_a_driver(self):
+        try:
+            ctypes.CDLL("libcuda.so.1")
+            self.skipTest("this machine has a CUDA driver")
+        except OSError:
+            pass
+        for start in ([], ["--local", 2]):
+            done = run("all_reduce_perf", *start, RAILCCL_DEVICE="cuda")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("RAILCCL_DEVICE=cuda: this machine has no CUDA driver", done.stderr)
+            self.assertIn("unset RAILCCL_DEVICE", done.stderr)
+            self.assertEqual(done.stdout, "")
+
     def test_a_killed_rank_ends_the_run(self):
         launcher = subprocess.Popen(
             [BIN / "all_reduce_perf", "--local", "3", "-b", "64K", "-e", "64K", "-N", "0"],
@@ -198,4 +232,6 @@ class Programs(unittest.TestCase):
 
 if __name__ == "__main__":
     BIN = pathlib.Path(sys.argv.pop(1))
+    if len(sys.argv) > 1 and pathlib.Path(sys.argv[1]).is_dir():
+        CUDA = pathlib.Path(sys.argv.pop(1))
     unittest.main(verbosity=2)

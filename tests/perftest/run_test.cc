@@ -222,11 +222,14 @@ TEST_F(RunTest, BadCommandLinesSayWhatIsWrong) {
   const Ended huge = run(all_reduce(), {"-b", "8", "-e", "900000G", "-f", "2"});
   EXPECT_EQ(huge.code, 1);
   EXPECT_THAT(huge.errors, HasSubstr("this machine has"));
-  setenv("RAILCCL_DEVICE", "cuda", 1);
+  setenv("RAILCCL_DEVICE", "abacus", 1);
   const Ended device = run(all_reduce(), {});
   unsetenv("RAILCCL_DEVICE");
   EXPECT_EQ(device.code, 1);
-  EXPECT_THAT(device.errors, HasSubstr("RAILCCL_DEVICE=cuda"));
+  EXPECT_THAT(device.errors, HasSubstr("RAILCCL_DEVICE=abacus"));
+  const Ended graph = run(all_reduce(), {"-G", "1"});
+  EXPECT_EQ(graph.code, 1);
+  EXPECT_THAT(graph.errors, HasSubstr("these are host memory"));
   const Ended help = run(all_reduce(), {"-h"});
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.output, HasSubstr("--stepfactor"));
