@@ -1,10 +1,10 @@
 /* What RailCCL has beyond the NCCL API: host communicators and their streams, starting from the
  * environment, what the rails carried, traces, explanations. For C (C11) and C++.
  *
- * Calls on memory of the host (any; ncclMemAlloc's is reached by the other ranks of a node without a
- * copy) take NULL or a railcclStream_t as their stream, calls on memory of a GPU a CUDA stream, on the
- * same communicator. Pinned and managed memory goes with either, and is the host's with NULL.
- * RAILCCL_DEVICE=host leaves the host's only, RAILCCL_DEVICE=cuda the GPU's.
+ * Calls on memory of the host (any; ncclMemAlloc's is reached by the other ranks of a node without
+ * a copy) take NULL or a railcclStream_t as their stream, calls on memory of a GPU a CUDA stream,
+ * on the same communicator. Pinned and managed memory goes with either, and is the host's with
+ * NULL. RAILCCL_DEVICE=host leaves the host's only, RAILCCL_DEVICE=cuda the GPU's.
  *
  * Functions return ncclResult_t; ncclGetLastError(NULL) has the sentence. Any thread may call them;
  * one stream is used by one thread at a time.
