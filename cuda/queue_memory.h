@@ -6,6 +6,10 @@
 // the kernel of run r begins with the command after the last of run r - 1, and leaves when the host
 // has ended r runs and all commands are done.
 //
+// Only the kernel's first block looks at the host's memory; what it finds there it passes on in the
+// GPU's. (Measured on an H100: each further block that looks there costs all of them 0.9 us a
+// command.)
+//
 // A command is cut into tiles. Whichever block is free takes the next tile, so one resident block
 // is enough to go on: several kernels on one GPU never wait for each other's blocks.
 #pragma once
@@ -73,6 +77,9 @@ struct QueueScratch {
   // By slot: | 63..32 times that the slot was used before | 31..0 tiles taken |
   unsigned long long claims[kQueueSlots];
   uint32_t finished[kQueueSlots];  // tiles done
+  // What the first block has passed on.
+  alignas(64) uint64_t posted;
+  alignas(64) Command slots[kQueueSlots];
 };
 
 constexpr uint64_t tiles_of(uint64_t bytes) { return (bytes + kTileBytes - 1) / kTileBytes; }

@@ -25,6 +25,17 @@ __device__ void write_word(uint64_t* word, uint64_t value) {
   asm volatile("st.release.sys.global.u64 [%0], %1;" : : "l"(word), "l"(value) : "memory");
 }
 
+// Between the blocks of this GPU.
+__device__ uint64_t read_word_here(const uint64_t* word) {
+  uint64_t value;
+  asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
+  return value;
+}
+
+__device__ void write_word_here(uint64_t* word, uint64_t value) {
+  asm volatile("st.release.gpu.global.u64 [%0], %1;" : : "l"(word), "l"(value) : "memory");
+}
+
 template <class Word>
 __device__ Word read(const Word* from) {
   return *reinterpret_cast<const volatile Word*>(from);
@@ -265,7 +276,7 @@ __device__ void finish_tile(QueueMemory* queue, QueueScratch* scratch, uint64_t 
                             uint32_t tiles) {
   const uint32_t slot = number % kQueueSlots;
   if (tiles > 1) {
-    __threadfence_system();
+    __threadfence();
     if (atomicAdd(&scratch->finished[slot], 1) + 1 != tiles) return;
     scratch->finished[slot] = 0;
     __threadfence();
@@ -275,12 +286,75 @@ __device__ void finish_tile(QueueMemory* queue, QueueScratch* scratch, uint64_t 
   write_word(&queue->completed[slot], number + 1);
 }
 
-__device__ void run_command(QueueMemory* queue, QueueScratch* scratch, const Command& command,
-                            uint64_t number) {
+// How far `a` is ahead of `b`; counts of 32 bits wrap around.
+__device__ int32_t ahead(uint64_t a, uint64_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+}
+
+// The first block, all threads: passes on what the host has posted since the last time.
+__device__ void pass_on(const QueueMemory* queue, QueueScratch* scratch, uint64_t& passed_on) {
+  constexpr uint32_t kPacks = sizeof(Command) / kPackBytes;
+  __shared__ uint64_t posted;
+  if (threadIdx.x == 0) posted = read_word(&queue->posted);
+  __syncthreads();
+  const auto commands = static_cast<uint32_t>(max(ahead(posted, passed_on), 0));
+  for (uint32_t at = threadIdx.x; at < commands * kPacks; at += blockDim.x) {
+    const uint32_t slot = (static_cast<uint32_t>(passed_on) + at / kPacks) % kQueueSlots;
+    reinterpret_cast<uint4*>(&scratch->slots[slot])[at % kPacks] =
+        read(reinterpret_cast<const uint4*>(&queue->slots[slot]) + at % kPacks);
+  }
+  const bool news = posted != passed_on;
+  passed_on = posted;
+  __syncthreads();
+  if (threadIdx.x == 0 && news) write_word_here(&scratch->posted, posted);
+}
+
+// What a block knows of its run.
+struct Run {
+  QueueMemory* queue;
+  QueueScratch* scratch;
+  uint64_t number;  // of the run
+  uint64_t posted;  // the word as it was seen last; of the first block: passed on last
+};
+
+// Whether there is a command with that number, now or after a wait; false: the run is to end before
+// it. All threads.
+__device__ bool await(Run& run, uint64_t number) {
+  __shared__ uint64_t seen;
+  while (ahead(run.posted, number) <= 0 && ahead(run.posted >> 32, run.number) < 0) {
+    if (blockIdx.x == 0) {
+      pass_on(run.queue, run.scratch, run.posted);
+      continue;
+    }
+    if (threadIdx.x == 0) {
+      __nanosleep(kPollPauseNs);
+      seen = read_word_here(&run.scratch->posted);
+    }
+    __syncthreads();
+    run.posted = seen;
+    __syncthreads();
+  }
+  return ahead(run.posted, number) > 0;
+}
+
+// False when its slot is used again already.
+__device__ bool fetch(const QueueScratch* scratch, uint64_t number, Command& command) {
+  constexpr uint32_t kPacks = sizeof(Command) / kPackBytes;
+  const auto* from = reinterpret_cast<const uint4*>(&scratch->slots[number % kQueueSlots]);
+  for (uint32_t at = threadIdx.x; at < kPacks; at += blockDim.x) {
+    reinterpret_cast<uint4*>(&command)[at] = read(from + at);
+  }
+  __syncthreads();
+  return static_cast<uint32_t>(command.head >> 32) == static_cast<uint32_t>(number);
+}
+
+__device__ void run_command(Run& run, const Command& command, uint64_t number) {
   __shared__ uint32_t tile_number;
   __shared__ bool taken;
   for (;;) {
-    if (threadIdx.x == 0) taken = claim(scratch, number, command.tiles, tile_number);
+    // Others may have nothing to do meanwhile.
+    if (blockIdx.x == 0) pass_on(run.queue, run.scratch, run.posted);
+    if (threadIdx.x == 0) taken = claim(run.scratch, number, command.tiles, tile_number);
     __syncthreads();
     if (!taken) return;
     const Tile tile = tile_of(command, tile_number);
@@ -290,40 +364,8 @@ __device__ void run_command(QueueMemory* queue, QueueScratch* scratch, const Com
       compute(command, tile);
     }
     __syncthreads();
-    if (threadIdx.x == 0) finish_tile(queue, scratch, number, command.tiles);
+    if (threadIdx.x == 0) finish_tile(run.queue, run.scratch, number, command.tiles);
   }
-}
-
-// How far `a` is ahead of `b`; counts of 32 bits wrap around.
-__device__ int32_t ahead(uint64_t a, uint64_t b) {
-  return static_cast<int32_t>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
-}
-
-// Whether there is a command with that number, now or after a wait; false: `run` is to end before
-// it. `posted`: the word as the first thread has seen it last.
-__device__ bool await(const QueueMemory* queue, uint64_t number, uint64_t run, uint64_t& posted) {
-  __shared__ bool there;
-  if (threadIdx.x == 0) {
-    while (ahead(posted, number) <= 0) {
-      posted = read_word(&queue->posted);
-      if (ahead(posted, number) > 0 || ahead(posted >> 32, run) >= 0) break;
-      __nanosleep(kPollPauseNs);
-    }
-    there = ahead(posted, number) > 0;
-  }
-  __syncthreads();
-  return there;
-}
-
-// False when its slot is used again already.
-__device__ bool fetch(const QueueMemory* queue, uint64_t number, Command& command) {
-  constexpr uint32_t kPacks = sizeof(Command) / kPackBytes;
-  const auto* from = reinterpret_cast<const uint4*>(&queue->slots[number % kQueueSlots]);
-  for (uint32_t at = threadIdx.x; at < kPacks; at += blockDim.x) {
-    reinterpret_cast<uint4*>(&command)[at] = read(from + at);
-  }
-  __syncthreads();
-  return static_cast<uint32_t>(command.head >> 32) == static_cast<uint32_t>(number);
 }
 
 // One thread of each block, when it has done its part of all commands before `number`.
@@ -342,14 +384,17 @@ extern "C" __global__ void __launch_bounds__(512)
   __shared__ Command command;
   // Both stay as they are until the last block of this run has left.
   uint64_t number = *reinterpret_cast<volatile uint64_t*>(&scratch->consumed);
-  const uint64_t run = *reinterpret_cast<volatile uint64_t*>(&scratch->runs) + 1;
-  uint64_t posted = posted_word(number, run - 1);
-  if (blockIdx.x == 0 && threadIdx.x == 0) write_word(&queue->started, run);
-  for (; await(queue, number, run, posted); ++number) {
-    if (fetch(queue, number, command)) run_command(queue, scratch, command, number);
+  Run run{.queue = queue,
+          .scratch = scratch,
+          .number = *reinterpret_cast<volatile uint64_t*>(&scratch->runs) + 1,
+          .posted = 0};
+  run.posted = posted_word(number, run.number - 1);
+  if (blockIdx.x == 0 && threadIdx.x == 0) write_word(&queue->started, run.number);
+  for (; await(run, number); ++number) {
+    if (fetch(scratch, number, command)) run_command(run, command, number);
     __syncthreads();
   }
-  if (threadIdx.x == 0) leave(queue, scratch, number, run);
+  if (threadIdx.x == 0) leave(queue, scratch, number, run.number);
 }
 
 }  // namespace railccl::cuda
