@@ -37,4 +37,15 @@ class RelaxedCaptureScope {
   int mode_ = kCaptureRelaxed;
 };
 
+// Both, for calls about memory in a context that need not be the caller's.
+class MemoryScope {
+ public:
+  MemoryScope(const Driver& driver, Context context)
+      : in_context_(driver, context), relaxed_(driver) {}
+
+ private:
+  ContextScope in_context_;
+  RelaxedCaptureScope relaxed_;
+};
+
 }  // namespace railccl::cuda

@@ -89,8 +89,7 @@ Result<std::shared_ptr<Device>> CudaDevice::of_context(const Driver& driver, Con
 
 Result<std::shared_ptr<CudaDevice>> CudaDevice::make(const Driver& driver, Context context,
                                                      const DeviceOptions& options) {
-  const ContextScope in_context(driver, context);
-  const RelaxedCaptureScope relaxed(driver);
+  const MemoryScope scope(driver, context);
   int ordinal = 0;
   RAILCCL_TRY(check(driver, driver.context_get_device(&ordinal), "cuCtxGetDevice"));
   std::shared_ptr<CudaDevice> device(new CudaDevice(driver, context, ordinal, options));
@@ -196,8 +195,7 @@ Status CudaDevice::keep_in_graph(void* graph, DeviceStream stream, const Launch&
 }
 
 Result<std::byte*> CudaDevice::pin(std::byte* memory, size_t bytes) {
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   const Status registered =
       check(driver_, driver_.host_register(memory, bytes, kPortableAndMapped), "cuMemHostRegister");
   if (!registered) {
@@ -215,16 +213,14 @@ Result<std::byte*> CudaDevice::pin(std::byte* memory, size_t bytes) {
 }
 
 bool CudaDevice::unpin(std::byte* memory) {
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   const Status unpinned = check(driver_, driver_.host_unregister(memory), "cuMemHostUnregister");
   if (!unpinned) RAILCCL_INFO(Subsys::kAlloc, "unpinning host memory: {}", unpinned.message());
   return unpinned.is_ok();
 }
 
 Result<SharedDeviceMemory> CudaDevice::allocate_shared(size_t bytes) {
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   DevicePointer pointer = 0;
   RAILCCL_TRY(check(driver_, driver_.memory_alloc(&pointer, bytes), "cuMemAlloc"));
   SharedDeviceMemory memory{.address = reinterpret_cast<std::byte*>(pointer),
@@ -240,8 +236,7 @@ Result<SharedDeviceMemory> CudaDevice::allocate_shared(size_t bytes) {
 }
 
 void CudaDevice::free_shared(const SharedDeviceMemory& memory) {
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   const auto pointer = reinterpret_cast<DevicePointer>(memory.address);
   const Status freed = check(driver_, driver_.memory_free(pointer), "cuMemFree");
   if (!freed)
@@ -249,8 +244,7 @@ void CudaDevice::free_shared(const SharedDeviceMemory& memory) {
 }
 
 Result<std::byte*> CudaDevice::reach(const SharedDeviceMemory& memory) {
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   const auto pointer = reinterpret_cast<DevicePointer>(memory.address);
   if (memory.pid == static_cast<uint32_t>(getpid())) {
     Context owner = nullptr;
@@ -270,8 +264,7 @@ Result<std::byte*> CudaDevice::reach(const SharedDeviceMemory& memory) {
 
 void CudaDevice::let_go(const SharedDeviceMemory& memory, std::byte* reached) {
   if (memory.pid == static_cast<uint32_t>(getpid())) return;
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   const auto pointer = reinterpret_cast<DevicePointer>(reached);
   const Status closed = check(driver_, driver_.ipc_close_handle(pointer), "cuIpcCloseMemHandle");
   if (!closed) RAILCCL_INFO(Subsys::kAlloc, "closing a peer's memory: {}", closed.message());

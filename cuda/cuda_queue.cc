@@ -25,6 +25,8 @@ void set_bytes(Command& command, uint64_t bytes, uint64_t blocks) {
 
 bool CudaQueue::started() const { return read(place_->memory->started) >= place_->runs; }
 
+static_assert(kMostOperands == kMostDeviceOperands);
+
 // More operands than a command holds are never asked for: whoever plans for the GPU knows the
 // limit.
 Compute::Ticket CudaQueue::submit(const ReduceWork& work) {

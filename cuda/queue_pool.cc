@@ -57,8 +57,7 @@ Status QueuePool::clear(DevicePointer memory, size_t bytes) const {
 // Without the mutex: it may wait for the GPU, and who gives back must not. What is asked for stays
 // until the process ends: a kernel that was not reached yet may still look.
 Status QueuePool::grow() {
-  const ContextScope in_context(driver_, context_);
-  const RelaxedCaptureScope relaxed(driver_);
+  const MemoryScope scope(driver_, context_);
   void* host = nullptr;
   DevicePointer on_device = 0;
   DevicePointer scratch = 0;

@@ -65,7 +65,7 @@ double rate_of_best_tier(std::span<Rail* const> rails) {
 // As many slots as the pinned ones, each larger: a GPU is through with one sooner.
 uint64_t device_piece_bytes(const CommOptions& options) {
   constexpr uint64_t kLarger = 2;
-  return StagingMemory::kSlots * kLarger * options.staging_bytes + StagingMemory::kScalarBytes;
+  return StagingMemory::kSlots * kLarger * options.staging_bytes;
 }
 
 class Starter {

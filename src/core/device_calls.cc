@@ -63,7 +63,7 @@ DeviceCalls::DeviceCalls(std::shared_ptr<Communicator> communicator, std::shared
   if (domain == nullptr) return;
   const SharedDeviceMemory& own = domain->own();
   on_device_ = {.begin = {.host = own.address, .device = own.address},
-                .slot_bytes = (own.bytes - StagingMemory::kScalarBytes) / StagingMemory::kSlots,
+                .slot_bytes = own.bytes / StagingMemory::kSlots,
                 .on_device = true};
 }
 

@@ -19,7 +19,7 @@ struct StagingMemory {
   uint64_t slot_bytes = 0;  // 0: there is none
   bool on_device = false;
   static constexpr uint64_t kSlots = 4;  // one each is filled, reduced, emptied; and one to spare
-  static constexpr uint64_t kScalarBytes = 64;  // after the slots
+  static constexpr uint64_t kScalarBytes = 64;  // after the slots of pinned memory
 
   PinnedSlot at(uint64_t offset) const { return {begin.host + offset, begin.device + offset}; }
   uint64_t bytes() const { return kSlots * slot_bytes; }

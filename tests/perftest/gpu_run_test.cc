@@ -12,6 +12,7 @@
 #include "perftest/common/perf_main.h"
 #include "perftest/common/rank_memory.h"
 #include "tests/cuda/fake_driver.h"
+#include "tests/perftest/result_lines.h"
 
 namespace railccl::perftest {
 namespace {
@@ -41,15 +42,6 @@ Ended run(const Collective& collective, std::vector<std::string> arguments) {
           .errors = testing::internal::GetCapturedStderr(),
           .kernels = fake_driver_launches() - kernels,
           .graphs = fake_driver_graph_launches() - graphs};
-}
-
-std::vector<std::string> result_lines(const std::string& output) {
-  std::vector<std::string> lines;
-  std::istringstream in(output);
-  for (std::string line; std::getline(in, line);) {
-    if (!line.empty() && line[0] != '#') lines.push_back(line);
-  }
-  return lines;
 }
 
 // No wrong elements, out of place and, where that is defined, in place.

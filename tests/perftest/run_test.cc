@@ -12,6 +12,7 @@
 
 #include "perftest/common/perf_main.h"
 #include "tests/perftest/fake_nccl.h"
+#include "tests/perftest/result_lines.h"
 
 namespace railccl::perftest {
 namespace {
@@ -37,15 +38,6 @@ Ended run(const Collective& collective, std::vector<std::string> arguments) {
                testing::internal::GetCapturedStderr()};
   EXPECT_EQ(fake_nccl::communicators(), 0);
   return result;
-}
-
-std::vector<std::string> result_lines(const std::string& output) {
-  std::vector<std::string> lines;
-  std::istringstream in(output);
-  for (std::string line; std::getline(in, line);) {
-    if (!line.empty() && line[0] != '#') lines.push_back(line);
-  }
-  return lines;
 }
 
 const Collective* const kAll[] = {&all_reduce(), &all_gather(), &broadcast(),
