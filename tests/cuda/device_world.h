@@ -19,18 +19,19 @@ namespace railccl::test {
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(size_t count) : count_(count) {
+  explicit DeviceArray(size_t count) {
     cuMemAlloc_v2(&pointer_, count * sizeof(T));
+    view_ = {static_cast<T*>(fake_driver_host_view(data())), count};
   }
   ~DeviceArray() { cuMemFree_v2(pointer_); }
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;
   T* data() const { return reinterpret_cast<T*>(pointer_); }
-  std::span<T> view() const { return {static_cast<T*>(fake_driver_host_view(data())), count_}; }
+  std::span<T> view() const { return view_; }
 
  private:
-  size_t count_;
   unsigned long long pointer_ = 0;
+  std::span<T> view_;
 };
 
 class FakeStreamHandle {

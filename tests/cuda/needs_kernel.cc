@@ -1,10 +1,10 @@
-// For programs whose tests need the kernel for GPUs: a build without nvcc has none, and they are
-// skipped.
+// For programs whose tests need the kernel for GPUs: a build without nvcc has none, and ctest
+// counts them as skipped. (Asked of the build: railcclInfo loads every transport's library, and
+// UCX's handlers of memory events do not go with the thread sanitizer.)
 #include <gtest/gtest.h>
 
-#include <string>
-
-#include "include/railccl/railccl.h"
+#include <cstdio>
+#include <cstdlib>
 
 namespace railccl::test {
 namespace {
@@ -12,10 +12,10 @@ namespace {
 class NeedsKernel : public ::testing::Environment {
  public:
   void SetUp() override {
-    size_t length = 0;
-    std::string info(size_t{1} << 20, '\0');
-    ASSERT_EQ(railcclInfo(railcclText, info.data(), info.size(), &length), ncclSuccess);
-    if (info.find("CUDA: yes") == std::string::npos) GTEST_SKIP() << "this build found no nvcc";
+    if (RAILCCL_HAS_KERNEL != 0) return;
+    constexpr int kSkipped = 77;
+    std::puts("SKIP: this build found no nvcc");
+    std::exit(kSkipped);
   }
 };
 
