@@ -30,13 +30,14 @@ Status Executor::begin(const Call& call, const Arithmetic& arithmetic, uint64_t 
   stage_ = Stage::kAnnounce;
   for (const int peer : plan_->remote_peers) {
     RAILCCL_TRY(services_.peers->ensure(peer, now));
+    forget_old_ready(peer);
     RAILCCL_TRY(check_arrived(peer));
   }
   return acquire_rail_memory();
 }
 
 Status Executor::acquire_rail_memory() {
-  if (plan_->remote_peers.empty() || plan_->all_eager) return Status::ok();
+  if (!plan_->puts_large && plan_->large_senders.empty()) return Status::ok();
   const int ranks = services_.layout->ranks();
   const uint64_t in = input_bytes(call_, services_.rank, ranks);
   const uint64_t out = output_bytes(call_, services_.rank, ranks);
@@ -84,8 +85,8 @@ Result<bool> Executor::announce(TimeNs now) {
     if (!published_) return false;
     worked = true;
   }
-  while (!plan_->all_eager && announced_ < plan_->remote_senders.size()) {
-    RAILCCL_ASSIGN(const bool sent, send_ready(plan_->remote_senders[announced_], now));
+  while (announced_ < plan_->large_senders.size()) {
+    RAILCCL_ASSIGN(const bool sent, send_ready(plan_->large_senders[announced_], now));
     if (!sent) return worked;
     ++announced_;
     worked = true;

@@ -149,6 +149,7 @@ class Executor {
   bool place_small_data(const MessageHeader& header, std::span<const std::byte> body);
   void drain_kept_data();
   const Inbox::Ready* find_ready(int peer);
+  void forget_old_ready(int peer);
   // How many operations after this one; negative: before. What a peer says comes in their order.
   int32_t ahead(uint32_t sequence) const {
     return static_cast<int32_t>(sequence - static_cast<uint32_t>(sequence_));
@@ -184,7 +185,7 @@ class Executor {
   std::vector<Piece> slots_;        // channel * depth + lap % depth
   std::vector<uint64_t> next_lap_;  // by channel
   uint64_t pieces_done_ = 0;
-  size_t announced_ = 0;   // remote senders that were told
+  size_t announced_ = 0;   // senders of large puts that were told
   uint64_t puts_ = 0;      // given to links, ever
   int not_ready_ = kSelf;  // the local peer that the last blocked step waits for
   bool published_ = false;

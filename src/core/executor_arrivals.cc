@@ -33,9 +33,16 @@ Status Executor::check(int peer, uint64_t sequence, const Fingerprint& fingerpri
 }
 
 const Inbox::Ready* Executor::find_ready(int peer) {
+  const auto& queue = inbox_of(peer).ready();
+  const auto found = std::ranges::find_if(
+      queue, [this](const Inbox::Ready& ready) { return ahead(ready.sequence) >= 0; });
+  return found != queue.end() && ahead(found->sequence) == 0 ? &*found : nullptr;
+}
+
+// Of operations that are over: a peer may have announced itself though nothing large was put to it.
+void Executor::forget_old_ready(int peer) {
   auto& queue = inbox_of(peer).ready();
   while (!queue.empty() && ahead(queue.front().sequence) < 0) queue.pop_front();
-  return !queue.empty() && ahead(queue.front().sequence) == 0 ? &queue.front() : nullptr;
 }
 
 Result<bool> Executor::owners_ready(std::span<const Slice> dsts, std::span<const Slice> srcs) {

@@ -7,17 +7,20 @@ namespace railccl {
 namespace {
 
 constexpr uint64_t kSlotAlignment = 4096;
+// What the ranks that put to this one put is seen in their schedules; a few milliseconds for them.
+constexpr uint64_t kStepsLookedAt = 1 << 18;
 
 uint64_t slot_bytes(const PlanInputs& inputs, int channels) {
   const uint64_t slots = static_cast<uint64_t>(channels) * static_cast<uint64_t>(inputs.depth);
   return inputs.scratch_bytes / slots / kSlotAlignment * kSlotAlignment;
 }
 
+// Elements.
 uint64_t largest_buffer(const Call& call, int ranks) {
   const bool one_block = call.collective == Collective::kAllReduce ||
                          call.collective == Collective::kBroadcast ||
                          call.collective == Collective::kReduce;
-  return call.count * call.element() * (one_block ? 1 : static_cast<uint64_t>(ranks));
+  return call.count * (one_block ? 1 : static_cast<uint64_t>(ranks));
 }
 
 void collect_peers(const Schedule& schedule, const Layout& layout, int rank, OperationPlan& plan) {
@@ -79,24 +82,51 @@ void consider_user_schedule(const Shape& shape, const Call& call, const PlanInpu
   if (decision) decision->considered.push_back(candidate);
 }
 
-Status take_user_schedule(const Shape& shape, const Call& call, const PlanInputs& inputs,
-                          OperationPlan& plan) {
-  const UserSchedule& mine = *inputs.user_schedule;
-  RAILCCL_TRY(mine.check_in_place(shape));
-  plan.by_channel.push_back({.main = mine.of_rank(inputs.rank), .tail = {}});
-  plan.all_eager = mine.largest_put() * call.element() <= inputs.eager_bytes;
-  return Status::ok();
-}
-
-void generate_schedules(Shape shape, const PlanInputs& inputs, OperationPlan& plan) {
+std::vector<OperationPlan::Channel> schedules_of(int rank, Shape shape, const PlanInputs& inputs,
+                                                 const OperationPlan& plan) {
+  if (is_user_schedule(plan.decision.chosen, inputs)) {
+    return {{.main = inputs.user_schedule->of_rank(rank), .tail = {}}};
+  }
   const Algorithm& algorithm = *plan.decision.chosen.algorithm;
+  std::vector<OperationPlan::Channel> by_channel;
   for (shape.channel = 0; shape.channel < plan.channels; ++shape.channel) {
     OperationPlan::Channel schedules;
     shape.piece = plan.piece_elements;
-    schedules.main = algorithm.generate(shape, inputs.rank);
+    schedules.main = algorithm.generate(shape, rank);
     shape.piece = plan.tail_elements;
-    if (plan.tail_elements != 0) schedules.tail = algorithm.generate(shape, inputs.rank);
-    plan.by_channel.push_back(std::move(schedules));
+    if (plan.tail_elements != 0) schedules.tail = algorithm.generate(shape, rank);
+    by_channel.push_back(std::move(schedules));
+  }
+  return by_channel;
+}
+
+// Whether any put there to one of `receivers` is of more than `most` elements.
+bool puts_more(const std::vector<OperationPlan::Channel>& by_channel, uint64_t most,
+               const std::vector<int>& receivers) {
+  const auto is_larger = [&](const Step& step) {
+    return step.kind == StepKind::kPut && step.count > most &&
+           std::ranges::binary_search(receivers, step.peer);
+  };
+  return std::ranges::any_of(by_channel, [&](const OperationPlan::Channel& channel) {
+    return std::ranges::any_of(channel.main.steps, is_larger) ||
+           std::ranges::any_of(channel.tail.steps, is_larger);
+  });
+}
+
+void find_large_puts(const Call& call, const Shape& shape, const PlanInputs& inputs,
+                     OperationPlan& plan) {
+  const uint64_t most = inputs.eager_bytes / call.element();
+  if (largest_buffer(call, inputs.layout->ranks()) <= most) return;
+  plan.puts_large = puts_more(plan.by_channel, most, plan.remote_peers);
+  uint64_t steps = 0;
+  for (const OperationPlan::Channel& channel : plan.by_channel) {
+    steps += channel.main.steps.size() + channel.tail.steps.size();
+  }
+  const bool look = steps * plan.remote_senders.size() <= kStepsLookedAt;
+  for (const int sender : plan.remote_senders) {
+    if (!look || puts_more(schedules_of(sender, shape, inputs, plan), most, {inputs.rank})) {
+      plan.large_senders.push_back(sender);
+    }
   }
 }
 
@@ -163,15 +193,14 @@ Result<OperationPlan> make_plan(const Call& call, const PlanInputs& inputs, bool
   shape.channels = plan.channels;
   shape.max_piece = plan.piece_elements;
   if (is_user_schedule(plan.decision.chosen, inputs)) {
-    RAILCCL_TRY(take_user_schedule(shape, call, inputs, plan));
-  } else {
-    plan.all_eager = largest_buffer(call, inputs.layout->ranks()) <= inputs.eager_bytes;
-    generate_schedules(shape, inputs, plan);
+    RAILCCL_TRY(inputs.user_schedule->check_in_place(shape));
   }
+  plan.by_channel = schedules_of(inputs.rank, shape, inputs, plan);
   for (const OperationPlan::Channel& channel : plan.by_channel) {
     collect_peers(channel.main, *inputs.layout, inputs.rank, plan);
     collect_peers(channel.tail, *inputs.layout, inputs.rank, plan);
   }
+  find_large_puts(call, shape, inputs, plan);
   RAILCCL_TRY(check_scratch(plan, call.element()));
   return plan;
 }

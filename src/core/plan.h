@@ -44,10 +44,11 @@ struct OperationPlan {
   int channels = 1;
   int depth = 1;
   uint64_t slot_bytes = 0;
-  bool all_eager = false;           // no put of any rank is larger than eager_bytes
   std::vector<int> remote_peers;    // of other nodes, that the schedules name
   std::vector<int> remote_senders;  // of them, those that are waited for
+  std::vector<int> large_senders;   // of them, those that may put more than eager_bytes
   std::vector<int> local_peers;     // of this node, that the schedules name
+  bool puts_large = false;          // this rank puts more than eager_bytes to another node
 
   // Pieces that are under way at a time.
   uint64_t slots() const { return static_cast<uint64_t>(channels) * static_cast<uint64_t>(depth); }

@@ -55,10 +55,6 @@ Result<std::shared_ptr<const UserSchedule>> UserSchedule::read(const std::string
                       .channels = 1};
   for (const Schedule& schedule : set->ranks) {
     made->scratch_ = std::max(made->scratch_, schedule.scratch_elements);
-    for (const Step& step : schedule.steps) {
-      if (step.kind == StepKind::kPut)
-        made->largest_put_ = std::max(made->largest_put_, step.count);
-    }
   }
   made->set_ = std::move(*set);
   return std::shared_ptr<const UserSchedule>(std::move(made));

@@ -28,7 +28,6 @@ class UserSchedule {
   const Cost& cost() const { return cost_; }
   uint64_t piece() const { return set_.shape.piece; }
   const Schedule& of_rank(int rank) const { return set_.ranks[static_cast<size_t>(rank)]; }
-  uint64_t largest_put() const { return largest_put_; }  // elements
   const std::string& path() const { return path_; }
   uint64_t hash() const { return hash_; }  // of the file; ranks must have the same
 
@@ -42,7 +41,6 @@ class UserSchedule {
   Algorithm algorithm_{};
   Cost cost_;
   uint64_t scratch_ = 0;  // elements, of the rank that needs most
-  uint64_t largest_put_ = 0;
   uint64_t hash_ = 0;
 };
 

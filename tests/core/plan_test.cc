@@ -6,7 +6,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <map>
+#include <numeric>
 
 #include "algorithms/schedule_file.h"
 #include "src/core/comm_options.h"
@@ -15,7 +18,9 @@
 namespace railccl {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 using Environment = FixedSettingsSource::Map;
@@ -219,6 +224,73 @@ TEST(Plan, MuchDataIsCutWhereItIsPassedOn) {
   }
 }
 
+// Every second one in place; none where the algorithm is not for the layout.
+std::vector<OperationPlan> plans_of_all(const Call& call, PlanInputs inputs) {
+  std::vector<OperationPlan> plans;
+  for (inputs.rank = 0; inputs.rank < inputs.layout->ranks(); ++inputs.rank) {
+    auto plan = make_plan(call, inputs, inputs.rank % 2 == 0);
+    if (plan) plans.push_back(std::move(*plan));
+  }
+  return plans;
+}
+
+uint64_t largest_put(const OperationPlan& plan, int to) {
+  uint64_t largest = 0;
+  for (const OperationPlan::Channel& channel : plan.by_channel) {
+    for (const Schedule* schedule : {&channel.main, &channel.tail}) {
+      for (const Step& step : schedule->steps) {
+        if (step.kind == StepKind::kPut && step.peer == to) largest = std::max(largest, step.count);
+      }
+    }
+  }
+  return largest;
+}
+
+// Told by the receiver, so he has to know; by the senders' own schedules, in place or not.
+TEST(Plan, WhoPutsMuchIsToldWhere) {
+  uint64_t large = 0;
+  uint64_t only_small = 0;
+  for (const std::vector<int>& nodes : {std::vector{0, 1}, {0, 1, 2, 3}, {0, 0, 1, 1, 1, 2}}) {
+    PlanInputs inputs = inputs_of(nodes);
+    for (const Algorithm& algorithm : catalog()) {
+      inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv),
+                            {std::string(algorithm.name)});
+      for (const uint64_t count : {100, 2000, 3000, 100'001}) {
+        const Call call{.collective = algorithm.collective, .count = count};
+        const std::vector<OperationPlan> plans = plans_of_all(call, inputs);
+        for (size_t rank = 0; rank < plans.size(); ++rank) {
+          for (const int sender : plans[rank].remote_senders) {
+            const OperationPlan& theirs = plans[static_cast<size_t>(sender)];
+            const bool is_large =
+                largest_put(theirs, static_cast<int>(rank)) * call.element() > inputs.eager_bytes;
+            EXPECT_EQ(std::ranges::count(plans[rank].large_senders, sender), is_large)
+                << algorithm.name << " " << count << ": " << sender << " to " << rank;
+            EXPECT_TRUE(!is_large || theirs.puts_large);
+            ++(is_large ? large : only_small);
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(large, 100u);
+  EXPECT_GT(only_small, 100u);
+}
+
+// Looking takes the schedules of all of them.
+TEST(Plan, WhatVeryManyRanksPutIsSupposedToBeMuch) {
+  std::vector<int> nodes(1000);
+  std::iota(nodes.begin(), nodes.end(), 0);
+  PlanInputs inputs = inputs_of(nodes);
+  inputs.allowed.clear();
+  const auto all_to_all = [&](uint64_t count) {
+    return *make_plan({.collective = Collective::kAllToAll, .count = count}, inputs, false);
+  };
+  const OperationPlan plan = all_to_all(100);
+  EXPECT_EQ(plan.remote_senders.size(), 999u);
+  EXPECT_EQ(plan.large_senders, plan.remote_senders);
+  EXPECT_THAT(all_to_all(1).large_senders, IsEmpty());  // all of it would be small
+}
+
 class ScheduleFile : public ::testing::Test {
  protected:
   ~ScheduleFile() override { unlink(path_.c_str()); }
@@ -253,7 +325,8 @@ TEST_F(ScheduleFile, RunsWhatItFitsAndNothingElse) {
   EXPECT_EQ(plan->decision.chosen.algorithm->name, "file");
   EXPECT_EQ(plan->pieces, 7u);
   EXPECT_EQ(to_string(plan->by_channel[0].main), to_string(set.ranks[1]));
-  EXPECT_TRUE(plan->all_eager);
+  EXPECT_FALSE(plan->puts_large);
+  EXPECT_THAT(plan->large_senders, IsEmpty());
   EXPECT_TRUE(uses_user_schedule(call, inputs));
 
   const auto reason = [&](const Call& other, const PlanInputs& where) -> std::string {
