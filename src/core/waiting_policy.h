@@ -44,17 +44,18 @@ class SpinBudget {
 };
 
 // How long to spin before the core is offered to others, learnt from the offers: one that nobody
-// takes is a system call for nothing, one that is taken lets the rank run for which this one waits.
+// takes is a system call for nothing, one that is taken lets the rank run for which this one waits,
+// and the next one is made at once.
 class YieldDelay {
  public:
   TimeNs ns() const { return delay_; }
   void yielded(TimeNs duration) {
-    delay_ = duration >= kTaken ? kLeast : std::min(2 * delay_, kMost);
+    delay_ = duration >= kTaken ? 0 : std::min(std::max(2 * delay_, kLeast), kMost);
   }
 
  private:
   static constexpr TimeNs kTaken = 2 * kMicrosecond;  // no bare system call takes so long
-  static constexpr TimeNs kLeast = 5 * kMicrosecond;
+  static constexpr TimeNs kLeast = 5 * kMicrosecond / 2;
   static constexpr TimeNs kMost = 20 * kMicrosecond;
   TimeNs delay_ = kLeast;
 };
