@@ -32,12 +32,14 @@ std::string unsuitable(const Shape& shape);
 std::string unsuitable_local(const Shape& shape);
 Schedule all_reduce(const Shape& shape, int rank);
 Schedule all_reduce_doubling(const Shape& shape, int rank);
+Schedule all_reduce_halving(const Shape& shape, int rank);
 Schedule all_gather(const Shape& shape, int rank);
 Schedule broadcast(const Shape& shape, int rank);
 Schedule reduce(const Shape& shape, int rank);
 Schedule reduce_scatter(const Shape& shape, int rank);
 Cost cost(const Shape& shape);
 Cost cost_doubling(const Shape& shape);
+Cost cost_halving(const Shape& shape);
 }  // namespace hierarchical
 
 namespace doubling {  // doubling.cc

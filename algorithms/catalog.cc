@@ -14,6 +14,8 @@ const std::vector<Algorithm>& catalog() {
        hierarchical::cost, 1},
       {"hierarchical-doubling", kAllReduce, hierarchical::unsuitable,
        hierarchical::all_reduce_doubling, hierarchical::cost_doubling, 1},
+      {"hierarchical-halving", kAllReduce, hierarchical::unsuitable,
+       hierarchical::all_reduce_halving, hierarchical::cost_halving, 1},
       {"ring", kAllReduce, ring::unsuitable, ring::all_reduce, ring::cost, 1},
       {"tree", kAllReduce, tree::unsuitable, tree::all_reduce, tree::cost, 2},
       {"doubling", kAllReduce, doubling::unsuitable, doubling::all_reduce, doubling::cost, 1},

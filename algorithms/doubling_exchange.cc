@@ -25,71 +25,160 @@ void take_from_partner(Builder& b, int partner, const Extent& extent, const Grou
   b.copy(data.results(extent), in_output ? place : b.scratch(landed), extent.part.count);
 }
 
-// What the participants do with each other. Every round sends from a place of its own: its partner
-// may still be reading when the last round ends.
-class Rounds {
+// One participant, and the others by round.
+class Participant {
  public:
-  Rounds(Builder& b, const Group& group, const Extent& extent, const GroupData& data)
-      : b_(b),
-        group_(group),
-        extent_(extent),
-        data_(data),
-        participants_(group.size()),
-        me_(participants_.of_member(group.me)) {}
+  explicit Participant(const Group& group)
+      : group_(group), participants_(group.size()), me_(participants_.of_member(group.me)) {}
+  const Participants& participants() const { return participants_; }
+  int me() const { return me_; }
+  // The rank whose participant differs in this bit.
+  int partner(int bit) const { return group_.at(participants_.to_member(me_ ^ (1 << bit))); }
+  bool lower(int bit) const { return (me_ >> bit & 1) == 0; }
 
-  // `mine` is this participant's part; what a round receives is in `received`, `slot` apart.
-  void run(Slice mine, uint64_t received, uint64_t slot) {
+ private:
+  const Group& group_;
+  Participants participants_;
+  int me_;
+};
+
+// Each round exchanges and reduces everything, and sends from a place of its own: its partner may
+// still be reading when the last round ends.
+class Doubling : public Participant {
+ public:
+  static constexpr bool kOverwrites = true;  // what is sent first, where it is in place
+
+  Doubling(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
+           const GroupData& data)
+      : Participant(group),
+        b_(b),
+        extent_(extent),
+        slot_(slot),
+        data_(data),
+        received_(b.allocate(static_cast<uint64_t>(participants().rounds()) * slot)) {}
+
+  void run(Slice mine) {
     const uint64_t count = extent_.part.count;
-    const int rounds = participants_.rounds();
+    const int rounds = participants().rounds();
     for (int round = 0; round < rounds; ++round) {
-      const Slice theirs = b_.scratch(received + static_cast<uint64_t>(round) * slot);
+      const Slice theirs = b_.scratch(received_ + static_cast<uint64_t>(round) * slot_);
       const int other = partner(round);
       b_.wait_released_by(other, 1 + round);
       b_.put(other, mine, theirs, count, Phase::kReduce, round);
       b_.wait(other, Phase::kReduce, round);
-      const bool lower = (me_ >> round & 1) == 0;
-      const Slices pair = lower ? Slices{mine, theirs} : Slices{theirs, mine};
+      const Slices pair = lower(round) ? Slices{mine, theirs} : Slices{theirs, mine};
       if (round + 1 == rounds) {
         b_.reduce(data_.results(extent_), pair, count, true);
       } else {
-        mine = b_.scratch(b_.allocate(slot));
+        mine = b_.scratch(b_.allocate(slot_));
         b_.reduce({mine}, pair, count, false);
       }
     }
   }
   void release() {
-    for (int round = 0; round < participants_.rounds(); ++round) {
+    for (int round = 0; round < participants().rounds(); ++round) {
       b_.release_to(partner(round), 1 + round);
     }
   }
 
  private:
-  int partner(int round) const { return group_.at(participants_.to_member(me_ ^ (1 << round))); }
-
   Builder& b_;
-  const Group& group_;
   const Extent& extent_;
+  uint64_t slot_;
   const GroupData& data_;
-  Participants participants_;
-  int me_;
+  uint64_t received_;
 };
 
-}  // namespace
+// Each round exchanges and reduces half of what the one before left, until every participant has a
+// part of its own; then they collect the parts, the same way back. Who has a partner's part back
+// knows that the partner needs nothing any more of what he was sent, so nothing is released.
+class Halving : public Participant {
+ public:
+  static constexpr bool kOverwrites = false;  // others write what they were sent, and not before
 
-void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
-                         const GroupData& data) {
+  Halving(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
+          const GroupData& data)
+      : Participant(group), b_(b), extent_(extent), data_(data) {
+    const uint64_t part = largest_part(slot, participants().count);
+    for (int bit = 0; bit < participants().rounds(); ++bit) {
+      received_.push_back(b.allocate(part << bit));
+    }
+  }
+
+  void run(Slice mine) {
+    uint64_t begins = extent_.part.begin;  // what `mine` has of the extent
+    for (int bit = participants().rounds() - 1; bit >= 0; --bit) {
+      const Part kept = parts_of(me(), bit).part;
+      const Part given = parts_of(me() ^ (1 << bit), bit).part;
+      const Slice theirs = b_.scratch(received_[static_cast<size_t>(bit)]);
+      b_.put(partner(bit), moved(mine, given.begin - begins), theirs, given.count, Phase::kReduce,
+             bit);
+      b_.wait(partner(bit), Phase::kReduce, bit);
+      mine = moved(mine, kept.begin - begins);
+      const Slices pair = lower(bit) ? Slices{mine, theirs} : Slices{theirs, mine};
+      if (bit == 0) {
+        b_.reduce(data_.results(parts_of(me(), 0)), pair, kept.count, true);
+      } else {
+        b_.reduce({theirs}, pair, kept.count, false);
+      }
+      mine = theirs;
+      begins = kept.begin;
+    }
+    collect();
+  }
+  void release() {}
+
+ private:
+  // Where the parts of the participants lie that agree with this one in all bits from `bit` on.
+  Extent parts_of(int participant, int bit) const {
+    const int first = participant >> bit << bit;
+    const Part begin = even_part(extent_.part, participants().count, first);
+    const Part last = even_part(extent_.part, participants().count, first + (1 << bit) - 1);
+    return {.block = extent_.block,
+            .part = {.begin = begin.begin, .count = last.begin + last.count - begin.begin},
+            .number = extent_.number};
+  }
+  static Slice moved(Slice slice, uint64_t elements) {
+    slice.offset += elements;
+    return slice;
+  }
+  void collect() {
+    for (int bit = 0; bit < participants().rounds(); ++bit) {
+      const Extent own = parts_of(me(), bit);
+      const Slice place = data_.landing(own);
+      b_.put(partner(bit), place, place, own.part.count, Phase::kGather, bit);
+      b_.wait(partner(bit), Phase::kGather, bit);
+    }
+    // What goes on to others did so first.
+    for (int bit = 0; bit < participants().rounds(); ++bit) {
+      const Extent theirs = parts_of(me() ^ (1 << bit), bit);
+      b_.copy(data_.results(theirs), data_.landing(theirs), theirs.part.count);
+    }
+  }
+
+  Builder& b_;
+  const Extent& extent_;
+  const GroupData& data_;
+  std::vector<uint64_t> received_;  // by bit
+};
+
+// Folds in the members above the power of two, lets the participants do their `Rounds`, and gives
+// the result to those that were folded in.
+template <typename Rounds>
+void all_reduce_by(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
+                   const GroupData& data) {
   const uint64_t count = extent.part.count;
   if (group.size() == 1) {
     return b.reduce(data.results(extent), data.sources(extent), count, true);
   }
-  const Participants participants(group.size());
-  // Scratch: what the folded partner gives, what each round receives, what each round sends.
+  // Scratch: what the folded partner gives, what each round receives, what is sent first.
   const uint64_t fold = b.allocate(slot);
-  const uint64_t received = b.allocate(static_cast<uint64_t>(participants.rounds()) * slot);
+  Rounds rounds(b, group, extent, slot, data);
+  const Participants& participants = rounds.participants();
   const bool folded = group.me < participants.folded;
   if (folded && group.me % 2 == 1) {
     const int partner = group.at(group.me - 1);
-    give_to_partner(b, partner, extent, data, received, fold);
+    give_to_partner(b, partner, extent, data, b.allocate(slot), fold);
     take_from_partner(b, partner, extent, data, fold);
     return;
   }
@@ -99,14 +188,12 @@ void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, u
     b.wait(partner, Phase::kFold);
     sources.push_back(b.scratch(fold));
   }
-  // In place even a lone input is sent from a copy, since the result will overwrite it.
   Slice mine = sources[0];
-  if (sources.size() > 1 || mine.owner != kSelf || b.shape().in_place) {
+  if (sources.size() > 1 || mine.owner != kSelf || (Rounds::kOverwrites && b.shape().in_place)) {
     mine = b.scratch(b.allocate(slot));
     b.reduce({mine}, sources, count, false);
   }
-  Rounds rounds(b, group, extent, data);
-  rounds.run(mine, received, slot);
+  rounds.run(mine);
   if (folded) {
     const Slice place = data.landing(extent);
     b.put(partner, place, b.lands_in_output(partner) ? place : b.scratch(fold), count,
@@ -114,6 +201,18 @@ void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, u
     b.release_to(partner, 0);
   }
   rounds.release();
+}
+
+}  // namespace
+
+void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
+                         const GroupData& data) {
+  all_reduce_by<Doubling>(b, group, extent, slot, data);
+}
+
+void halving_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
+                        const GroupData& data) {
+  all_reduce_by<Halving>(b, group, extent, slot, data);
 }
 
 }  // namespace railccl::algorithms

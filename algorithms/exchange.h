@@ -79,4 +79,10 @@ void chain_reduce(Builder& b, const Group& chain, const Extent& extent, uint64_t
 void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
                          const GroupData& data);
 
+// Recursive halving, then recursive doubling (the same article): twice the rounds, but each member
+// sends the data less than twice and reduces it once. For members that can all put to each other's
+// kOutput.
+void halving_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
+                        const GroupData& data);
+
 }  // namespace railccl::algorithms

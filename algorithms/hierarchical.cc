@@ -54,6 +54,11 @@ void exchange_by_doubling(Builder& b, const NodeStage& stage) {
                       node_data(b, stage));
 }
 
+void exchange_by_halving(Builder& b, const NodeStage& stage) {
+  halving_all_reduce(b, stage.owners(), stage.part_of(stage.column()), stage.part_slot(),
+                     node_data(b, stage));
+}
+
 Chunks node_chunks(const Builder& b, const NodeStage& stage) {
   return {.of = [&stage](int node) { return stage.blocks_of(node); },
           .slot = static_cast<uint64_t>(stage.most_blocks()) * b.max_piece()};
@@ -67,6 +72,10 @@ Schedule all_reduce(const Shape& shape, int rank) {
 
 Schedule all_reduce_doubling(const Shape& shape, int rank) {
   return all_reduce_by(shape, rank, exchange_by_doubling);
+}
+
+Schedule all_reduce_halving(const Shape& shape, int rank) {
+  return all_reduce_by(shape, rank, exchange_by_halving);
 }
 
 Schedule all_gather(const Shape& shape, int rank) {

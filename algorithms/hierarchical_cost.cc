@@ -190,4 +190,29 @@ Cost cost_doubling(const Shape& shape) {
   return cost;
 }
 
+Cost cost_halving(const Shape& shape) {
+  const Terms t = terms_of(shape);
+  const Participants participants(t.nodes);
+  const auto rounds = static_cast<uint32_t>(participants.rounds());
+  const bool folds = participants.folded > 0;
+  const auto is_even = [&](int node) { return node < participants.folded && node % 2 == 0; };
+  const auto is_odd = [&](int node) { return node < participants.folded && node % 2 == 1; };
+  const double halved = 1 - 1.0 / participants.count;  // a half, a quarter, ...
+  Cost cost = all_reduce(t);
+  cost.latency_steps_inter = 2 * rounds + (folds ? 2 : 0);
+  cost.bytes_sent_inter = t.share * (2 * halved + (folds ? 1 : 0));
+  cost.path_elements_inter = t.share * (2 * halved + (folds ? 2 : 0));
+  cost.elements_reduced =
+      t.share * most(t, [&](int node) {
+        return t.size(node) - 1 + (is_odd(node) ? 0 : halved) + (is_even(node) ? 1 : 0);
+      });
+  // Received: by folding in, per round. Sent: a copy, unless it is one rank's input as it stands.
+  const double slots = most(t, [&](int node) {
+    const bool copies = t.size(node) > 1 || is_even(node);
+    return 1 + halved + (copies ? 1 : 0);
+  });
+  cost.scratch = (t.staged ? 1 : 0) + slots * t.share;
+  return cost;
+}
+
 }  // namespace railccl::algorithms::hierarchical

@@ -1,6 +1,7 @@
 #include "algorithms/verifier.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "algorithms/node_stage.h"
@@ -46,7 +47,8 @@ RankAmounts count(const Schedule& schedule, const Layout& layout, int rank) {
 }
 
 // The parts of a piece differ by up to 16 elements, each slice of a rank may be off by that; but a
-// piece that splits evenly among ranks and among columns and nodes is counted exactly.
+// piece that splits evenly among ranks, among columns and nodes, and among as many of those as make
+// a power of two is counted exactly.
 double rounding(const ScheduleSet& set) {
   const Layout& layout = *set.shape.layout;
   const uint64_t piece = set.shape.piece;
@@ -54,7 +56,11 @@ double rounding(const ScheduleSet& set) {
   const auto splits = [piece](int parts) {
     return piece % (16 * static_cast<uint64_t>(parts)) == 0;
   };
-  if (splits(layout.ranks()) && splits(columns * layout.nodes())) return 1e-9;
+  const auto nodes = static_cast<unsigned>(layout.nodes());
+  if (splits(layout.ranks()) && splits(columns * layout.nodes()) &&
+      splits(columns * static_cast<int>(std::bit_floor(nodes)))) {
+    return 1e-9;
+  }
   size_t slices = 0;
   for (const Schedule& schedule : set.ranks) slices = std::max(slices, schedule.slices.size());
   const size_t parts = std::max(slices, static_cast<size_t>(layout.ranks()));

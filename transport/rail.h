@@ -59,7 +59,8 @@ struct RailInfo {
   std::string name;  // "eth0", "mlx5_0:1": unique in the process
   TransportKind transport = TransportKind::kTcp;
   uint64_t bytes_per_second = 0;  // speed of the port; 0: unknown
-  TimeNs latency_ns = 0;          // one way, a first guess
+  TimeNs latency_ns = 0;          // one way, a first guess; 0: unknown
+  TimeNs put_ns = 0;              // of the processor, for a put and its end, likewise
   int numa_node = -1;
   std::string pci_address;                // "0000:41:00.0"; empty: none
   std::string adapter;                    // rails with the same non-empty adapter share its limit

@@ -48,18 +48,34 @@ class StartSink final : public ControlSink {
   EarlyGoodbyes left_;
 };
 
+// A rank's network for the cost model: all rails together, the slowest one's latency.
+struct NetworkFacts {
+  double bytes_per_second = 0;
+  double latency_s = 0;
+  double put_s = 0;
+};
+
+double seconds_or(TimeNs known, double supposed) {
+  return known > 0 ? static_cast<double>(known) / static_cast<double>(kSecond) : supposed;
+}
+
 // Of the rails that carry data as long as they are up.
-double rate_of_best_tier(std::span<Rail* const> rails) {
+NetworkFacts facts_of_best_tier(std::span<Rail* const> rails) {
+  const MachineModel supposed;
   int best = std::numeric_limits<int>::max();
-  double rate = 0;
+  NetworkFacts facts;
   for (const Rail* rail : rails) {
-    const int tier = tier_of(rail->info().transport);
+    const RailInfo& info = rail->info();
+    const int tier = tier_of(info.transport);
     if (tier > best) continue;
-    if (tier < best) rate = 0;
+    if (tier < best) facts = {};
     best = tier;
-    rate += supposed_bytes_per_second(rail->info());
+    facts.bytes_per_second += supposed_bytes_per_second(info);
+    facts.latency_s =
+        std::max(facts.latency_s, seconds_or(info.latency_ns, supposed.network_latency_s));
+    facts.put_s = std::max(facts.put_s, seconds_or(info.put_ns, supposed.network_put_s));
   }
-  return rate;
+  return facts;
 }
 
 // As many slots as the pinned ones, each larger: a GPU is through with one sooner.
@@ -85,7 +101,7 @@ class Starter {
   struct Facts {
     uint8_t direct = 0;
     uint8_t pad[7] = {};
-    double network_bytes_per_second = 0;
+    NetworkFacts network;
     uint64_t streaming_bytes = 0;
     SharedDeviceMemory device_piece;
     char error[240] = {};
@@ -228,8 +244,8 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
                   [](const NodeInfo& node) { return node.pid == static_cast<uint32_t>(getpid()); });
   facts.direct = parts_.local == nullptr || one_process ||
                  (parts_.local->can_attach() && start_.options.attach_memory);
-  facts.network_bytes_per_second =
-      rate_of_best_tier(start_.engine->rails()) / static_cast<double>(local_ranks().size());
+  facts.network = facts_of_best_tier(start_.engine->rails());
+  facts.network.bytes_per_second /= static_cast<double>(local_ranks().size());
   facts.streaming_bytes = start_.options.topology
                               ? start_.options.topology->shape().cache_bytes_per_core
                               : kUnknownCacheBytes;
@@ -259,8 +275,11 @@ Status Starter::agree() {
   RAILCCL_ASSIGN(const Blobs blobs,
                  gather(2, {reinterpret_cast<const std::byte*>(&mine), sizeof mine}));
   parts_.direct = true;
-  parts_.machine.network_bytes_per_second = mine.network_bytes_per_second;
-  parts_.machine.streaming_bytes = mine.streaming_bytes;
+  MachineModel& machine = parts_.machine;
+  machine.network_bytes_per_second = mine.network.bytes_per_second;
+  machine.network_latency_s = mine.network.latency_s;
+  machine.network_put_s = mine.network.put_s;
+  machine.streaming_bytes = mine.streaming_bytes;
   std::vector<SharedDeviceMemory> device_pieces;
   for (int rank = 0; rank < start_.ranks; ++rank) {
     Facts facts;
@@ -274,12 +293,13 @@ Status Starter::agree() {
                    parts_.nodes[static_cast<size_t>(rank)].host, facts.error);
     }
     parts_.direct = parts_.direct && facts.direct != 0;
-    parts_.network_rates.push_back(facts.network_bytes_per_second);
+    parts_.network_rates.push_back(facts.network.bytes_per_second);
     device_pieces.push_back(facts.device_piece);
-    parts_.machine.network_bytes_per_second =
-        std::min(parts_.machine.network_bytes_per_second, facts.network_bytes_per_second);
-    parts_.machine.streaming_bytes =
-        std::min(parts_.machine.streaming_bytes, facts.streaming_bytes);
+    machine.network_bytes_per_second =
+        std::min(machine.network_bytes_per_second, facts.network.bytes_per_second);
+    machine.network_latency_s = std::max(machine.network_latency_s, facts.network.latency_s);
+    machine.network_put_s = std::max(machine.network_put_s, facts.network.put_s);
+    machine.streaming_bytes = std::min(machine.streaming_bytes, facts.streaming_bytes);
   }
   return open_device_pieces(device_pieces);
 }

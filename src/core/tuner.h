@@ -21,7 +21,7 @@ namespace railccl {
 struct MachineModel {
   double network_bytes_per_second = 1e9;  // all rails of a rank together
   double network_latency_s = 30e-6;       // one message between nodes
-  double network_put_s = 5e-6;            // of the processor, for one put and its completion
+  double network_put_s = 5e-6;            // of the processor, for one put and its end
   double memory_bytes_per_second = 8e9;   // one rank's share of a node's memory bandwidth
   double local_latency_s = 1e-6;          // one signal inside a node
   uint64_t streaming_bytes = 8 << 20;     // results larger than this do not stay in the cache

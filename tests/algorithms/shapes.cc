@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <numeric>
 #include <set>
 
@@ -19,7 +20,8 @@ std::vector<PieceOfBlock> pieces_of(const Layout& layout) {
   const auto n = static_cast<uint64_t>(layout.ranks());
   const auto nodes = static_cast<uint64_t>(layout.nodes());
   const uint64_t uneven = 3 * n + 5;
-  const uint64_t even = 16 * n * nodes * static_cast<uint64_t>(algorithms::columns_of(layout));
+  const uint64_t even = 16 * n * nodes * std::bit_floor(nodes) *
+                        static_cast<uint64_t>(algorithms::columns_of(layout));
   return {{1, 1},          // fewer than ranks
           {n, 2 * n + 1},  // one each; two whole pieces and a last one of one element
           {uneven, uneven},

@@ -20,7 +20,7 @@ namespace railccl::tcp {
 
 // A small put is mostly answered by one, which carries its acknowledgement along. If not, it is
 // acknowledged by itself: soon where progress is polled, later where the tick has to wake somebody.
-constexpr TimeNs kAcknowledgeWhenPolled = 50 * kMicrosecond;
+constexpr TimeNs kAcknowledgeWhenPolled = 200 * kMicrosecond;
 constexpr TimeNs kAcknowledgeWithin = kMillisecond;
 
 // An endpoint, as the rail's work lists see it.

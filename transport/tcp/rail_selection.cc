@@ -12,6 +12,7 @@ namespace {
 
 constexpr TimeNs kLatencyGuess = 15 * kMicrosecond;
 constexpr TimeNs kLoopbackLatencyGuess = 8 * kMicrosecond;
+constexpr TimeNs kPutGuess = 5 * kMicrosecond;
 
 struct Item {
   bool exact = false;
@@ -120,6 +121,7 @@ TcpRailConfig make_rail(const NetworkInterface& interface, const InterfaceAddres
                    .transport = TransportKind::kTcp,
                    .bytes_per_second = interface.bytes_per_second,
                    .latency_ns = interface.loopback ? kLoopbackLatencyGuess : kLatencyGuess,
+                   .put_ns = kPutGuess,
                    .numa_node = interface.numa_node,
                    .pci_address = interface.pci_address,
                    .adapter = adapter_of(interface.pci_address),

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kReceiveBudget = 512 * 1024;
 constexpr size_t kSendBudget = 512 * 1024;
 // Small puts that come with no answer to any of them are acknowledged in groups of so many.
-constexpr size_t kSmallPutsPerAcknowledgement = 16;
+constexpr size_t kSmallPutsPerAcknowledgement = 8;
 constexpr uint64_t kMostBeforeAcknowledgement = 256 * 1024;
 
 SendLane::Limits limits(const TcpRailOptions& options) {

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kMostPutBytes = size_t{1} << 30;
 constexpr TimeNs kFirstLatency = 3 * kMicrosecond;
+constexpr TimeNs kFirstPut = kMicrosecond;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
 
 struct FoundPort {
@@ -83,6 +84,7 @@ RailInfo describe(const FoundPort& found, const VerbsDevice& device,
           .transport = TransportKind::kVerbs,
           .bytes_per_second = static_cast<uint64_t>(gigabits * kBytesPerGigabit),
           .latency_ns = kFirstLatency,
+          .put_ns = kFirstPut,
           .numa_node = static_cast<int>(read_number(sysfs / "device" / "numa_node", -1)),
           .pci_address = pci,
           // The functions of one adapter share its slot.
