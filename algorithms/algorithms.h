@@ -30,16 +30,19 @@ Cost cost(const Shape& shape);
 namespace hierarchical {
 std::string unsuitable(const Shape& shape);
 std::string unsuitable_local(const Shape& shape);
+std::string unsuitable_doubling(const Shape& shape);  // for AllGather
 Schedule all_reduce(const Shape& shape, int rank);
 Schedule all_reduce_doubling(const Shape& shape, int rank);
 Schedule all_reduce_halving(const Shape& shape, int rank);
 Schedule all_gather(const Shape& shape, int rank);
+Schedule all_gather_doubling(const Shape& shape, int rank);
 Schedule broadcast(const Shape& shape, int rank);
 Schedule reduce(const Shape& shape, int rank);
 Schedule reduce_scatter(const Shape& shape, int rank);
 Cost cost(const Shape& shape);
 Cost cost_doubling(const Shape& shape);
 Cost cost_halving(const Shape& shape);
+Cost cost_gather_doubling(const Shape& shape);
 }  // namespace hierarchical
 
 namespace doubling {  // doubling.cc

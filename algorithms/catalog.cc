@@ -24,6 +24,8 @@ const std::vector<Algorithm>& catalog() {
        hierarchical::cost, 1},
       {"hierarchical", kAllGather, hierarchical::unsuitable, hierarchical::all_gather,
        hierarchical::cost, 1},
+      {"hierarchical-doubling", kAllGather, hierarchical::unsuitable_doubling,
+       hierarchical::all_gather_doubling, hierarchical::cost_gather_doubling, 1},
       {"ring", kAllGather, ring::unsuitable, ring::all_gather, ring::cost, 1},
       {"bruck", kAllGather, bruck::unsuitable, bruck::all_gather, bruck::cost, 1},
 

@@ -203,7 +203,48 @@ void all_reduce_by(Builder& b, const Group& group, const Extent& extent, uint64_
   rounds.release();
 }
 
+// Consecutive elements of kOutput. Where whole blocks are gathered, those that follow each other
+// are one; the same for all pieces.
+std::vector<Extent> runs_of(const Builder& b, const Chunks& chunks, int first, int count) {
+  const bool whole = b.max_piece() == b.shape().block;
+  std::vector<Extent> runs;
+  uint64_t next = 0;  // the block behind the last run
+  for (int member = first; member < first + count; ++member) {
+    for (const Extent& extent : chunks.of(member)) {
+      if (whole && !runs.empty() && extent.block == next) {
+        runs.back().part.count += extent.part.count;
+      } else {
+        runs.push_back(extent);
+      }
+      next = extent.block + 1;
+    }
+  }
+  return runs;
+}
+
 }  // namespace
+
+void doubling_all_gather(Builder& b, const Group& group, const Chunks& chunks,
+                         const GroupData& data) {
+  const int n = group.size();
+  for (int size = 1; size < n; size *= 2) {
+    const int partner = group.me ^ size;
+    const int other = group.at(partner);
+    for (const Extent& run : runs_of(b, chunks, group.me / size * size, size)) {
+      const Slice place = data.landing(run);
+      b.put(other, place, place, run.part.count, Phase::kGather, run.number);
+    }
+    for (const Extent& run : runs_of(b, chunks, partner / size * size, size)) {
+      b.wait(other, Phase::kGather, run.number);
+    }
+  }
+  for (int member = 0; member < n; ++member) {
+    if (member == group.me) continue;
+    for (const Extent& extent : chunks.of(member)) {
+      b.copy(data.results(extent), data.landing(extent), extent.part.count);
+    }
+  }
+}
 
 void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
                          const GroupData& data) {

@@ -63,6 +63,12 @@ void ring_reduce_scatter(Builder& b, const Group& group, const Chunks& chunks,
 // those of others in all of `results`.
 void ring_all_gather(Builder& b, const Group& group, const Chunks& chunks, const GroupData& data);
 
+// The same by recursive doubling (R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective
+// communication operations in MPICH, IJHPCA 19, 2005), for a power of two of members that can all
+// put to each other's kOutput: log2 n steps, whose partners send to each other.
+void doubling_all_gather(Builder& b, const Group& group, const Chunks& chunks,
+                         const GroupData& data);
+
 // In the exchanges of one extent, `slot` elements of scratch hold it in any piece.
 //
 // Pipelined chain; the pieces are the pipeline's segments. The data of member 0's source goes to
@@ -73,9 +79,8 @@ void chain_broadcast(Builder& b, const Group& chain, const Extent& extent, uint6
 void chain_reduce(Builder& b, const Group& chain, const Extent& extent, uint64_t slot,
                   const GroupData& data);
 
-// Recursive doubling (R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective
-// communication operations in MPICH, IJHPCA 19, 2005); the members above the power of two are
-// folded in. The operand of the lower members comes first everywhere, so all compute the same bits.
+// Recursive doubling (the same article); the members above the power of two are folded in. The
+// operand of the lower members comes first everywhere, so all compute the same bits.
 void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,
                          const GroupData& data);
 

@@ -78,7 +78,10 @@ Schedule all_reduce_halving(const Shape& shape, int rank) {
   return all_reduce_by(shape, rank, exchange_by_halving);
 }
 
-Schedule all_gather(const Shape& shape, int rank) {
+namespace {
+
+Schedule all_gather_by(const Shape& shape, int rank,
+                       void (*exchange)(Builder&, const Group&, const Chunks&, const GroupData&)) {
   if (shape.piece == 0) return {};
   Builder b(shape, rank);
   NodeStage stage(b);
@@ -89,7 +92,7 @@ Schedule all_gather(const Shape& shape, int rank) {
       const int from = static_cast<int>(extent.block);
       b.copy(stage.all_results(extent), stage.source(from, extent), extent.part.count);
     }
-    ring_all_gather(b, stage.owners(), node_chunks(b, stage), node_data(b, stage));
+    exchange(b, stage.owners(), node_chunks(b, stage), node_data(b, stage));
   }
   stage.leave();
   for (int r = 0; r < b.ranks(); ++r) {
@@ -97,6 +100,16 @@ Schedule all_gather(const Shape& shape, int rank) {
     stage.fetch({.block = static_cast<uint64_t>(r), .part = b.piece()});
   }
   return b.take();
+}
+
+}  // namespace
+
+Schedule all_gather(const Shape& shape, int rank) {
+  return all_gather_by(shape, rank, ring_all_gather);
+}
+
+Schedule all_gather_doubling(const Shape& shape, int rank) {
+  return all_gather_by(shape, rank, doubling_all_gather);
 }
 
 Schedule reduce_scatter(const Shape& shape, int rank) {

@@ -6,6 +6,7 @@
 #include "algorithms/algorithms.h"
 #include "algorithms/node_stage.h"
 #include "algorithms/participants.h"
+#include "algorithms/rounds.h"
 
 namespace railccl::algorithms::hierarchical {
 namespace {
@@ -142,6 +143,11 @@ std::string unsuitable(const Shape& shape) {
   return shape.layout->nodes() == 1 ? "all ranks are on one node" : ring::unsuitable(shape);
 }
 
+std::string unsuitable_doubling(const Shape& shape) {
+  const bool is_power = std::has_single_bit(static_cast<unsigned>(shape.layout->nodes()));
+  return is_power ? unsuitable(shape) : "the number of nodes is no power of two";
+}
+
 std::string unsuitable_local(const Shape& shape) {
   return shape.layout->nodes() == 1 ? "" : "the ranks are on several nodes";
 }
@@ -212,6 +218,31 @@ Cost cost_halving(const Shape& shape) {
     return 1 + halved + (copies ? 1 : 0);
   });
   cost.scratch = (t.staged ? 1 : 0) + slots * t.share;
+  return cost;
+}
+
+Cost cost_gather_doubling(const Shape& shape) {
+  const Terms t = terms_of(shape);
+  const Layout& layout = *shape.layout;
+  const auto first_of = [&](int node) { return layout.ranks_of[static_cast<size_t>(node)][0]; };
+  RoundCost rounds(layout);
+  std::vector<double> blocks;  // that a node has, of its first column
+  for (int node = 0; node < t.nodes; ++node) blocks.push_back(t.blocks(node));
+  for (int size = 1; size < t.nodes; size *= 2) {
+    std::vector<double> together(blocks);
+    for (int node = 0; node < t.nodes; ++node) {
+      const int partner = node ^ size;
+      rounds.message(first_of(node), first_of(partner), blocks[static_cast<size_t>(node)]);
+      together[static_cast<size_t>(node)] += blocks[static_cast<size_t>(partner)];
+    }
+    blocks = std::move(together);
+    rounds.next_round();
+  }
+  const Cost between = rounds.total();
+  Cost cost = all_gather(t, layout.ranks());
+  cost.latency_steps_inter = between.latency_steps_inter;
+  cost.bytes_sent_inter = between.bytes_sent_inter;
+  cost.path_elements_inter = between.path_elements_inter;
   return cost;
 }
 
