@@ -110,6 +110,7 @@ Cost cost(const Shape& shape) {
   const size_t far = layout.node_of.size() - (all_to_all ? smallest : near);
   const bool one_each = shape.collective == Collective::kGather;
   cost.latency_steps_inter = far > 0 ? 1 : 0;
+  cost.largest_put = far > 0 ? 1 : 0;
   cost.latency_steps_local = near > 1 ? 1 : 0;
   cost.bytes_sent_inter = static_cast<double>(one_each ? std::min<size_t>(far, 1) : far);
   cost.bytes_sent_local = static_cast<double>(one_each ? std::min<size_t>(near - 1, 1) : near - 1);

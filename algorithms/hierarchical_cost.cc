@@ -66,6 +66,7 @@ Cost all_reduce(const Terms& t) {
   cost.latency_steps_inter = static_cast<uint32_t>(2 * (t.nodes - 1));
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter = 2 * (n - 1) / n * t.share;
+  cost.largest_put = t.nodes > 1 ? t.share / n : 0;
   cost.bytes_sent_local = 2 * (t.largest - 1) * t.share;
   cost.elements_reduced = (t.largest - 1 / n) * t.share;
   cost.scratch = (t.staged ? 1 : 0) + (t.nodes > 1 ? t.share : 0);
@@ -79,6 +80,7 @@ Cost all_gather(const Terms& t, int ranks) {
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter =
       t.nodes == 1 ? 0 : most(t, [&](int node) { return all - t.blocks(node); });
+  cost.largest_put = t.nodes > 1 ? 1 : 0;
   // Stores for the others of the node; blocks of others in the own column are loaded, too.
   cost.bytes_sent_local = most(t, [&](int node) {
     const int others = t.size(node) - 1;
@@ -96,6 +98,7 @@ Cost reduce_scatter(const Terms& t, int ranks) {
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter =
       t.nodes == 1 ? 0 : most(t, [&](int node) { return all - t.blocks(node); });
+  cost.largest_put = t.nodes > 1 ? 1 : 0;
   cost.bytes_sent_local =
       most(t, [&](int node) { return all * (t.size(node) - 1) + t.blocks(node) - 1; });
   // The chunk that is sent first has one source less.
@@ -111,6 +114,7 @@ Cost broadcast(const Terms& t, bool root_is_only_owner) {
   cost.latency_steps_inter = static_cast<uint32_t>(t.nodes - 1);
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter = t.nodes > 1 ? t.share : 0;
+  cost.largest_put = cost.bytes_sent_inter;
   cost.path_elements_inter = (t.nodes - 1) * t.share;
   cost.bytes_sent_local = t.share * most(t, [&](int node) {
                             const bool loads = node == t.root_node && !root_is_only_owner;
@@ -126,6 +130,7 @@ Cost reduce(const Terms& t, bool root_is_only_owner) {
   cost.latency_steps_inter = static_cast<uint32_t>(t.nodes - 1);
   cost.latency_steps_local = barriers(t);
   cost.bytes_sent_inter = t.nodes > 1 ? t.share : 0;
+  cost.largest_put = cost.bytes_sent_inter;
   cost.path_elements_inter = (t.nodes - 1) * t.share;
   cost.bytes_sent_local = t.share * most(t, [&](int node) {
                             const bool stores = node == t.root_node && !root_is_only_owner;
@@ -182,6 +187,7 @@ Cost cost_doubling(const Shape& shape) {
   cost.latency_steps_inter = static_cast<uint32_t>(participants.longest_path());
   cost.bytes_sent_inter = t.share * (rounds + (folds ? 1 : 0));
   cost.path_elements_inter = t.share * cost.latency_steps_inter;
+  cost.largest_put = t.share;
   cost.elements_reduced =
       t.share * most(t, [&](int node) {
         return t.size(node) - 1 + (is_odd(node) ? 0 : rounds) + (is_even(node) ? 1 : 0);
@@ -208,6 +214,7 @@ Cost cost_halving(const Shape& shape) {
   cost.latency_steps_inter = 2 * rounds + (folds ? 2 : 0);
   cost.bytes_sent_inter = t.share * (2 * halved + (folds ? 1 : 0));
   cost.path_elements_inter = t.share * (2 * halved + (folds ? 2 : 0));
+  cost.largest_put = t.share * (folds ? 1 : 0.5);
   cost.elements_reduced =
       t.share * most(t, [&](int node) {
         return t.size(node) - 1 + (is_odd(node) ? 0 : halved) + (is_even(node) ? 1 : 0);
@@ -220,6 +227,30 @@ Cost cost_halving(const Shape& shape) {
   cost.scratch = (t.staged ? 1 : 0) + slots * t.share;
   return cost;
 }
+
+namespace {
+
+// Of blocks that lie one behind the other and belong to one column of one half of the nodes.
+double longest_run(const Layout& layout, int columns) {
+  size_t longest = 0;
+  for (int column = 0; column < columns; ++column) {
+    size_t run = 0;
+    int next = 0;
+    for (int node = 0; node < layout.nodes(); ++node) {
+      if (node == layout.nodes() / 2) run = 0;
+      const std::vector<int>& members = layout.ranks_of[static_cast<size_t>(node)];
+      for (size_t i = static_cast<size_t>(column); i < members.size();
+           i += static_cast<size_t>(columns)) {
+        run = run > 0 && members[i] == next ? run + 1 : 1;
+        next = members[i] + 1;
+        longest = std::max(longest, run);
+      }
+    }
+  }
+  return static_cast<double>(longest);
+}
+
+}  // namespace
 
 Cost cost_gather_doubling(const Shape& shape) {
   const Terms t = terms_of(shape);
@@ -243,6 +274,7 @@ Cost cost_gather_doubling(const Shape& shape) {
   cost.latency_steps_inter = between.latency_steps_inter;
   cost.bytes_sent_inter = between.bytes_sent_inter;
   cost.path_elements_inter = between.path_elements_inter;
+  cost.largest_put = shape.piece == shape.block ? longest_run(layout, t.columns) : 1;
   return cost;
 }
 

@@ -144,11 +144,13 @@ Cost cost(const Shape& shape) {
   const auto sends = [&](double amount) {
     cost.bytes_sent_inter = between_nodes ? amount : 0;
     cost.bytes_sent_local = inside_nodes ? amount : 0;
+    cost.largest_put = between_nodes ? 1 : 0;
   };
   switch (shape.collective) {
     case Collective::kAllReduce:
       count_hops(layout, 2 * (n - 1), cost);
       sends(2 * share);
+      cost.largest_put /= n;
       cost.elements_reduced = share;
       cost.scratch = 1 + (staged ? share : 0);
       break;

@@ -15,6 +15,7 @@ void RoundCost::message(int from, int to, double amount) {
   const auto receiver = static_cast<size_t>(to);
   const bool local = layout_.same_node(from, to);
   (local ? ranks_[sender].local : ranks_[sender].inter) += amount;
+  if (!local) largest_inter_ = std::max(largest_inter_, amount);
   Path& path = now_[receiver];
   path.inter = std::max(path.inter, before_[sender].inter + (local ? 0 : 1));
   path.local = std::max(path.local, before_[sender].local + (local ? 1 : 0));
@@ -24,6 +25,7 @@ void RoundCost::message(int from, int to, double amount) {
 
 Cost RoundCost::total() const {
   Cost cost;
+  cost.largest_put = largest_inter_;
   for (const Amounts& amounts : ranks_) {
     cost.bytes_sent_inter = std::max(cost.bytes_sent_inter, amounts.inter);
     cost.bytes_sent_local = std::max(cost.bytes_sent_local, amounts.local);

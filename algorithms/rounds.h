@@ -30,6 +30,7 @@ class RoundCost {
     double elements_inter = 0;
   };
   const Layout& layout_;
+  double largest_inter_ = 0;
   std::vector<Amounts> ranks_;
   std::vector<Path> now_;
   std::vector<Path> before_;

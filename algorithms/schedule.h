@@ -137,6 +137,7 @@ struct Cost {
       0;  // per element of `piece`: most elements any rank puts to other nodes
   double path_elements_inter =
       0;  // elements put to other nodes one after another, critical path; where more than the above
+  double largest_put = 0;  // elements, per element of `piece`, of any put to another node
   double bytes_sent_local =
       0;  // elements that any rank puts or stores to, or loads from, local peers
   double elements_reduced = 0;  // most elements any rank combines (sources - 1 per element)

@@ -278,6 +278,7 @@ Cost cost(const Shape& shape) {
   cost.latency_steps_inter = ways * depth(layout.nodes() - 1);
   cost.latency_steps_local = ways * depth(static_cast<int>(largest_node) - 1);
   cost.path_elements_inter = cost.latency_steps_inter;
+  cost.largest_put = layout.nodes() > 1 ? 1 : 0;
   for (int rank = 0; rank < layout.ranks(); ++rank) {
     const Place in_a = tree_a.place_of(rank);
     const Place in_b = tree_b.place_of(rank);

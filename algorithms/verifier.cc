@@ -36,6 +36,7 @@ RankAmounts count(const Schedule& schedule, const Layout& layout, int rank) {
     if (step.kind == StepKind::kPut) {
       const bool local = layout.same_node(step.peer, rank);
       (local ? amounts.local : amounts.inter) += step.count;
+      if (!local) amounts.largest_put = std::max(amounts.largest_put, step.count);
     }
     if (step.kind == StepKind::kReduce) amounts.reduced += step.count * (step.num_srcs - 1u);
     if (!is_data(step)) continue;
@@ -87,6 +88,9 @@ Status compare(const Cost& declared, const Cost& counted, double tolerance) {
   };
   if (far(path(declared), path(counted))) {
     return differ("path_elements_inter", path(declared), path(counted));
+  }
+  if (far(declared.largest_put, counted.largest_put)) {
+    return differ("largest_put", declared.largest_put, counted.largest_put);
   }
   if (far(declared.bytes_sent_local, counted.bytes_sent_local)) {
     return differ("bytes_sent_local", declared.bytes_sent_local, counted.bytes_sent_local);
@@ -154,6 +158,8 @@ Cost cost_of(const std::vector<ScheduleCounts>& channels, uint64_t piece) {
       sum.local += amounts.local;
       sum.reduced += amounts.reduced;
       cost.scratch = std::max(cost.scratch, static_cast<double>(amounts.scratch) / elements);
+      cost.largest_put =
+          std::max(cost.largest_put, static_cast<double>(amounts.largest_put) / elements);
     }
     const auto mean = [&](uint64_t total) { return static_cast<double>(total) / per_channel; };
     cost.bytes_sent_inter = std::max(cost.bytes_sent_inter, mean(sum.inter));

@@ -46,6 +46,7 @@ struct RankAmounts {
   uint64_t local = 0;    // put to local peers, or loaded from or stored to their memory
   uint64_t reduced = 0;  // sources - 1 per element
   uint64_t scratch = 0;
+  uint64_t largest_put = 0;  // to another node
 };
 
 struct ScheduleCounts {

@@ -280,6 +280,7 @@ Status Starter::agree() {
   machine.network_latency_s = mine.network.latency_s;
   machine.network_put_s = mine.network.put_s;
   machine.streaming_bytes = mine.streaming_bytes;
+  machine.eager_bytes = start_.options.eager_bytes;
   std::vector<SharedDeviceMemory> device_pieces;
   for (int rank = 0; rank < start_.ranks; ++rank) {
     Facts facts;

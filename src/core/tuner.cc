@@ -11,7 +11,7 @@
 namespace railccl {
 namespace {
 
-constexpr uint64_t kSmallestPieceBytes = 65536;
+constexpr uint64_t kSmallestPieceBytes = 32768;
 constexpr uint64_t kAlignElements = 64;
 constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
 constexpr double kAboutAsLong = 1.08;
@@ -111,18 +111,22 @@ Candidate best_of(const std::vector<Candidate>& considered) {
 
 double predict(const Cost& cost, const Shape& shape, size_t element_bytes,
                const MachineModel& machine, int under_way) {
-  const double latency = cost.latency_steps_inter * machine.network_latency_s +
-                         cost.latency_steps_local * machine.local_latency_s;
   const auto bytes = static_cast<double>(element_bytes);
+  const auto block = static_cast<double>(shape.block);
+  const auto piece = static_cast<double>(shape.piece);
+  // The receiver of a large put says first where to, and acknowledges it; a message is copied.
+  const bool large = cost.largest_put * piece * bytes > static_cast<double>(machine.eager_bytes);
+  const double announced = large ? machine.network_latency_s + machine.network_put_s : 0;
+  const double copied = large ? 0 : cost.bytes_sent_inter;
+  const double latency = announced + cost.latency_steps_inter * machine.network_latency_s +
+                         cost.latency_steps_local * machine.local_latency_s;
   const double network = cost.bytes_sent_inter * bytes / machine.network_bytes_per_second;
   // The first piece takes its whole way before the others are behind it.
   const double way = std::max(cost.path_elements_inter, cost.bytes_sent_inter) * bytes /
                      machine.network_bytes_per_second;
-  const double memory = (2 * cost.bytes_sent_local + 2 * cost.elements_reduced) * bytes /
+  const double memory = 2 * (cost.bytes_sent_local + cost.elements_reduced + copied) * bytes /
                         machine.memory_bytes_per_second;
-  const auto block = static_cast<double>(shape.block);
-  const auto piece = static_cast<double>(shape.piece);
-  const double puts = cost.latency_steps_inter * machine.network_put_s;
+  const double puts = (large ? 2 : 1) * cost.latency_steps_inter * machine.network_put_s;
   const double first = latency + puts + piece * (way + memory);
   const double further =
       std::max({puts + piece * network, piece * memory, first / static_cast<double>(under_way)});

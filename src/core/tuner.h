@@ -25,6 +25,7 @@ struct MachineModel {
   double memory_bytes_per_second = 8e9;   // one rank's share of a node's memory bandwidth
   double local_latency_s = 1e-6;          // one signal inside a node
   uint64_t streaming_bytes = 8 << 20;     // results larger than this do not stay in the cache
+  uint64_t eager_bytes = 32 << 10;        // what is put to another node is a message up to this
 };
 
 // What may follow when the model of the network changes.

@@ -241,6 +241,16 @@ TEST(Plan, NothingIsCutForLittle) {
   EXPECT_LT(decide(large, inputs)->chosen.piece, large.count / 8);
 }
 
+// A large put waits for its receiver's word where to, a message does not.
+TEST(Plan, LittleIsCutIntoMessages) {
+  PlanInputs inputs = inputs_of({0, 1, 2, 3});
+  inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"tree"});
+  const Call call{.collective = Collective::kBroadcast, .count = 64 << 8};
+  EXPECT_EQ(decide(call, inputs)->chosen.piece * call.element(), inputs.machine.eager_bytes);
+  inputs.machine.eager_bytes = 0;
+  EXPECT_EQ(decide(call, inputs)->chosen.piece, call.count);
+}
+
 // Every second one in place; none where the algorithm is not for the layout.
 std::vector<OperationPlan> plans_of_all(const Call& call, PlanInputs inputs) {
   std::vector<OperationPlan> plans;

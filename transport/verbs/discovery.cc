@@ -15,6 +15,9 @@ namespace {
 constexpr size_t kMostPutBytes = size_t{1} << 30;
 constexpr TimeNs kFirstLatency = 3 * kMicrosecond;
 constexpr TimeNs kFirstPut = kMicrosecond;
+// Of a device without an adapter (Soft-RoCE, siw), where the kernel does the work.
+constexpr TimeNs kSoftwareLatency = 50 * kMicrosecond;
+constexpr TimeNs kSoftwarePut = 20 * kMicrosecond;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
 
 struct FoundPort {
@@ -83,8 +86,8 @@ RailInfo describe(const FoundPort& found, const VerbsDevice& device,
   return {.name = found.port.name(),
           .transport = TransportKind::kVerbs,
           .bytes_per_second = static_cast<uint64_t>(gigabits * kBytesPerGigabit),
-          .latency_ns = kFirstLatency,
-          .put_ns = kFirstPut,
+          .latency_ns = pci.empty() ? kSoftwareLatency : kFirstLatency,
+          .put_ns = pci.empty() ? kSoftwarePut : kFirstPut,
           .numa_node = static_cast<int>(read_number(sysfs / "device" / "numa_node", -1)),
           .pci_address = pci,
           // The functions of one adapter share its slot.
