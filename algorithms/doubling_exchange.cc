@@ -150,10 +150,14 @@ class Halving : public Participant {
       b_.wait(partner(bit), Phase::kGather, bit);
     }
     // What goes on to others did so first.
-    for (int bit = 0; bit < participants().rounds(); ++bit) {
-      const Extent theirs = parts_of(me() ^ (1 << bit), bit);
-      b_.copy(data_.results(theirs), data_.landing(theirs), theirs.part.count);
-    }
+    const Part own = parts_of(me(), 0).part;
+    const uint64_t end = extent_.part.begin + extent_.part.count;
+    copy_landed({.begin = extent_.part.begin, .count = own.begin - extent_.part.begin});
+    copy_landed({.begin = own.begin + own.count, .count = end - own.begin - own.count});
+  }
+  void copy_landed(Part part) {
+    const Extent landed{.block = extent_.block, .part = part, .number = extent_.number};
+    b_.copy(data_.results(landed), data_.landing(landed), part.count);
   }
 
   Builder& b_;

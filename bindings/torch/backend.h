@@ -79,6 +79,8 @@ class RailcclBackend : public c10d::Backend {
   using Parts = std::vector<std::pair<void*, size_t>>;
 
   WorkPtr start(Job job);
+  // A job that gathers `input` of every rank in `memory`; begin and keep are filled in.
+  WorkPtr start_allgather(Job job, const at::Tensor& memory, const at::Tensor& input);
   WorkPtr allgather_unequal(Tensors& outputs, at::Tensor& input,
                             const c10d::AllgatherOptions& options);
   WorkPtr exchange(c10d::OpType type, Parts outputs, Parts inputs, Tensors result, Tensors keep,

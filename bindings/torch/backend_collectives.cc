@@ -83,24 +83,28 @@ RailcclBackend::WorkPtr RailcclBackend::reduce(Tensors& tensors,
                 .finish = target.finish});
 }
 
+RailcclBackend::WorkPtr RailcclBackend::start_allgather(Job job, const at::Tensor& memory,
+                                                        const at::Tensor& input) {
+  const at::Tensor source = input.contiguous();
+  const Buffer in = bytes_of(source, "the input of all_gather");
+  const Buffer out = bytes_of(memory, "the output of all_gather");
+  job.keep = {source, memory};
+  job.begin = [=, this](railcclStream_t stream) {
+    check(ncclAllGather(in.data, out.data, in.count, in.type, comm_, stream), "all_gather");
+  };
+  return start(std::move(job));
+}
+
 RailcclBackend::WorkPtr RailcclBackend::_allgather_base(at::Tensor& output, at::Tensor& input,
                                                         const c10d::AllgatherOptions& options) {
   TORCH_CHECK(output.nbytes() == input.nbytes() * static_cast<size_t>(size_),
               "railccl: the output of all_gather must be world size times the input");
   const Target target = target_of(output);
-  const at::Tensor source = input.contiguous();
-  const Buffer in = bytes_of(source, "the input of all_gather");
-  const Buffer out = bytes_of(target.memory, "the output of all_gather");
-  return start({.type = c10d::OpType::_ALLGATHER_BASE,
-                .timeout = options.timeout,
-                .outputs = {output},
-                .keep = {source, target.memory},
-                .begin =
-                    [=, this](railcclStream_t stream) {
-                      check(ncclAllGather(in.data, out.data, in.count, in.type, comm_, stream),
-                            "all_gather");
-                    },
-                .finish = target.finish});
+  return start_allgather({.type = c10d::OpType::_ALLGATHER_BASE,
+                          .timeout = options.timeout,
+                          .outputs = {output},
+                          .finish = target.finish},
+                         target.memory, input);
 }
 
 RailcclBackend::WorkPtr RailcclBackend::allgather(std::vector<Tensors>& outputs, Tensors& inputs,
@@ -113,20 +117,12 @@ RailcclBackend::WorkPtr RailcclBackend::allgather(std::vector<Tensors>& outputs,
                   [&](const at::Tensor& output) { return output.numel() != input.numel(); });
   if (unequal) return allgather_unequal(outputs[0], input, options);
   const at::Tensor flat = flat_like(outputs[0], "all_gather");
-  const at::Tensor source = input.contiguous();
-  const Buffer in = bytes_of(source, "the input of all_gather");
-  const Buffer out = bytes_of(flat, "the output of all_gather");
-  Tensors parts = outputs[0];
-  return start({.type = c10d::OpType::ALLGATHER,
-                .timeout = options.timeout,
-                .outputs = outputs[0],
-                .keep = {source, flat},
-                .begin =
-                    [=, this](railcclStream_t stream) {
-                      check(ncclAllGather(in.data, out.data, in.count, in.type, comm_, stream),
-                            "all_gather");
-                    },
-                .finish = [flat, parts]() mutable { copy_out(flat, parts); }});
+  return start_allgather(
+      {.type = c10d::OpType::ALLGATHER,
+       .timeout = options.timeout,
+       .outputs = outputs[0],
+       .finish = [flat, parts = outputs[0]]() mutable { copy_out(flat, parts); }},
+      flat, input);
 }
 
 // Outputs of different sizes: one broadcast from each rank.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <set>
 #include <span>
 
@@ -16,7 +15,6 @@
 #include "src/core/own_node.h"
 #include "src/core/p2p.h"
 #include "src/core/rail_model.h"
-#include "src/core/rail_plan.h"
 
 namespace railccl {
 namespace {
@@ -47,36 +45,6 @@ class StartSink final : public ControlSink {
   EarlyMessages early_messages_;
   EarlyGoodbyes left_;
 };
-
-// A rank's network for the cost model: all rails together, the slowest one's latency.
-struct NetworkFacts {
-  double bytes_per_second = 0;
-  double latency_s = 0;
-  double put_s = 0;
-};
-
-double seconds_or(TimeNs known, double supposed) {
-  return known > 0 ? static_cast<double>(known) / static_cast<double>(kSecond) : supposed;
-}
-
-// Of the rails that carry data as long as they are up.
-NetworkFacts facts_of_best_tier(std::span<Rail* const> rails) {
-  const MachineModel supposed;
-  int best = std::numeric_limits<int>::max();
-  NetworkFacts facts;
-  for (const Rail* rail : rails) {
-    const RailInfo& info = rail->info();
-    const int tier = tier_of(info.transport);
-    if (tier > best) continue;
-    if (tier < best) facts = {};
-    best = tier;
-    facts.bytes_per_second += supposed_bytes_per_second(info);
-    facts.latency_s =
-        std::max(facts.latency_s, seconds_or(info.latency_ns, supposed.network_latency_s));
-    facts.put_s = std::max(facts.put_s, seconds_or(info.put_ns, supposed.network_put_s));
-  }
-  return facts;
-}
 
 // As many slots as the pinned ones, each larger: a GPU is through with one sooner.
 uint64_t device_piece_bytes(const CommOptions& options) {
@@ -244,7 +212,9 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
                   [](const NodeInfo& node) { return node.pid == static_cast<uint32_t>(getpid()); });
   facts.direct = parts_.local == nullptr || one_process ||
                  (parts_.local->can_attach() && start_.options.attach_memory);
-  facts.network = facts_of_best_tier(start_.engine->rails());
+  std::vector<RailInfo> rails;
+  for (const Rail* rail : start_.engine->rails()) rails.push_back(rail->info());
+  facts.network = supposed_network(rails);
   facts.network.bytes_per_second /= static_cast<double>(local_ranks().size());
   facts.streaming_bytes = start_.options.topology
                               ? start_.options.topology->shape().cache_bytes_per_core

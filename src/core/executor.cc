@@ -70,7 +70,8 @@ Result<bool> Executor::step(TimeNs now) {
   return worked;
 }
 
-// Tells local peers where the buffers are, and the remote ranks that will put where they may.
+// Tells local peers where the buffers are, and remote ranks that put more than a message's worth
+// where they may.
 Result<bool> Executor::announce(TimeNs now) {
   bool worked = false;
   if (!published_) {

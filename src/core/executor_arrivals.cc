@@ -32,6 +32,7 @@ Status Executor::check(int peer, uint64_t sequence, const Fingerprint& fingerpri
                sequence_, services_.rank, to_string(mine), peer, to_string(fingerprint));
 }
 
+// Late ones, of operations that are over, may come in the middle of this one.
 const Inbox::Ready* Executor::find_ready(int peer) {
   const auto& queue = inbox_of(peer).ready();
   const auto found = std::ranges::find_if(

@@ -7,8 +7,9 @@ namespace railccl {
 namespace {
 
 constexpr uint64_t kSlotAlignment = 4096;
-// What the ranks that put to this one put is seen in their schedules; a few milliseconds for them.
-constexpr uint64_t kStepsLookedAt = 1 << 18;
+// How much others put to this rank is seen in their schedules, as long as they are not too many: a
+// call that is planned anew each time must not wait for milliseconds.
+constexpr uint64_t kStepsLookedAt = 1 << 14;
 
 uint64_t slot_bytes(const PlanInputs& inputs, int channels) {
   const uint64_t slots = static_cast<uint64_t>(channels) * static_cast<uint64_t>(inputs.depth);
@@ -116,7 +117,9 @@ bool puts_more(const std::vector<OperationPlan::Channel>& by_channel, uint64_t m
 void find_large_puts(const Call& call, const Shape& shape, const PlanInputs& inputs,
                      OperationPlan& plan) {
   const uint64_t most = inputs.eager_bytes / call.element();
-  if (largest_buffer(call, inputs.layout->ranks()) <= most) return;
+  // (A schedule of the user's own may put more from scratch to scratch.)
+  const bool all_small = largest_buffer(call, inputs.layout->ranks()) <= most;
+  if (all_small && !is_user_schedule(plan.decision.chosen, inputs)) return;
   plan.puts_large = puts_more(plan.by_channel, most, plan.remote_peers);
   uint64_t steps = 0;
   for (const OperationPlan::Channel& channel : plan.by_channel) {

@@ -1,5 +1,7 @@
 #include "src/core/rail_model.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "src/core/rail_plan.h"
@@ -9,11 +11,32 @@ namespace {
 
 constexpr double kUnknownRailSpeed = 1.25e9;  // 10 Gbit/s
 
+double seconds_or(TimeNs known, double supposed) {
+  return known > 0 ? static_cast<double>(known) / static_cast<double>(kSecond) : supposed;
+}
+
 }  // namespace
 
 double supposed_bytes_per_second(const RailInfo& rail) {
   const auto known = static_cast<double>(rail.bytes_per_second);
   return known > 0 ? known : kUnknownRailSpeed;
+}
+
+NetworkFacts supposed_network(std::span<const RailInfo> rails) {
+  const MachineModel supposed;
+  int best = std::numeric_limits<int>::max();
+  NetworkFacts facts;
+  for (const RailInfo& rail : rails) {
+    const int tier = tier_of(rail.transport);
+    if (tier > best) continue;
+    if (tier < best) facts = {};
+    best = tier;
+    facts.bytes_per_second += supposed_bytes_per_second(rail);
+    facts.latency_s =
+        std::max(facts.latency_s, seconds_or(rail.latency_ns, supposed.network_latency_s));
+    facts.put_s = std::max(facts.put_s, seconds_or(rail.put_ns, supposed.network_put_s));
+  }
+  return facts;
 }
 
 RailModel::RailModel(RailModelOptions options, const Peers& peers, std::span<Rail* const> rails)

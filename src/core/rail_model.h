@@ -23,6 +23,15 @@ struct RailModelOptions {
 // What the cost model takes a rail for before anything is measured.
 double supposed_bytes_per_second(const RailInfo& rail);
 
+// A rank's network before anything is measured: the rails that carry data as long as they are up,
+// all together; the slowest one's latency, and processor's time for a put.
+struct NetworkFacts {
+  double bytes_per_second = 0;
+  double latency_s = 0;
+  double put_s = 0;
+};
+NetworkFacts supposed_network(std::span<const RailInfo> rails);
+
 class RailModel {
  public:
   RailModel(RailModelOptions options, const Peers& peers, std::span<Rail* const> rails);

@@ -42,6 +42,9 @@ BENCHMARK_CAPTURE(generate_one, doubling, "doubling")->Arg(1000)->Arg(100'000);
 BENCHMARK_CAPTURE(generate_one, hierarchical_doubling, "hierarchical-doubling")
     ->Arg(1000)
     ->Arg(100'000);
+BENCHMARK_CAPTURE(generate_one, hierarchical_halving, "hierarchical-halving")
+    ->Arg(1000)
+    ->Arg(100'000);
 BENCHMARK_CAPTURE(generate_one, hierarchical, "hierarchical")->Arg(1000)->Arg(100'000);
 BENCHMARK_CAPTURE(generate_one, ring, "ring")->Arg(1000)->Arg(100'000);
 BENCHMARK_CAPTURE(cost_of_all, tree, "tree")->Arg(1000)->Arg(100'000);

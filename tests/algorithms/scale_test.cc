@@ -39,7 +39,8 @@ TEST(Scale, ThousandRanks) {
 TEST(Scale, HundredThousandRanks) {
   constexpr int kRanks = 100'000;
   constexpr int kLevels = 17;
-  for (const std::string_view name : {"tree", "doubling", "hierarchical-doubling"}) {
+  for (const std::string_view name :
+       {"tree", "doubling", "hierarchical-doubling", "hierarchical-halving"}) {
     const Algorithm& algorithm = *find_algorithm(Collective::kAllReduce, name);
     size_t generated = 0;
     for (const NamedLayout& layout : large_layouts(kRanks)) {

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <map>
 #include <numeric>
 
 #include "algorithms/schedule_file.h"
@@ -18,7 +17,6 @@
 namespace railccl {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -251,12 +249,13 @@ TEST(Plan, LittleIsCutIntoMessages) {
   EXPECT_EQ(decide(call, inputs)->chosen.piece, call.count);
 }
 
-// Every second one in place; none where the algorithm is not for the layout.
+// By rank, every second one in place; none where the algorithm is not for the layout.
 std::vector<OperationPlan> plans_of_all(const Call& call, PlanInputs inputs) {
   std::vector<OperationPlan> plans;
   for (inputs.rank = 0; inputs.rank < inputs.layout->ranks(); ++inputs.rank) {
     auto plan = make_plan(call, inputs, inputs.rank % 2 == 0);
-    if (plan) plans.push_back(std::move(*plan));
+    if (!plan) return {};
+    plans.push_back(std::move(*plan));
   }
   return plans;
 }
@@ -371,6 +370,38 @@ TEST_F(ScheduleFile, RunsWhatItFitsAndNothingElse) {
   EXPECT_THAT(reason(call, one_node), HasSubstr("nodes [0, 1, 2]"));
   const Call gather{.collective = Collective::kAllGather, .count = 60};
   EXPECT_THAT(reason(gather, inputs), HasSubstr("it is for AllReduce"));
+}
+
+// What it puts from scratch to scratch may be more than the call's buffers.
+TEST_F(ScheduleFile, MayPutMuchForACallOfLittle) {
+  PlanInputs inputs = inputs_of({0, 1, 2});
+  const auto schedule = read(R"({
+    "format": "railccl-schedules-1", "collective": "AllReduce", "nodes": [0, 1, 2], "root": 0,
+    "block": 1500, "piece": 1500,
+    "ranks": [
+      {"scratch": 3000, "steps": [
+        {"do": "wait", "peer": 1, "tag": 2},
+        {"do": "reduce", "count": 1500, "final": true,
+         "from": [["input", 0], ["scratch", 1500], ["scratch", 0]], "to": [["output", 0]]},
+        {"do": "put", "peer": 1, "tag": 3, "count": 1500, "from": [["output", 0]], "to": [["output", 0]]},
+        {"do": "put", "peer": 2, "tag": 3, "count": 1500, "from": [["output", 0]], "to": [["output", 0]]}]},
+      {"scratch": 3000, "steps": [
+        {"do": "copy", "count": 1500, "from": [["input", 0]], "to": [["scratch", 1500]]},
+        {"do": "wait", "peer": 2, "tag": 1},
+        {"do": "put", "peer": 0, "tag": 2, "count": 3000, "from": [["scratch", 0]], "to": [["scratch", 0]]},
+        {"do": "wait", "peer": 0, "tag": 3}]},
+      {"scratch": 0, "steps": [
+        {"do": "put", "peer": 1, "tag": 1, "count": 1500, "from": [["input", 0]], "to": [["scratch", 0]]},
+        {"do": "wait", "peer": 0, "tag": 3}]}
+    ]})");
+  ASSERT_TRUE(schedule) << schedule.error().message();
+  inputs.user_schedule = *schedule;
+  const Call call{.collective = Collective::kAllReduce, .count = 1500};  // 6000 bytes
+  const std::vector<OperationPlan> plans = plans_of_all(call, inputs);
+  ASSERT_EQ(plans.size(), 3u);
+  EXPECT_EQ(plans[0].large_senders, std::vector{1});
+  EXPECT_TRUE(plans[1].puts_large);
+  EXPECT_FALSE(plans[0].puts_large || plans[2].puts_large);
 }
 
 // In place the root of a broadcast has nothing to copy; elsewhere its output would stay empty.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 
+#include "src/core/rail_model.h"
 #include "src/core/rail_watch.h"
 #include "src/core/rank_tree.h"
 
@@ -343,6 +344,29 @@ TEST(RailWatch, ASlowRailCarriesNothing) {
   rails[0].slow = rails[2].slow = true;
   EXPECT_NE(looks_until_change(watch, rails, now), 0);
   EXPECT_EQ(watch.view(), (RailView{.down = 0, .slow = 1, .bytes_per_second = 1000, .towards = 4}));
+}
+
+TEST(RailModel, SupposesTheBestRailsTogetherAndTheSlowestLatency) {
+  const RailInfo fast{.transport = TransportKind::kVerbs,
+                      .bytes_per_second = 2'000'000'000,
+                      .latency_ns = 3000,
+                      .put_ns = 1000};
+  const RailInfo slow{.transport = TransportKind::kVerbs,
+                      .bytes_per_second = 1'000'000'000,
+                      .latency_ns = 50'000,
+                      .put_ns = 20'000};
+  const RailInfo last_resort{.transport = TransportKind::kTcp,
+                             .bytes_per_second = 1'000'000'000,
+                             .latency_ns = 90'000,
+                             .put_ns = 90'000};
+  const NetworkFacts both = supposed_network(std::vector{last_resort, fast, slow, last_resort});
+  EXPECT_EQ(both.bytes_per_second, 3e9);
+  EXPECT_DOUBLE_EQ(both.latency_s, 50e-6);
+  EXPECT_DOUBLE_EQ(both.put_s, 20e-6);
+  const NetworkFacts unknown = supposed_network(std::vector<RailInfo>(1));
+  EXPECT_EQ(unknown.bytes_per_second, 1.25e9);
+  EXPECT_EQ(unknown.latency_s, MachineModel().network_latency_s);
+  EXPECT_EQ(unknown.put_s, MachineModel().network_put_s);
 }
 
 }  // namespace

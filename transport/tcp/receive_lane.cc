@@ -16,8 +16,9 @@ constexpr size_t kMagicBytes = sizeof(uint32_t);
 // Bytes of the header that begins with `magic`; 0: none of ours may begin so on this lane.
 size_t header_bytes(uint32_t magic, LaneId lane) {
   if (magic == kPutMagic) return sizeof(PutHeader);
+  if (lane == LaneId::kBulk) return 0;
   if (magic == kAckMagic) return sizeof(AckFrame);
-  return magic == kFarewellMagic && lane == LaneId::kSmall ? sizeof(FarewellFrame) : 0;
+  return magic == kFarewellMagic ? sizeof(FarewellFrame) : 0;
 }
 
 // The kernel need not copy a list of pieces where there is one.

@@ -16,15 +16,13 @@ constexpr size_t kMostCollectedBytes = 1024;
 
 }  // namespace
 
-// One system call's worth: the rest of the frame that was cut, whole puts, and an acknowledgement:
-// before the puts where they are small, behind all of them where they are not. There the peer reads
-// each header by itself, its payload together with what follows.
+// One system call's worth, in this order: the rest of the frame that was cut, an acknowledgement,
+// whole puts.
 struct SendLane::Batch {
   std::array<iovec, kMaxPieces> pieces;
   size_t count = 0;
   size_t bytes = 0;
-  size_t puts_end = 0;  // behind the last put of which there is something
-  bool ack_first = false;
+  bool has_new_ack = false;
 
   void add(const void* data, size_t size) {
     pieces[count++] = iovec{const_cast<void*>(data), size};
@@ -89,22 +87,13 @@ void SendLane::gather(Batch& batch, size_t budget_bytes) const {
     const bool cut = batch.bytes >= budget_bytes;
     if (cut) return;
   }
-  if (ack_due_ && ack_offset_ == 0 && lane_ == LaneId::kSmall) {
+  if (ack_due_ && ack_offset_ == 0) {
     batch.add(&next_ack_, sizeof next_ack_);
-    batch.ack_first = true;
+    batch.has_new_ack = true;
   }
   while (next < puts_.size() && !batch.full() && batch.bytes < budget_bytes) {
     batch.add_put(puts_[next++], 0, budget_bytes - batch.bytes);
   }
-  batch.puts_end = next;
-  const bool all = next == puts_.size() && !batch.full() && batch.bytes < budget_bytes;
-  if (ack_due_ && lane_ == LaneId::kBulk && all) batch.add(&next_ack_, sizeof next_ack_);
-}
-
-size_t SendLane::begin_ack(size_t bytes) {
-  ack_in_flight_ = next_ack_;
-  ack_due_ = false;
-  return consume_ack(bytes);
 }
 
 size_t SendLane::consume_ack(size_t bytes) {
@@ -132,9 +121,12 @@ void SendLane::consume(const Batch& batch, size_t bytes) {
   } else if (put_offset_ > 0) {
     bytes = consume_put(bytes);
   }
-  if (batch.ack_first && bytes > 0) bytes = begin_ack(bytes);
-  while (bytes > 0 && sent_ < batch.puts_end) bytes = consume_put(bytes);
-  if (bytes > 0) begin_ack(bytes);
+  if (batch.has_new_ack && bytes > 0) {
+    ack_in_flight_ = next_ack_;
+    ack_due_ = false;
+    bytes = consume_ack(bytes);
+  }
+  while (bytes > 0) bytes = consume_put(bytes);
 }
 
 Result<SendLane::Outcome> SendLane::flush(int fd, size_t budget_bytes) {
@@ -156,8 +148,8 @@ Result<SendLane::Outcome> SendLane::flush(int fd, size_t budget_bytes) {
 }
 
 bool SendLane::acknowledge(uint64_t placed) {
-  if (placed > completed_ + sent_) return false;
-  acknowledged_ = std::max(acknowledged_, placed);
+  if (placed < acknowledged_ || placed > completed_ + sent_) return false;
+  acknowledged_ = placed;
   return true;
 }
 

@@ -31,7 +31,7 @@ class SendLane {
     kBudget,   // more could be sent; others first
   };
 
-  SendLane(LaneId lane, const Limits& limits) : lane_(lane), limits_(limits) {}
+  explicit SendLane(const Limits& limits) : limits_(limits) {}
 
   // A put is refused when too many are outstanding or too many bytes wait, but a lone one is always
   // accepted.
@@ -39,16 +39,11 @@ class SendLane {
   void push(const OutgoingPut& put);
   // The newest totals go out with the next flush, in one frame however often this was called.
   void owe_acknowledgement(const AckFrame& ack);
-  // Whether something is to be sent, all of it at most `bytes`, and all that was sent before has
-  // been acknowledged: what is sent now arrives at once.
-  bool has_only(uint64_t bytes) const {
-    return !puts_.empty() && sent_ == 0 && put_offset_ == 0 && queued_bytes_ <= bytes;
-  }
 
   Result<Outcome> flush(int fd, size_t budget_bytes);
 
   // The peer placed all puts up to the `placed`-th since the start; false: it cannot have. Then
-  // take_acknowledged() gives them, oldest first. Less than before says nothing.
+  // take_acknowledged() gives them, oldest first.
   bool acknowledge(uint64_t placed);
   bool has_acknowledged() const { return completed_ < acknowledged_; }
   OutgoingPut take_acknowledged();
@@ -64,11 +59,9 @@ class SendLane {
   struct Batch;
   void gather(Batch& batch, size_t budget_bytes) const;
   void consume(const Batch& batch, size_t bytes);
-  size_t begin_ack(size_t bytes);
   size_t consume_ack(size_t bytes);
   size_t consume_put(size_t bytes);
 
-  LaneId lane_;
   Limits limits_;
   RingQueue<OutgoingPut> puts_;  // outstanding: first `sent_` of them are wholly sent
   size_t sent_ = 0;

@@ -15,7 +15,6 @@ constexpr size_t kReceiveBudget = 512 * 1024;
 constexpr size_t kSendBudget = 512 * 1024;
 // Small puts that come with no answer to any of them are acknowledged in groups of so many.
 constexpr size_t kSmallPutsPerAcknowledgement = 8;
-constexpr uint64_t kMostBeforeAcknowledgement = 256 * 1024;
 
 SendLane::Limits limits(const TcpRailOptions& options) {
   return {options.max_queued_bytes, options.max_outstanding_puts};
@@ -176,25 +175,18 @@ Status TcpEndpoint::put(const Put& put) {
 bool TcpEndpoint::flush(LaneId id) {
   TcpLane& to = lane(id);
   if (state_ != State::kConnected || to.is_blocked()) return false;
-  if (acknowledges_with_bulk() == (id == LaneId::kBulk)) acknowledge(to);
+  if (id == LaneId::kSmall) acknowledge(to);
   Result<bool> more = to.flush(kSendBudget);
   if (!more) fail(more.error());
   return more && *more;
 }
 
-// With what is about to be sent there in any case, if it is not long under way.
-bool TcpEndpoint::acknowledges_with_bulk() const {
-  const TcpLane& bulk = lane(LaneId::kBulk);
-  return !bulk.is_blocked() && bulk.outgoing().has_only(kMostBeforeAcknowledgement) &&
-         !lane(LaneId::kSmall).outgoing().has_work();
-}
-
 // What is owed leaves with the flush that follows.
-void TcpEndpoint::acknowledge(TcpLane& with) {
+void TcpEndpoint::acknowledge(TcpLane& small) {
   if (std::exchange(owes_, false)) {
     const TimeNs held = core_.now() - small_placed_at_;
     placed_.held_ns = static_cast<uint32_t>(std::min<TimeNs>(held, kMaxHeldNs));
-    with.outgoing().owe_acknowledgement(placed_);
+    small.outgoing().owe_acknowledgement(placed_);
   }
   small_unacknowledged_ = 0;
   core_.acknowledged(*this);

@@ -69,9 +69,7 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
 
   TcpLane& lane(LaneId id) { return lanes_[lane_index(id)]; }
   Status check_put(const Put& put) const;
-  const TcpLane& lane(LaneId id) const { return lanes_[lane_index(id)]; }
-  bool acknowledges_with_bulk() const;
-  void acknowledge(TcpLane& with);
+  void acknowledge(TcpLane& small);
   void raise_done(const OutgoingPut& put, TimeNs held_back);
   void fail(const Status& reason);
   void end(State state, Status reason, std::string_view farewell);

@@ -23,7 +23,7 @@ class LaneHost : public FrameHandler {
 class TcpLane final : public net::Pollable {
  public:
   TcpLane(LaneId id, const SendLane::Limits& limits, LaneHost& host, RailCore& core)
-      : id_(id), send_(id, limits), receive_(id), host_(host), core_(core) {}
+      : id_(id), send_(limits), receive_(id), host_(host), core_(core) {}
   ~TcpLane() override { close(); }
   TcpLane(const TcpLane&) = delete;
   TcpLane& operator=(const TcpLane&) = delete;
@@ -38,7 +38,6 @@ class TcpLane final : public net::Pollable {
   void close();
 
   SendLane& outgoing() { return send_; }
-  const SendLane& outgoing() const { return send_; }
   const ReceiveLane& incoming() const { return receive_; }
   bool is_bulk() const override { return id_ == LaneId::kBulk; }
   // The socket is full; on_lane_writable comes when it is not.

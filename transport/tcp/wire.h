@@ -5,9 +5,8 @@
 // A frame is a header and, for puts, its payload. The first four bytes say which header it is:
 //
 //   small and bulk socket:  PutHeader payload PutHeader payload ...
-//                           AckFrame      (cumulative: puts placed since the connection began; of
-//                                          those on different sockets either may come first)
-//   small socket only:      FarewellFrame (why the connection ends; nothing follows)
+//   small socket also:      AckFrame      (cumulative: puts placed since the connection began)
+//                           FarewellFrame (why the connection ends; nothing follows)
 #pragma once
 
 #include <array>
@@ -63,7 +62,7 @@ constexpr size_t kMaxHeaderBytes = sizeof(FarewellFrame);
 constexpr uint64_t kMaxPutBytes = uint64_t{1} << 30;
 
 constexpr uint32_t kAddressMagic = 0x50435452;  // "RTCP"
-constexpr uint16_t kWireVersion = 3;
+constexpr uint16_t kWireVersion = 2;
 constexpr size_t kSecretBytes = 16;
 
 struct AddressBlob {

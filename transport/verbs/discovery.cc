@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <filesystem>
@@ -15,7 +16,8 @@ namespace {
 constexpr size_t kMostPutBytes = size_t{1} << 30;
 constexpr TimeNs kFirstLatency = 3 * kMicrosecond;
 constexpr TimeNs kFirstPut = kMicrosecond;
-// Of a device without an adapter (Soft-RoCE, siw), where the kernel does the work.
+// Of Soft-RoCE and siw, where the kernel does the work.
+constexpr std::array<uint32_t, 2> kSoftwareVendors = {0xffffff, 0x626d74};
 constexpr TimeNs kSoftwareLatency = 50 * kMicrosecond;
 constexpr TimeNs kSoftwarePut = 20 * kMicrosecond;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
@@ -81,13 +83,15 @@ RailInfo describe(const FoundPort& found, const VerbsDevice& device,
   const std::string pci = pci_address_of(sysfs / "device");
   const double gigabits =
       read_number(sysfs / "ports" / std::to_string(found.port.port) / "rate", 0);
+  const bool software =
+      std::ranges::find(kSoftwareVendors, device.attributes().vendor_id) != kSoftwareVendors.end();
   auto kinds = static_cast<uint32_t>(MemoryKind::kHost);
   if (device.takes_dmabuf()) kinds |= static_cast<uint32_t>(MemoryKind::kDmabuf);
   return {.name = found.port.name(),
           .transport = TransportKind::kVerbs,
           .bytes_per_second = static_cast<uint64_t>(gigabits * kBytesPerGigabit),
-          .latency_ns = pci.empty() ? kSoftwareLatency : kFirstLatency,
-          .put_ns = pci.empty() ? kSoftwarePut : kFirstPut,
+          .latency_ns = software ? kSoftwareLatency : kFirstLatency,
+          .put_ns = software ? kSoftwarePut : kFirstPut,
           .numa_node = static_cast<int>(read_number(sysfs / "device" / "numa_node", -1)),
           .pci_address = pci,
           // The functions of one adapter share its slot.
