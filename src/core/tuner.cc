@@ -15,7 +15,6 @@ constexpr uint64_t kSmallestPieceBytes = 32768;
 constexpr uint64_t kAlignElements = 64;
 constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
 constexpr double kAboutAsLong = 1.08;
-constexpr double kNotWorthCutting = 100e-6;  // seconds; the processor has more to do for it
 
 bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimits& limits) {
   const double scratch = cost.scratch * static_cast<double>(shape.piece * element);
@@ -45,17 +44,6 @@ std::vector<uint64_t> piece_sizes(const Shape& shape, size_t element, const Tuni
 
 int pieces_under_way(const Algorithm& algorithm, const TuningLimits& limits) {
   return limits.depth * std::min(algorithm.channels, limits.max_channels);
-}
-
-// The largest piece of those that take about as long as the best.
-Candidate best_piece(const std::vector<Candidate>& fitting) {
-  const double least = std::ranges::min(fitting, {}, &Candidate::seconds).seconds;
-  const double most = std::min(least * kAboutAsLong, least + kNotWorthCutting);
-  Candidate best;
-  for (const Candidate& each : fitting) {
-    if (each.seconds <= most && each.piece > best.piece) best = each;
-  }
-  return best;
 }
 
 Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t element,
@@ -89,7 +77,7 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
                  static_cast<double>(shape.block * element),
          .unsuitable = {}});
   }
-  return fitting.empty() ? best : best_piece(fitting);
+  return fitting.empty() ? best : std::ranges::min(fitting, {}, &Candidate::seconds);
 }
 
 // Without an algorithm when none is suitable.

@@ -18,8 +18,8 @@ constexpr TimeNs kFirstLatency = 3 * kMicrosecond;
 constexpr TimeNs kFirstPut = kMicrosecond;
 // Of Soft-RoCE and siw, where the kernel does the work.
 constexpr std::array<uint32_t, 2> kSoftwareVendors = {0xffffff, 0x626d74};
-constexpr TimeNs kSoftwareLatency = 50 * kMicrosecond;
-constexpr TimeNs kSoftwarePut = 20 * kMicrosecond;
+constexpr TimeNs kSoftwareLatency = 30 * kMicrosecond;
+constexpr TimeNs kSoftwarePut = 5 * kMicrosecond;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
 
 struct FoundPort {
