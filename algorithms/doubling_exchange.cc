@@ -179,16 +179,16 @@ void all_reduce_by(Builder& b, const Group& group, const Extent& extent, uint64_
   const uint64_t fold = b.allocate(slot);
   Rounds rounds(b, group, extent, slot, data);
   const Participants& participants = rounds.participants();
-  const bool folded = group.me < participants.folded;
-  if (folded && group.me % 2 == 1) {
+  if (participants.is_taken_in(group.me)) {
     const int partner = group.at(group.me - 1);
     give_to_partner(b, partner, extent, data, b.allocate(slot), fold);
     take_from_partner(b, partner, extent, data, fold);
     return;
   }
-  const int partner = folded ? group.at(group.me + 1) : kSelf;
+  const bool takes_in = participants.takes_in(group.me);
+  const int partner = takes_in ? group.at(group.me + 1) : kSelf;
   Slices sources = data.sources(extent);
-  if (folded) {
+  if (takes_in) {
     b.wait(partner, Phase::kFold);
     sources.push_back(b.scratch(fold));
   }
@@ -198,7 +198,7 @@ void all_reduce_by(Builder& b, const Group& group, const Extent& extent, uint64_
     b.reduce({mine}, sources, count, false);
   }
   rounds.run(mine);
-  if (folded) {
+  if (takes_in) {
     const Slice place = data.landing(extent);
     b.put(partner, place, b.lands_in_output(partner) ? place : b.scratch(fold), count,
           Phase::kUnfold);

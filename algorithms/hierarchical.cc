@@ -64,22 +64,6 @@ Chunks node_chunks(const Builder& b, const NodeStage& stage) {
           .slot = static_cast<uint64_t>(stage.most_blocks()) * b.max_piece()};
 }
 
-}  // namespace
-
-Schedule all_reduce(const Shape& shape, int rank) {
-  return all_reduce_by(shape, rank, exchange_by_ring);
-}
-
-Schedule all_reduce_doubling(const Shape& shape, int rank) {
-  return all_reduce_by(shape, rank, exchange_by_doubling);
-}
-
-Schedule all_reduce_halving(const Shape& shape, int rank) {
-  return all_reduce_by(shape, rank, exchange_by_halving);
-}
-
-namespace {
-
 Schedule all_gather_by(const Shape& shape, int rank,
                        void (*exchange)(Builder&, const Group&, const Chunks&, const GroupData&)) {
   if (shape.piece == 0) return {};
@@ -103,6 +87,18 @@ Schedule all_gather_by(const Shape& shape, int rank,
 }
 
 }  // namespace
+
+Schedule all_reduce(const Shape& shape, int rank) {
+  return all_reduce_by(shape, rank, exchange_by_ring);
+}
+
+Schedule all_reduce_doubling(const Shape& shape, int rank) {
+  return all_reduce_by(shape, rank, exchange_by_doubling);
+}
+
+Schedule all_reduce_halving(const Shape& shape, int rank) {
+  return all_reduce_by(shape, rank, exchange_by_halving);
+}
 
 Schedule all_gather(const Shape& shape, int rank) {
   return all_gather_by(shape, rank, ring_all_gather);

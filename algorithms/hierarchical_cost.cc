@@ -142,6 +142,26 @@ Cost reduce(const Terms& t, bool root_is_only_owner) {
   return cost;
 }
 
+// Of blocks that lie one behind the other and belong to one column of one half of the nodes.
+double longest_run(const Layout& layout, int columns) {
+  size_t longest = 0;
+  for (int column = 0; column < columns; ++column) {
+    size_t run = 0;
+    int next = 0;
+    for (int node = 0; node < layout.nodes(); ++node) {
+      if (node == layout.nodes() / 2) run = 0;
+      const std::vector<int>& members = layout.ranks_of[static_cast<size_t>(node)];
+      for (size_t i = static_cast<size_t>(column); i < members.size();
+           i += static_cast<size_t>(columns)) {
+        run = run > 0 && members[i] == next ? run + 1 : 1;
+        next = members[i] + 1;
+        longest = std::max(longest, run);
+      }
+    }
+  }
+  return static_cast<double>(longest);
+}
+
 }  // namespace
 
 std::string unsuitable(const Shape& shape) {
@@ -181,22 +201,21 @@ Cost cost_doubling(const Shape& shape) {
   const Participants participants(t.nodes);
   const int rounds = participants.rounds();
   const bool folds = participants.folded > 0;
-  const auto is_even = [&](int node) { return node < participants.folded && node % 2 == 0; };
-  const auto is_odd = [&](int node) { return node < participants.folded && node % 2 == 1; };
   Cost cost = all_reduce(t);
   cost.latency_steps_inter = static_cast<uint32_t>(participants.longest_path());
   cost.bytes_sent_inter = t.share * (rounds + (folds ? 1 : 0));
   cost.path_elements_inter = t.share * cost.latency_steps_inter;
   cost.largest_put = t.share;
-  cost.elements_reduced =
-      t.share * most(t, [&](int node) {
-        return t.size(node) - 1 + (is_odd(node) ? 0 : rounds) + (is_even(node) ? 1 : 0);
-      });
+  cost.elements_reduced = t.share * most(t, [&](int node) {
+                            return t.size(node) - 1 +
+                                   (participants.is_taken_in(node) ? 0 : rounds) +
+                                   (participants.takes_in(node) ? 1 : 0);
+                          });
   // Received: by folding in, per round. Sent: per round but the last, and the first from a copy
   // unless it is one rank's input as it stands.
   const double slots = most(t, [&](int node) {
-    const bool copies = t.size(node) > 1 || shape.in_place || is_even(node);
-    return 1 + rounds + (is_odd(node) ? 0 : rounds - 1 + (copies ? 1 : 0));
+    const bool copies = t.size(node) > 1 || shape.in_place || participants.takes_in(node);
+    return 1 + rounds + (participants.is_taken_in(node) ? 0 : rounds - 1 + (copies ? 1 : 0));
   });
   cost.scratch = (t.staged ? 1 : 0) + slots * t.share;
   return cost;
@@ -207,50 +226,25 @@ Cost cost_halving(const Shape& shape) {
   const Participants participants(t.nodes);
   const auto rounds = static_cast<uint32_t>(participants.rounds());
   const bool folds = participants.folded > 0;
-  const auto is_even = [&](int node) { return node < participants.folded && node % 2 == 0; };
-  const auto is_odd = [&](int node) { return node < participants.folded && node % 2 == 1; };
   const double halved = 1 - 1.0 / participants.count;  // a half, a quarter, ...
   Cost cost = all_reduce(t);
   cost.latency_steps_inter = 2 * rounds + (folds ? 2 : 0);
   cost.bytes_sent_inter = t.share * (2 * halved + (folds ? 1 : 0));
   cost.path_elements_inter = t.share * (2 * halved + (folds ? 2 : 0));
   cost.largest_put = t.share * (folds ? 1 : 0.5);
-  cost.elements_reduced =
-      t.share * most(t, [&](int node) {
-        return t.size(node) - 1 + (is_odd(node) ? 0 : halved) + (is_even(node) ? 1 : 0);
-      });
+  cost.elements_reduced = t.share * most(t, [&](int node) {
+                            return t.size(node) - 1 +
+                                   (participants.is_taken_in(node) ? 0 : halved) +
+                                   (participants.takes_in(node) ? 1 : 0);
+                          });
   // Received: by folding in, per round. Sent: a copy, unless it is one rank's input as it stands.
   const double slots = most(t, [&](int node) {
-    const bool copies = t.size(node) > 1 || is_even(node);
+    const bool copies = t.size(node) > 1 || participants.takes_in(node);
     return 1 + halved + (copies ? 1 : 0);
   });
   cost.scratch = (t.staged ? 1 : 0) + slots * t.share;
   return cost;
 }
-
-namespace {
-
-// Of blocks that lie one behind the other and belong to one column of one half of the nodes.
-double longest_run(const Layout& layout, int columns) {
-  size_t longest = 0;
-  for (int column = 0; column < columns; ++column) {
-    size_t run = 0;
-    int next = 0;
-    for (int node = 0; node < layout.nodes(); ++node) {
-      if (node == layout.nodes() / 2) run = 0;
-      const std::vector<int>& members = layout.ranks_of[static_cast<size_t>(node)];
-      for (size_t i = static_cast<size_t>(column); i < members.size();
-           i += static_cast<size_t>(columns)) {
-        run = run > 0 && members[i] == next ? run + 1 : 1;
-        next = members[i] + 1;
-        longest = std::max(longest, run);
-      }
-    }
-  }
-  return static_cast<double>(longest);
-}
-
-}  // namespace
 
 Cost cost_gather_doubling(const Shape& shape) {
   const Terms t = terms_of(shape);

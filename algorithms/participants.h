@@ -18,6 +18,9 @@ struct Participants {
   int to_member(int participant) const {
     return participant < folded / 2 ? 2 * participant : participant + folded / 2;
   }
+  // Of a folded pair the first takes the second in, and speaks for both.
+  bool takes_in(int member) const { return member < folded && member % 2 == 0; }
+  bool is_taken_in(int member) const { return member < folded && member % 2 == 1; }
   // Messages one after another. A path moves on in the rounds where its ends differ; between two
   // folded members there is one more at either end.
   int longest_path() const {

@@ -55,29 +55,29 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
     return best;
   }
   const int under_way = pieces_under_way(algorithm, limits);
-  std::vector<Candidate> fitting;
   for (const uint64_t piece : piece_sizes(shape, element, limits)) {
     Shape tried = shape;
     tried.piece = piece;
     const std::string reason = algorithm.unsuitable(tried);
     if (!reason.empty()) {
-      best.unsuitable = reason;
+      if (best.piece == 0) best.unsuitable = reason;
       continue;
     }
     const Cost cost = algorithm.cost(tried);
     if (!fits(cost, tried, element, limits)) {
-      best.unsuitable = "its scratch does not fit RAILCCL_BUFFSIZE";
+      if (best.piece == 0) best.unsuitable = "its scratch does not fit RAILCCL_BUFFSIZE";
       continue;
     }
-    fitting.push_back(
-        {.algorithm = &algorithm,
-         .piece = piece,
-         .seconds = predict(cost, tried, element, machine, under_way),
-         .work = (cost.bytes_sent_inter + cost.bytes_sent_local + cost.elements_reduced) *
-                 static_cast<double>(shape.block * element),
-         .unsuitable = {}});
+    const double seconds = predict(cost, tried, element, machine, under_way);
+    if (best.piece == 0 || seconds < best.seconds) {
+      best.piece = piece;
+      best.seconds = seconds;
+      best.work = (cost.bytes_sent_inter + cost.bytes_sent_local + cost.elements_reduced) *
+                  static_cast<double>(shape.block * element);
+      best.unsuitable.clear();
+    }
   }
-  return fitting.empty() ? best : std::ranges::min(fitting, {}, &Candidate::seconds);
+  return best;
 }
 
 // Without an algorithm when none is suitable.

@@ -19,9 +19,9 @@ constexpr TimeNs kFirstPut = kMicrosecond;
 // Of Soft-RoCE and siw, where the kernel does the work.
 constexpr std::array<uint32_t, 2> kSoftwareVendors = {0xffffff, 0x626d74};
 constexpr TimeNs kSoftwareLatency = 30 * kMicrosecond;
+constexpr TimeNs kSoftwarePut = 5 * kMicrosecond;
 // What is longer may never get through where packets are lost or overtake each other.
 constexpr size_t kSoftwareMostPutBytes = 64 * 1024;
-constexpr TimeNs kSoftwarePut = 5 * kMicrosecond;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
 
 struct FoundPort {
