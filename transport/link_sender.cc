@@ -11,8 +11,9 @@ namespace railccl {
 LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
     : options_(options), pairs_(pairs), receipts_(receipts), max_chunk_bytes_(uint64_t{1} << 30) {
   for (const LinkPair& pair : pairs_) {
-    const size_t most = pair.info().max_put_bytes;
-    if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
+    for (const size_t most : {pair.info().max_put_bytes, pair.info().longest_chunk_bytes}) {
+      if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
+    }
   }
 }
 

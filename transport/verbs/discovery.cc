@@ -21,7 +21,7 @@ constexpr std::array<uint32_t, 2> kSoftwareVendors = {0xffffff, 0x626d74};
 constexpr TimeNs kSoftwareLatency = 30 * kMicrosecond;
 constexpr TimeNs kSoftwarePut = 5 * kMicrosecond;
 // What is longer may never get through where packets are lost or overtake each other.
-constexpr size_t kSoftwareMostPutBytes = 64 * 1024;
+constexpr size_t kSoftwareLongestChunk = 64 * 1024;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
 
 struct FoundPort {
@@ -99,8 +99,8 @@ RailInfo describe(const FoundPort& found, const VerbsDevice& device,
           // The functions of one adapter share its slot.
           .adapter = pci.substr(0, pci.find('.')),
           .memory_kinds = kinds,
-          .max_put_bytes = std::min<size_t>(attributes.max_msg_sz,
-                                            software ? kSoftwareMostPutBytes : kMostPutBytes)};
+          .max_put_bytes = std::min<size_t>(attributes.max_msg_sz, kMostPutBytes),
+          .longest_chunk_bytes = software ? kSoftwareLongestChunk : 0};
 }
 
 // An error: the port is no rail, and why.
