@@ -15,6 +15,7 @@ constexpr uint64_t kSmallestPieceBytes = 32768;
 constexpr uint64_t kAlignElements = 64;
 constexpr uint64_t kMaxPieces = uint64_t{1} << 20;
 constexpr double kAboutAsLong = 1.08;
+constexpr double kNotWorthCutting = 100e-6;  // seconds; the processor has more to do for it
 
 bool fits(const Cost& cost, const Shape& shape, size_t element, const TuningLimits& limits) {
   const double scratch = cost.scratch * static_cast<double>(shape.piece * element);
@@ -46,6 +47,17 @@ int pieces_under_way(const Algorithm& algorithm, const TuningLimits& limits) {
   return limits.depth * std::min(algorithm.channels, limits.max_channels);
 }
 
+// The largest piece of those that take about as long as the best.
+Candidate best_piece(const std::vector<Candidate>& fitting) {
+  const double least = std::ranges::min(fitting, {}, &Candidate::seconds).seconds;
+  const double most = std::min(least * kAboutAsLong, least + kNotWorthCutting);
+  Candidate best;
+  for (const Candidate& each : fitting) {
+    if (each.seconds <= most && each.piece > best.piece) best = each;
+  }
+  return best;
+}
+
 Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t element,
                    const MachineModel& machine, const TuningLimits& limits) {
   Candidate best{.algorithm = &algorithm, .piece = 0, .seconds = 0, .unsuitable = {}};
@@ -55,29 +67,29 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
     return best;
   }
   const int under_way = pieces_under_way(algorithm, limits);
+  std::vector<Candidate> fitting;
   for (const uint64_t piece : piece_sizes(shape, element, limits)) {
     Shape tried = shape;
     tried.piece = piece;
     const std::string reason = algorithm.unsuitable(tried);
     if (!reason.empty()) {
-      if (best.piece == 0) best.unsuitable = reason;
+      best.unsuitable = reason;
       continue;
     }
     const Cost cost = algorithm.cost(tried);
     if (!fits(cost, tried, element, limits)) {
-      if (best.piece == 0) best.unsuitable = "its scratch does not fit RAILCCL_BUFFSIZE";
+      best.unsuitable = "its scratch does not fit RAILCCL_BUFFSIZE";
       continue;
     }
-    const double seconds = predict(cost, tried, element, machine, under_way);
-    if (best.piece == 0 || seconds < best.seconds) {
-      best.piece = piece;
-      best.seconds = seconds;
-      best.work = (cost.bytes_sent_inter + cost.bytes_sent_local + cost.elements_reduced) *
-                  static_cast<double>(shape.block * element);
-      best.unsuitable.clear();
-    }
+    fitting.push_back(
+        {.algorithm = &algorithm,
+         .piece = piece,
+         .seconds = predict(cost, tried, element, machine, under_way),
+         .work = (cost.bytes_sent_inter + cost.bytes_sent_local + cost.elements_reduced) *
+                 static_cast<double>(shape.block * element),
+         .unsuitable = {}});
   }
-  return best;
+  return fitting.empty() ? best : best_piece(fitting);
 }
 
 // Without an algorithm when none is suitable.

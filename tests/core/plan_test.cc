@@ -222,6 +222,23 @@ TEST(Plan, MuchDataIsCutWhereItIsPassedOn) {
   }
 }
 
+TEST(Plan, NothingIsCutForLittle) {
+  PlanInputs inputs = inputs_of({0, 1, 2, 3});
+  inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"hierarchical-halving"});
+  const Call call{.collective = Collective::kAllReduce, .count = 1 << 18};
+  const Decision whole = *decide(call, inputs);
+  EXPECT_EQ(whole.chosen.piece, call.count);
+  inputs.piece_bytes = 512 << 10;
+  const double cut = decide(call, inputs)->chosen.seconds;
+  EXPECT_LT(cut, whole.chosen.seconds);
+  EXPECT_LT(whole.chosen.seconds, cut + 100e-6);
+  // Where it gains more it is done, be it one in a hundred.
+  inputs.piece_bytes = 0;
+  inputs.scratch_bytes = uint64_t{1} << 30;
+  const Call large{.collective = Collective::kAllReduce, .count = 1 << 26};
+  EXPECT_LT(decide(large, inputs)->chosen.piece, large.count / 8);
+}
+
 // A large put waits for its receiver's word where to, a message does not.
 TEST(Plan, LittleIsCutIntoMessages) {
   PlanInputs inputs = inputs_of({0, 1, 2, 3});

@@ -60,7 +60,8 @@ class Session:
         exports = [word for name, value in environment.items() for word in ("-x", f"{name}={value}")]
         started = self.fabric.start(0, ["timeout", "-k", "5", str(timeout), *mpirun.words(self._remote_shell), "--host", hosts,
                                         "-np", str(self._nodes), *exports, *options, *command], dict(os.environ))
-        output = started.stdout.read().decode(errors="replace")
+        with started.stdout:
+            output = started.stdout.read().decode(errors="replace")
         return started.wait(), output
 
     def cut(self, node, rail, by):

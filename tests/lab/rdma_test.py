@@ -1,65 +1,26 @@
 """Verbs rails over Soft-RoCE between two virtual machines with two rails each, booted once: every collective, what each rail
 carries, failover and failback by cable and by port, TCP as the last resort, loss, and machines that are not as they should be."""
 import os
-import re
-import tempfile
 import unittest
 
-from qemu_session import Session
-from qemu_test import machines, missing
+from qemu_test import missing
+from session_case import RAILS, SessionCase, perf
 from support import BIN, main, read_report
 
 PROGRAMS = ["all_reduce", "all_gather", "broadcast", "reduce", "reduce_scatter", "alltoall", "gather", "scatter", "sendrecv"]
-VERBS = ("rxe0:1", "rxe1:1")
 STALL_MS = 2000
 
 
-def perf(program, *arguments):
-    return [os.path.join(BIN, f"{program}_perf"), *arguments]
-
-
 @unittest.skipIf(missing(), missing())
-class Rdma(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.before = machines()
-        cls.failed = False
-        cls.session = Session(2, 2)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.session.close(cls.failed)
-        if machines() - cls.before:
-            raise AssertionError("a virtual machine was left behind")
-
-    def run(self, result=None):
-        faults = len(result.failures) + len(result.errors)
-        super().run(result)
-        type(self).failed |= len(result.failures) + len(result.errors) > faults
-
-    def check(self, command, environment=None, **options):
-        """The report of a run that must go well, by (rank, rail name), and its output."""
-        wanted = os.path.join(self.folder.name, "out.json")
-        code, output = self.session.run([*command, "--rails", "-J", wanted], environment, **options)
-        self.assertEqual(code, 0, output)
-        self.assertIn("# Out of bounds values : 0 OK", output)
-        # The program takes another name when the file is there.
-        report = re.search(r"# Writing JSON output to (\S+)", output).group(1)
-        return {(rail["rank"], rail["name"]): rail for rail in read_report(report)["rails"]}, output
-
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="railccl-rdma-", dir="/tmp")
-        self.addCleanup(self.folder.cleanup)
-
-    def sum_of(self, rails, names, key):
-        return sum(rail[key] for (_, name), rail in rails.items() if name in names)
-
+class Rdma(SessionCase):
     def test_every_collective_verified_and_traced(self):
         for program in PROGRAMS:
             with self.subTest(program):
+                # In pieces that are more than messages.
                 rails, output = self.check(perf(program, "-b", "8", "-e", "1M", "-f", "128", "-n", "2", "-w", "1"),
-                                           {"RAILCCL_CHECK": "1", "RAILCCL_TRACE": os.path.join(self.folder.name, "trace-%r")})
-                self.assertGreater(self.sum_of(rails, VERBS, "bytes"), 0, output)
+                                           {"RAILCCL_CHECK": "1", "RAILCCL_PIECE_BYTES": "256K",
+                                            "RAILCCL_TRACE": os.path.join(self.folder.name, "trace-%r")})
+                self.assertGreater(self.sum_of(rails, RAILS, "bytes"), 0, output)
                 for rank in (0, 1):
                     events = read_report(os.path.join(self.folder.name, f"trace-{rank}"))["traceEvents"]
                     kinds = {event["args"].get("kind") for event in events}
@@ -76,61 +37,32 @@ class Rdma(unittest.TestCase):
         rails, output = self.check(perf("all_reduce", "-b", "8", "-e", "1M", "-f", "128", "-n", "2", "-w", "1"),
                                    {"RAILCCL_SHM_DISABLE": "1"}, nodes=1, ranks_per_node=3)
         for rank in range(3):
-            for name in VERBS:
+            for name in RAILS:
                 self.assertGreater(rails[rank, name]["bytes"], 0, output)
 
     def test_both_rails_carry_at_least_a_quarter(self):
         rails, output = self.check(perf("all_reduce", "-b", "4M", "-e", "4M", "-n", "5", "-w", "2"))
         for rank in (0, 1):
-            for name in VERBS:
+            for name in RAILS:
                 self.assertGreater(rails[rank, name]["share"], 0.25, output)
             # Not zero: what a guest that stands still makes all rails suspect of goes over TCP meanwhile.
             self.assertLess(rails[rank, "mgmt0"]["share"], 0.05, output)
 
-    def cut_during(self, by, cuts, seconds, on_cut=None):
-        """The report of an AllReduce during which these (node, rail) go and come back."""
-        names = {f"rxe{rail}:1" for _, rail in cuts}
-
-        def during(run):
-            def of_rails(metric):
-                return [run.metric(0, metric, f'rail="{name}"') for name in sorted(names)]
-            run.wait("operations", lambda: run.metric(0, "operations_total") > 3)
-            for node, rail in cuts:
-                self.session.cut(node, rail, by)
-            run.wait("failures", lambda: min(of_rails("rail_failures_total")) > 0)
-            if on_cut is not None:
-                on_cut(run)
-            before = run.metric(0, "operations_total")
-            run.wait("operations without the rail", lambda: run.metric(0, "operations_total") > before)
-            for node, rail in cuts:
-                self.session.restore(node, rail, by)
-            run.wait("recoveries", lambda: min(of_rails("rail_recoveries_total")) > 0)
-        try:
-            rails, output = self.check(perf("all_reduce", "-b", "1M", "-e", "1M", "-w", "2", "--seconds", str(seconds)),
-                                       during=during)
-        except TimeoutError:
-            for node, rail in cuts:
-                self.session.restore(node, rail, by)
-            raise
-        for name in names:
-            for rank in (0, 1):
-                self.assertGreater(rails[rank, name]["failures"], 0, output)
-                self.assertGreater(rails[rank, name]["recoveries"], 0, output)
-        stalls = {key: rail["stall_ms_max"] for key, rail in rails.items()}
-        print(f"{self.id()}: longest stall of each rail in ms: {stalls}")
-        self.assertLess(max(stalls.values()), STALL_MS, output)
+    def cut(self, by, cuts, seconds, on_cut=None):
+        rails, output = self.cut_during(by, cuts, ["-b", "1M", "-e", "1M", "-w", "2", "--seconds", str(seconds)], on_cut=on_cut)
+        self.assertLess(max(rail["stall_ms_max"] for rail in rails.values()), STALL_MS, output)
         return rails, output
 
     def test_a_cable_that_is_pulled_and_plugged_in(self):
-        self.cut_during("link", [(0, 1)], 20)
+        self.cut("link", [(0, 1)], 20)
 
     def test_a_port_that_goes_down_and_up_with_its_address(self):
-        self.cut_during("port", [(1, 0)], 20)
+        self.cut("port", [(1, 0)], 20)
 
     def test_all_rails_cut_goes_on_over_tcp_and_back(self):
         def on_cut(run):
             run.wait("bytes over TCP", lambda: run.metric(0, "rail_sent_bytes_total", 'rail="mgmt0"') > 4e6)
-        rails, output = self.cut_during("link", [(0, 0), (0, 1)], 25, on_cut)
+        rails, output = self.cut("link", [(0, 0), (0, 1)], 25, on_cut)
         for rank in (0, 1):
             self.assertGreater(rails[rank, "mgmt0"]["bytes"], 4e6, output)
             self.assertEqual(rails[rank, "mgmt0"]["state"], "standby", output)
@@ -144,7 +76,7 @@ class Rdma(unittest.TestCase):
         self.on_rails("tc", "qdisc", "replace", "dev", "{rail}", "root", "netem", "delay", "2ms", "1ms", "loss", "0.5%")
         self.addCleanup(self.on_rails, "tc", "qdisc", "del", "dev", "{rail}", "root")
         rails, output = self.check(perf("all_reduce", "-b", "256K", "-e", "1M", "-f", "4", "-n", "3", "-w", "1"))
-        self.assertGreater(self.sum_of(rails, VERBS, "bytes"), 0, output)
+        self.assertGreater(self.sum_of(rails, RAILS, "bytes"), 0, output)
 
     def test_a_rail_on_a_network_of_its_own_is_named_and_the_other_carries_on(self):
         # All rails are on one wire here, and Linux takes an address to which there is no route for one on the wire.
@@ -183,8 +115,8 @@ class Rdma(unittest.TestCase):
         rails, output = self.check(self.on_rank_1("RAILCCL_IB_HCA==rxe0", *perf("all_reduce", "-b", "1M", "-e", "1M", "-n", "2")),
                                    {"RAILCCL_DEBUG": "WARN"})
         self.assertIn("1 of 3 rails here (2 verbs, 1 tcp) and 0 of 2 there (1 verbs, 1 tcp) are of no use", output)
-        self.assertEqual({key for key in rails if key[1] in VERBS}, {(0, "rxe0:1"), (1, "rxe0:1")}, output)
-        self.assertGreater(self.sum_of(rails, VERBS, "bytes"), 0, output)
+        self.assertEqual({key for key in rails if key[1] in RAILS}, {(0, "rxe0:1"), (1, "rxe0:1")}, output)
+        self.assertGreater(self.sum_of(rails, RAILS, "bytes"), 0, output)
 
     def test_peers_with_different_transports_use_what_both_have_or_say_why_not(self):
         command = self.on_rank_1("RAILCCL_TRANSPORT=tcp", *perf("all_reduce", "-b", "1M", "-e", "1M", "-n", "2"))

@@ -1,10 +1,10 @@
 """UCX rails, over their TCP between network namespaces and over Soft-RoCE in virtual machines: the contract, and rails that are lost and come back."""
 import os
-import re
 import tempfile
 import unittest
 
-from qemu_test import machines, missing, qemu
+from qemu_test import missing
+from session_case import RAILS, SessionCase, perf
 from support import BIN, BUILD, lab, main, namespaces_possible, read_report, run
 
 CONFORMANCE = os.path.join(BUILD, "tests", "ucx_conformance_test")
@@ -52,43 +52,29 @@ class OverTcp(unittest.TestCase):
 
 
 @unittest.skipIf(no_ucx() or missing(), no_ucx() or missing())
-class OverSoftRoce(unittest.TestCase):
-    def setUp(self):
-        self.before = machines()
-
-    def tearDown(self):
-        self.assertEqual(machines() - self.before, set(), "a virtual machine was left behind")
-
-    def reduce(self, options, arguments):
-        """{(rank, rail): (failures, recoveries)} of a run whose every element was right."""
-        code, output = qemu(["--nodes", "2", "--rails", "2", *options],
-                            f"RAILCCL_TRANSPORT=ucx {os.path.join(BIN, 'all_reduce_perf')} {arguments} --rails",
-                            timeout=300)
-        self.assertEqual(code, 0, output)
-        self.assertIn("# Out of bounds values : 0 OK", output)
-        rows = re.findall(r"^\[0\] # +(\d+) +(\S+) +ucx +\S+ +(\d+) +\S+ +\S+ +(\d+) +(\d+) ", output, re.MULTILINE)
-        rails = {(int(rank), rail): (int(failures), int(recoveries)) for rank, rail, _, failures, recoveries in rows}
-        self.assertEqual(sorted(rails), [(0, "rxe0:1"), (0, "rxe1:1"), (1, "rxe0:1"), (1, "rxe1:1")], output)
-        for _, _, sent, _, _ in rows:
-            self.assertGreater(int(sent), 0, output)
-        return rails
+class OverSoftRoce(SessionCase):
+    def check(self, command, environment=None, **options):
+        rails, output = super().check(command, {"RAILCCL_TRANSPORT": "ucx"} | (environment or {}), **options)
+        self.assertEqual(sorted(rails), [(rank, name) for rank in (0, 1) for name in RAILS], output)
+        for rail in rails.values():
+            self.assertEqual(rail["transport"], "ucx", output)
+            self.assertGreater(rail["bytes"], 0, output)
+        return rails, output
 
     def test_two_rails_of_one_port_keep_the_contract(self):
-        code, output = qemu(["--nodes", "1", "--rails", "1"], f"{CONFORMANCE} --gtest_filter='*/rc*:*/ud*'",
-                            timeout=600)
+        code, output = self.session.run([CONFORMANCE, "--gtest_filter=*/rc*:*/ud*"], nodes=1, timeout=600)
         self.assertEqual(code, 0, output)
         self.assertNotIn("invalid configuration", output, "UCX does not know a setting")
         self.assertRegex(output, r"\[  PASSED  \] [1-9]\d* tests")
         self.assertNotIn("SKIPPED", output)
 
     def test_ranks_on_two_nodes_reduce_over_both_rails(self):
-        self.reduce([], "-b 8 -e 1M -f 8 -n 5")
+        self.check(perf("all_reduce", "-b", "8", "-e", "1M", "-f", "8", "-n", "5"))
 
     def test_a_port_that_is_cut_is_left_and_taken_up_again(self):
-        rails = self.reduce(["--cut", "0:1@8+5"], "-b 256K -e 256K --seconds 15")
-        for (_, rail), (failures, _) in rails.items():
-            self.assertEqual(failures > 0, rail == "rxe1:1", rails)
-        self.assertGreater(sum(recoveries for _, recoveries in rails.values()), 0, rails)
+        rails, output = self.cut_during("link", [(0, 1)], ["-b", "256K", "-e", "256K", "--seconds", "25"])
+        for rank in (0, 1):
+            self.assertEqual(rails[rank, "rxe0:1"]["failures"], 0, output)
 
 
 if __name__ == "__main__":

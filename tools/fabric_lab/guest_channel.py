@@ -87,14 +87,14 @@ class GuestChannel:
             pass  # _receive_all sees the end, too, and says so to every process
 
     def _receive_all(self):
-        reader = self._stream.makefile("rb")
         try:
-            while True:
-                header = reader.read(HEADER.size)
-                if len(header) < HEADER.size:
-                    break
-                kind, number, length = HEADER.unpack(header)
-                self._on_frame(kind, number, reader.read(length))
+            with self._stream, self._stream.makefile("rb") as reader:
+                while True:
+                    header = reader.read(HEADER.size)
+                    if len(header) < HEADER.size:
+                        break
+                    kind, number, length = HEADER.unpack(header)
+                    self._on_frame(kind, number, reader.read(length))
         except OSError:
             pass
         self._gone = True

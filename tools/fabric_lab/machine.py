@@ -134,3 +134,5 @@ class Machine:
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
+        self._monitor_answers.close()
+        self._monitor.close()

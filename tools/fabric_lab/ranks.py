@@ -59,12 +59,13 @@ class Ranks:
         self._readers.append(reader)
 
     def _copy_output(self, rank, started):
-        for line in started.stdout:
-            if self._began is None and self._clock_from and self._clock_from in line:
-                self._began = time.monotonic()
-            with self._print_lock:
-                self._output.write(f"[{rank}] ".encode() + line.rstrip(b"\n") + b"\n")
-                self._output.flush()
+        with started.stdout:
+            for line in started.stdout:
+                if self._began is None and self._clock_from and self._clock_from in line:
+                    self._began = time.monotonic()
+                with self._print_lock:
+                    self._output.write(f"[{rank}] ".encode() + line.rstrip(b"\n") + b"\n")
+                    self._output.flush()
 
     def say(self, text):
         with self._print_lock:
