@@ -7,15 +7,26 @@
 #include "transport/checksum.h"
 
 namespace railccl {
+namespace {
 
-LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
-    : options_(options), pairs_(pairs), receipts_(receipts), max_chunk_bytes_(uint64_t{1} << 30) {
-  for (const LinkPair& pair : pairs_) {
+uint64_t largest_chunk(const LinkPairs& pairs) {
+  uint64_t largest = uint64_t{1} << 30;
+  for (const LinkPair& pair : pairs) {
     for (const size_t most : {pair.info().max_put_bytes, pair.info().longest_chunk_bytes}) {
-      if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
+      if (most != 0) largest = std::min<uint64_t>(largest, most);
     }
   }
+  return largest;
 }
+
+}  // namespace
+
+LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
+    : options_(options),
+      pairs_(pairs),
+      receipts_(receipts),
+      max_chunk_bytes_(largest_chunk(pairs)),
+      most_chunk_bytes_(max_chunk_bytes_) {}
 
 uint32_t LinkSender::usable_pairs(const LinkPut& put) const {
   uint32_t usable = 0;
@@ -89,7 +100,7 @@ StripeRequest LinkSender::sizes(uint64_t put_left) const {
           .queued = queued_bytes_,
           .small_bytes = options_.small_put_bytes,
           .chunk_bytes = options_.chunk_bytes,
-          .max_chunk_bytes = max_chunk_bytes_,
+          .max_chunk_bytes = most_chunk_bytes_,
           .lone = lone_};
 }
 
@@ -299,8 +310,16 @@ void LinkSender::on_chunk_done(LinkPair& pair, const RailEvent& event, TimeNs no
   const LinkPair::Completion done{
       .bytes = chunk.bytes, .posted_at = chunk.posted_at, .held_back = event.held_back, .ok = ok};
   if (ok && chunk.bytes <= kUrgentBytes) pair.learn_base(done, now);
+  if (ok) grow_chunks(chunk.bytes);
   pair.on_chunk_done(done, now);
   maybe_finish(sequence);
+}
+
+// For each that was about as large as is allowed; slowly, since one too large costs a failure.
+void LinkSender::grow_chunks(uint64_t passed) {
+  constexpr uint64_t kPart = 256;
+  if (most_chunk_bytes_ == max_chunk_bytes_ || passed < most_chunk_bytes_ / 2) return;
+  most_chunk_bytes_ = std::min(max_chunk_bytes_, most_chunk_bytes_ + most_chunk_bytes_ / kPart);
 }
 
 void LinkSender::maybe_finish(uint64_t sequence) {

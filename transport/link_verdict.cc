@@ -31,14 +31,31 @@ class LinkSender::Landed {
   std::unordered_map<uint32_t, const wire::LandedPut*> puts_;
 };
 
+// What did not get through goes again in two parts. A rail that loses packets may never pass what
+// is long, be it sent again and again.
+void LinkSender::halve(OutPut& out, size_t index, uint64_t sequence) {
+  Chunk& chunk = out.chunks[index];
+  if (chunk.bytes < 2 * kLeastHalved) return;
+  Chunk rest = chunk;
+  chunk.bytes /= 2;
+  chunk.checked = false;
+  rest.offset += chunk.bytes;
+  rest.bytes -= chunk.bytes;
+  rest.checked = false;
+  replays_.push_back({.put = sequence, .chunk = static_cast<uint32_t>(out.chunks.size())});
+  out.chunks.push_back(rest);
+}
+
 uint64_t LinkSender::on_verdict(const wire::PairEpoch& rail,
                                 const std::vector<wire::VerdictFrame>& frames) {
   const Landed landed(frames);
   uint64_t landed_bytes = 0;
+  uint64_t largest_lost = 0;
   for (uint64_t sequence = puts_.first(); sequence != puts_.end(); ++sequence) {
     OutPut& out = puts_[sequence];
     if (out.acknowledged) continue;
-    for (size_t i = 0; i < out.chunks.size(); ++i) {
+    const size_t chunks = out.chunks.size();
+    for (size_t i = 0; i < chunks; ++i) {
       Chunk& chunk = out.chunks[i];
       if (chunk.pair != rail.pair || chunk.epoch != rail.epoch) continue;
       if (landed.holds(sequence, {.begin = chunk.offset, .end = chunk.offset + chunk.bytes})) {
@@ -49,8 +66,13 @@ uint64_t LinkSender::on_verdict(const wire::PairEpoch& rail,
       if (chunk.state == Chunk::State::kCompleted) pairs_[rail.pair].count_lost(chunk.bytes);
       chunk.state = Chunk::State::kLost;
       chunk.replay = true;
+      largest_lost = std::max(largest_lost, chunk.bytes);
       replays_.push_back({.put = sequence, .chunk = static_cast<uint32_t>(i)});
+      halve(out, i, sequence);
     }
+  }
+  if (largest_lost > 0) {
+    most_chunk_bytes_ = std::max(kLeastHalved, std::min(most_chunk_bytes_, largest_lost / 2));
   }
   progress_made_ += landed_bytes;
   return landed_bytes;

@@ -1,5 +1,6 @@
 #include "tests/simulate/watch.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -50,22 +51,48 @@ void Watch::on_put(uint64_t number, uint64_t link, const Put& put) {
     return;
   }
   const uint64_t item = static_cast<uint64_t>(header->kind) << 32 | header->sequence;
-  uint64_t& carrier = carriers_[{link, item, offset}];
-  if (carrier != 0) {
+  // A chunk without bytes, and a message, are one thing that is carried.
+  const bool bytes = header->kind == wire::NoteKind::kChunk && put.bytes > 0;
+  const Part carried{.begin = offset, .end = offset + (bytes ? put.bytes : 1), .carrier = number};
+  const uint64_t again = carry(parts_[{link, item}], carried, *header);
+  if (bytes) bytes_posted_[link] += put.bytes - again;
+}
+
+// Answers how many of its bytes had been carried before: chunks may go again in parts.
+uint64_t Watch::carry(std::vector<Part>& parts, const Part& carried,
+                      const wire::NoteHeader& header) {
+  uint64_t again = 0;
+  std::vector<Part> now_carried{carried};
+  for (const Part& old : parts) {
+    const uint64_t begin = std::max(old.begin, carried.begin);
+    const uint64_t end = std::min(old.end, carried.end);
+    if (begin >= end) {
+      now_carried.push_back(old);
+      continue;
+    }
+    again += end - begin;
+    check_fenced(old, header);
+    if (old.begin < begin) now_carried.push_back({old.begin, begin, old.carrier});
+    if (end < old.end) now_carried.push_back({end, old.end, old.carrier});
+  }
+  parts = std::move(now_carried);
+  if (again > 0) {
     ++posted_again_;
     posted_again_at_ = now();
     on_phase_(Fault::Phase::kReplay);
-    const auto old = ends_.find(carrier);
-    if (!fenced(carrier) || (old != ends_.end() && !fenced(old->second.peer))) {
-      judge_.violation(now(),
-                       "{} {} was posted again (offset {}) before the endpoint that had carried it "
-                       "was fenced on both sides",
-                       header->kind == wire::NoteKind::kChunk ? "a chunk of put" : "message",
-                       header->sequence, offset);
-    }
   }
-  if (carrier == 0 && header->kind == wire::NoteKind::kChunk) bytes_posted_[link] += put.bytes;
-  carrier = number;
+  return again;
+}
+
+void Watch::check_fenced(const Part& old, const wire::NoteHeader& header) {
+  const auto carrier = ends_.find(old.carrier);
+  if (fenced(old.carrier) && (carrier == ends_.end() || fenced(carrier->second.peer))) return;
+  judge_.violation(
+      now(),
+      "{} {} was posted again (bytes {} to {}) before the endpoint that had carried it "
+      "was fenced on both sides",
+      header.kind == wire::NoteKind::kChunk ? "a chunk of put" : "message", header.sequence,
+      old.begin, old.end);
 }
 
 uint64_t Watch::bytes_posted(uint64_t link) const {

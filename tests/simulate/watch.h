@@ -5,7 +5,7 @@
 //    fenced;
 //  - nothing lands in a buffer that its user has back;
 //  - every accepted put completes once, and before the fence is complete.
-// It also counts what each link has posted, for the rule that each chunk counts once.
+// It also counts what each link has posted, for the rule that each byte counts once.
 // WatchRail is the decorator through which a rank's links see their rail. One thread.
 #pragma once
 
@@ -21,6 +21,7 @@
 #include "tests/simulate/judge.h"
 #include "transport/rail.h"
 #include "transport/sim/sim_network.h"
+#include "transport/wire.h"
 
 namespace railccl::simulate {
 
@@ -48,7 +49,7 @@ class Watch final : public SimObserver {
   void on_landing(const SimLanding& landing) override;
   void on_raised(int rail) override { wake_(rail); }
 
-  // Payload of puts that the link has posted, each chunk once.
+  // Payload of puts that the link has posted, each byte once.
   uint64_t bytes_posted(uint64_t link) const;
   uint64_t posted_again() const { return posted_again_; }
   // What is going on, for faults that wait for it.
@@ -68,22 +69,30 @@ class Watch final : public SimObserver {
     int rank = 0;
     bool open = false;
   };
+  // Bytes of a put, or a message, and the endpoint that carried them last.
+  struct Part {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    uint64_t carrier = 0;
+  };
   struct ItemHash {
-    size_t operator()(const std::array<uint64_t, 3>& key) const {
-      return (key[0] * 0x9e3779b97f4a7c15ull ^ key[1]) * 0xff51afd7ed558ccdull ^ key[2];
+    size_t operator()(const std::array<uint64_t, 2>& key) const {
+      return key[0] * 0x9e3779b97f4a7c15ull ^ key[1];
     }
   };
 
   TimeNs now() const { return network_->now(); }
   bool fenced(uint64_t number) const;
+  uint64_t carry(std::vector<Part>& parts, const Part& carried, const wire::NoteHeader& header);
+  void check_fenced(const Part& old, const wire::NoteHeader& header);
 
   Judge& judge_;
   const SimNetwork* network_ = nullptr;
   std::function<void(int rail)> wake_;
   std::unordered_map<uint64_t, End> ends_;
   std::map<const std::byte*, Buffer> buffers_;
-  // The endpoint that carried a chunk or a message last: by link, note, offset.
-  std::unordered_map<std::array<uint64_t, 3>, uint64_t, ItemHash> carriers_;
+  // Without overlaps; by link and note.
+  std::unordered_map<std::array<uint64_t, 2>, std::vector<Part>, ItemHash> parts_;
   std::unordered_map<uint64_t, uint64_t> bytes_posted_;  // by link
   uint64_t posted_again_ = 0;
   TimeNs posted_again_at_ = 0;

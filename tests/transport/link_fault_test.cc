@@ -198,6 +198,60 @@ TEST(LinkFault, TheOnlyRailMayBecomeVerySlow) {
   world.close_both();
 }
 
+// What is larger than `most` never gets through: its endpoint fails.
+class NarrowEndpoint final : public Endpoint {
+ public:
+  NarrowEndpoint(std::unique_ptr<Endpoint> inner, uint64_t most)
+      : inner_(std::move(inner)), most_(most) {}
+  std::vector<std::byte> address() const override { return inner_->address(); }
+  Status connect(const std::vector<std::byte>& peer) override { return inner_->connect(peer); }
+  Status put(const Put& put) override {
+    Put changed = put;
+    if (put.bytes > most_) changed.remote_key += 1;  // nothing is registered with it
+    return inner_->put(changed);
+  }
+  void close() override { inner_->close(); }
+
+ private:
+  std::unique_ptr<Endpoint> inner_;
+  uint64_t most_;
+};
+
+class NarrowRail final : public ForwardingRail {
+ public:
+  using ForwardingRail::ForwardingRail;
+  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
+    RAILCCL_ASSIGN(auto inner, ForwardingRail::open_endpoint(tag));
+    return std::unique_ptr<Endpoint>(std::make_unique<NarrowEndpoint>(std::move(inner), kMost));
+  }
+  static constexpr uint64_t kMost = 70'000;
+};
+
+TEST(LinkFault, WhatNeverPassesWholePassesInParts) {
+  for (const size_t rails : {1U, 2U}) {
+    LinkWorldOptions options = quick_world(22, rails);
+    options.link.chunk_bytes = 256 << 10;
+    options.decorate = [](int, int, std::unique_ptr<Rail> inner) -> std::unique_ptr<Rail> {
+      return std::make_unique<NarrowRail>(std::move(inner));
+    };
+    LinkWorld world(options);
+    world.connect();
+    constexpr uint64_t kBytes = 1 << 20;
+    auto source = world.make_buffer(0, kBytes);
+    auto target = world.make_buffer(1, kBytes);
+    fill(*source, 3);
+    const LinkPut put{
+        .token = 1, .source = &source->registered, .bytes = kBytes, .target = &target->remote};
+    ASSERT_TRUE(world.link(0).put(put, world.now()).is_ok());
+    ASSERT_TRUE(world.run_until([&] { return world.side(0).done[1] == 1; }, 20 * kSecond))
+        << world.describe();
+    EXPECT_EQ(target->bytes, source->bytes);
+    EXPECT_EQ(world.side(0).failed + world.side(1).failed, 0);
+    EXPECT_GT(world.failures(0), 0u);
+    world.close_both();
+  }
+}
+
 TEST(LinkFault, ALatePeerIsNotABrokenRail) {
   LinkWorld world(quick_world(5, 2));
   world.connect();
