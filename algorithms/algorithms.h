@@ -30,12 +30,14 @@ Cost cost(const Shape& shape);
 namespace hierarchical {
 std::string unsuitable(const Shape& shape);
 std::string unsuitable_local(const Shape& shape);
-std::string unsuitable_doubling(const Shape& shape);  // for AllGather
+// For AllGather, and ReduceScatter by halving.
+std::string unsuitable_doubling(const Shape& shape);
 Schedule all_reduce(const Shape& shape, int rank);
 Schedule all_reduce_doubling(const Shape& shape, int rank);
 Schedule all_reduce_halving(const Shape& shape, int rank);
 Schedule all_gather(const Shape& shape, int rank);
 Schedule all_gather_doubling(const Shape& shape, int rank);
+Schedule reduce_scatter_halving(const Shape& shape, int rank);
 Schedule broadcast(const Shape& shape, int rank);
 Schedule reduce(const Shape& shape, int rank);
 Schedule reduce_scatter(const Shape& shape, int rank);
@@ -43,6 +45,7 @@ Cost cost(const Shape& shape);
 Cost cost_doubling(const Shape& shape);
 Cost cost_halving(const Shape& shape);
 Cost cost_gather_doubling(const Shape& shape);
+Cost cost_scatter_halving(const Shape& shape);
 }  // namespace hierarchical
 
 namespace doubling {  // doubling.cc

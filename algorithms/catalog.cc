@@ -47,6 +47,8 @@ const std::vector<Algorithm>& catalog() {
        hierarchical::cost, 1},
       {"hierarchical", kReduceScatter, hierarchical::unsuitable, hierarchical::reduce_scatter,
        hierarchical::cost, 1},
+      {"hierarchical-halving", kReduceScatter, hierarchical::unsuitable_doubling,
+       hierarchical::reduce_scatter_halving, hierarchical::cost_scatter_halving, 1},
       {"ring", kReduceScatter, ring::unsuitable, ring::reduce_scatter, ring::cost, 1},
       {"bruck", kReduceScatter, bruck::unsuitable, bruck::reduce_scatter, bruck::cost, 1},
 

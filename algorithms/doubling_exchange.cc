@@ -207,24 +207,118 @@ void all_reduce_by(Builder& b, const Group& group, const Extent& extent, uint64_
   rounds.release();
 }
 
-// Consecutive elements of kOutput. Where whole blocks are gathered, those that follow each other
-// are one; the same for all pieces.
-std::vector<Extent> runs_of(const Builder& b, const Chunks& chunks, int first, int count) {
+// Consecutive elements of a user's buffer; in scratch each extent has room for the largest piece.
+struct Run {
+  Extent extent;
+  uint64_t packed = 0;  // elements of scratch before it
+};
+
+// What some members have. Where whole blocks are exchanged, those that follow each other are one;
+// the same for all pieces.
+std::vector<Run> runs_of(const Builder& b, const Chunks& chunks, int first, int count) {
   const bool whole = b.max_piece() == b.shape().block;
-  std::vector<Extent> runs;
+  std::vector<Run> runs;
   uint64_t next = 0;  // the block behind the last run
+  uint64_t packed = 0;
   for (int member = first; member < first + count; ++member) {
     for (const Extent& extent : chunks.of(member)) {
       if (whole && !runs.empty() && extent.block == next) {
-        runs.back().part.count += extent.part.count;
+        runs.back().extent.part.count += extent.part.count;
       } else {
-        runs.push_back(extent);
+        runs.push_back({.extent = extent, .packed = packed});
       }
       next = extent.block + 1;
+      packed += b.max_piece();
     }
   }
   return runs;
 }
+
+// Of the members that agree with `member` but for its lowest bits, the first.
+int first_of(int member, int size) { return member / size * size; }
+
+// Each round sends what the partner's half of the members ends with, and reduces what the own half
+// does with what the partner sent.
+class HalvingScatter {
+ public:
+  HalvingScatter(Builder& b, const Group& group, const Chunks& chunks, const GroupData& data)
+      : b_(b), group_(group), chunks_(chunks), data_(data) {
+    const auto half = static_cast<uint64_t>(group.size() / 2);
+    for (uint64_t size = half; size >= 1; size /= 2) {
+      received_.push_back(b.allocate(size * chunks.slot));
+    }
+    const Slices sources = data.sources(chunks.of(group.me)[0]);
+    reduces_first_ = sources.size() > 1 || sources[0].owner != kSelf;
+    if (reduces_first_) reduced_ = b.allocate(half * chunks.slot);
+  }
+
+  void run() {
+    int round = 0;
+    for (int size = group_.size() / 2; size >= 1; size /= 2) {
+      give(round, size);
+      take(round, size);
+      ++round;
+    }
+    for (int size = 1; size < group_.size(); size *= 2) b_.release_to(partner(size), --round);
+  }
+
+ private:
+  int partner(int size) const { return group_.at(group_.me ^ size); }
+  Slice received(int round, const Run& run) const {
+    return b_.scratch(received_[static_cast<size_t>(round)] + run.packed);
+  }
+  // What this member has of a run of `size` members from `first` on before the round.
+  Slices had(int round, int size, int first, const Run& run) const {
+    if (round == 0) return data_.sources(run.extent);
+    Slice slice = received(round - 1, run);
+    for (int member = first_of(group_.me, 2 * size); member < first; ++member) {
+      slice.offset += chunks_.of(member).size() * b_.max_piece();
+    }
+    return {slice};
+  }
+  void give(int round, int size) {
+    const int first = first_of(group_.me ^ size, size);
+    b_.wait_released_by(partner(size), round);
+    for (const Run& run : runs_of(b_, chunks_, first, size)) {
+      const uint64_t count = run.extent.part.count;
+      Slice from = had(round, size, first, run)[0];
+      if (round == 0 && reduces_first_) {
+        from = b_.scratch(reduced_ + run.packed);
+        b_.reduce({from}, data_.sources(run.extent), count, false);
+      }
+      b_.put(partner(size), from, received(round, run), count, Phase::kReduce, run.extent.number);
+    }
+  }
+  void take(int round, int size) {
+    const int first = first_of(group_.me, size);
+    for (const Run& run : runs_of(b_, chunks_, first, size)) {
+      b_.wait(partner(size), Phase::kReduce, run.extent.number);
+      if (size > 1) add(round, size, run, {received(round, run)});
+    }
+    if (size > 1) return;
+    Run own;
+    for (const Extent& extent : chunks_.of(group_.me)) {
+      own.extent = extent;
+      add(round, size, own, data_.results(extent));
+      own.packed += b_.max_piece();
+    }
+  }
+  // The lower members' first.
+  void add(int round, int size, const Run& run, const Slices& to) {
+    Slices sum = had(round, size, first_of(group_.me, size), run);
+    const bool lower = (group_.me & size) == 0;
+    sum.insert(lower ? sum.end() : sum.begin(), received(round, run));
+    b_.reduce(to, sum, run.extent.part.count, size == 1);
+  }
+
+  Builder& b_;
+  const Group& group_;
+  const Chunks& chunks_;
+  const GroupData& data_;
+  std::vector<uint64_t> received_;  // by round
+  bool reduces_first_ = false;      // what is given in the first round
+  uint64_t reduced_ = 0;
+};
 
 }  // namespace
 
@@ -234,11 +328,11 @@ void doubling_all_gather(Builder& b, const Group& group, const Chunks& chunks,
   for (int size = 1; size < n; size *= 2) {
     const int partner = group.me ^ size;
     const int other = group.at(partner);
-    for (const Extent& run : runs_of(b, chunks, group.me / size * size, size)) {
+    for (const auto& [run, _] : runs_of(b, chunks, first_of(group.me, size), size)) {
       const Slice place = data.landing(run);
       b.put(other, place, place, run.part.count, Phase::kGather, run.number);
     }
-    for (const Extent& run : runs_of(b, chunks, partner / size * size, size)) {
+    for (const auto& [run, _] : runs_of(b, chunks, first_of(partner, size), size)) {
       b.wait(other, Phase::kGather, run.number);
     }
   }
@@ -248,6 +342,11 @@ void doubling_all_gather(Builder& b, const Group& group, const Chunks& chunks,
       b.copy(data.results(extent), data.landing(extent), extent.part.count);
     }
   }
+}
+
+void halving_reduce_scatter(Builder& b, const Group& group, const Chunks& chunks,
+                            const GroupData& data) {
+  HalvingScatter(b, group, chunks, data).run();
 }
 
 void doubling_all_reduce(Builder& b, const Group& group, const Extent& extent, uint64_t slot,

@@ -69,6 +69,11 @@ void ring_all_gather(Builder& b, const Group& group, const Chunks& chunks, const
 void doubling_all_gather(Builder& b, const Group& group, const Chunks& chunks,
                          const GroupData& data);
 
+// ReduceScatter by the same steps backwards (recursive halving; the same article), for a power of
+// two of members: member i ends with the reduction of chunk i in `results`.
+void halving_reduce_scatter(Builder& b, const Group& group, const Chunks& chunks,
+                            const GroupData& data);
+
 // In the exchanges of one extent, `slot` elements of scratch hold it in any piece.
 //
 // Pipelined chain; the pieces are the pipeline's segments. The data of member 0's source goes to

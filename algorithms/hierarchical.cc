@@ -86,6 +86,32 @@ Schedule all_gather_by(const Shape& shape, int rank,
   return b.take();
 }
 
+Schedule reduce_scatter_by(const Shape& shape, int rank,
+                           void (*exchange)(Builder&, const Group&, const Chunks&,
+                                            const GroupData&)) {
+  if (shape.piece == 0) return {};
+  Builder b(shape, rank);
+  NodeStage stage(b);
+  stage.mirror_input(0, static_cast<uint64_t>(b.ranks()));
+  stage.enter();
+  if (stage.owner()) {
+    GroupData data = node_data(b, stage);
+    data.results = [&](const Extent& e) {
+      return Slices{stage.result(static_cast<int>(e.block), e)};
+    };
+    exchange(b, stage.owners(), node_chunks(b, stage), data);
+  }
+  stage.leave();
+  if (!stage.owns_block_of(rank)) {
+    stage.fetch({.block = static_cast<uint64_t>(rank), .part = b.piece()});
+  }
+  return b.take();
+}
+
+void scatter_by_ring(Builder& b, const Group& group, const Chunks& chunks, const GroupData& data) {
+  ring_reduce_scatter(b, group, chunks, data, group.size() > 1);
+}
+
 }  // namespace
 
 Schedule all_reduce(const Shape& shape, int rank) {
@@ -109,24 +135,11 @@ Schedule all_gather_doubling(const Shape& shape, int rank) {
 }
 
 Schedule reduce_scatter(const Shape& shape, int rank) {
-  if (shape.piece == 0) return {};
-  Builder b(shape, rank);
-  NodeStage stage(b);
-  stage.mirror_input(0, static_cast<uint64_t>(b.ranks()));
-  stage.enter();
-  if (stage.owner()) {
-    GroupData data = node_data(b, stage);
-    data.results = [&](const Extent& e) {
-      return Slices{stage.result(static_cast<int>(e.block), e)};
-    };
-    const Group group = stage.owners();
-    ring_reduce_scatter(b, group, node_chunks(b, stage), data, group.size() > 1);
-  }
-  stage.leave();
-  if (!stage.owns_block_of(rank)) {
-    stage.fetch({.block = static_cast<uint64_t>(rank), .part = b.piece()});
-  }
-  return b.take();
+  return reduce_scatter_by(shape, rank, scatter_by_ring);
+}
+
+Schedule reduce_scatter_halving(const Shape& shape, int rank) {
+  return reduce_scatter_by(shape, rank, halving_reduce_scatter);
 }
 
 Schedule broadcast(const Shape& shape, int rank) {

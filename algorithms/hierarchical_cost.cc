@@ -142,24 +142,66 @@ Cost reduce(const Terms& t, bool root_is_only_owner) {
   return cost;
 }
 
-// Of blocks that lie one behind the other and belong to one column of one half of the nodes.
-double longest_run(const Layout& layout, int columns) {
-  size_t longest = 0;
-  for (int column = 0; column < columns; ++column) {
-    size_t run = 0;
+// What a column has of some nodes.
+struct Blocks {
+  double all = 0;
+  double longest_run = 0;  // one behind the other
+};
+
+// By aligned groups of `size` nodes.
+std::vector<Blocks> blocks_of_groups(const Layout& layout, int columns, int column, int size) {
+  std::vector<Blocks> groups(static_cast<size_t>(layout.nodes() / size));
+  for (size_t group = 0; group < groups.size(); ++group) {
+    double run = 0;
     int next = 0;
-    for (int node = 0; node < layout.nodes(); ++node) {
-      if (node == layout.nodes() / 2) run = 0;
-      const std::vector<int>& members = layout.ranks_of[static_cast<size_t>(node)];
+    for (size_t node = group * static_cast<size_t>(size);
+         node < (group + 1) * static_cast<size_t>(size); ++node) {
+      const std::vector<int>& members = layout.ranks_of[node];
       for (size_t i = static_cast<size_t>(column); i < members.size();
            i += static_cast<size_t>(columns)) {
         run = run > 0 && members[i] == next ? run + 1 : 1;
         next = members[i] + 1;
-        longest = std::max(longest, run);
+        ++groups[group].all;
+        groups[group].longest_run = std::max(groups[group].longest_run, run);
       }
     }
   }
-  return static_cast<double>(longest);
+  return groups;
+}
+
+// `cost`, with what passes between nodes in rounds in which pairs, `size` nodes apart, tell each
+// other what the group of one of them has: the sender's, or its partner's.
+Cost with_rounds(const Shape& shape, const Terms& t, Cost cost, const std::vector<int>& sizes,
+                 bool of_partner) {
+  const Layout& layout = *shape.layout;
+  RoundCost rounds(layout);
+  for (const int size : sizes) {
+    for (int column = 0; column < t.columns; ++column) {
+      const auto groups = blocks_of_groups(layout, t.columns, column, size);
+      const auto owner = [&](int node) {
+        return layout.ranks_of[static_cast<size_t>(node)][static_cast<size_t>(column)];
+      };
+      for (int node = 0; node < t.nodes; ++node) {
+        const int partner = node ^ size;
+        const Blocks& told = groups[static_cast<size_t>((of_partner ? partner : node) / size)];
+        const double largest = shape.piece == shape.block ? told.longest_run : 1;
+        rounds.message(owner(node), owner(partner), told.all, largest);
+      }
+    }
+    rounds.next_round();
+  }
+  const Cost between = rounds.total();
+  cost.latency_steps_inter = between.latency_steps_inter;
+  cost.bytes_sent_inter = between.bytes_sent_inter;
+  cost.path_elements_inter = between.path_elements_inter;
+  cost.largest_put = between.largest_put;
+  return cost;
+}
+
+std::vector<int> distances(int nodes) {
+  std::vector<int> sizes;
+  for (int size = 1; size < nodes; size *= 2) sizes.push_back(size);
+  return sizes;
 }
 
 }  // namespace
@@ -248,28 +290,30 @@ Cost cost_halving(const Shape& shape) {
 
 Cost cost_gather_doubling(const Shape& shape) {
   const Terms t = terms_of(shape);
-  const Layout& layout = *shape.layout;
-  const auto first_of = [&](int node) { return layout.ranks_of[static_cast<size_t>(node)][0]; };
-  RoundCost rounds(layout);
-  std::vector<double> blocks;  // that a node has, of its first column
-  for (int node = 0; node < t.nodes; ++node) blocks.push_back(t.blocks(node));
-  for (int size = 1; size < t.nodes; size *= 2) {
-    std::vector<double> together(blocks);
-    for (int node = 0; node < t.nodes; ++node) {
-      const int partner = node ^ size;
-      rounds.message(first_of(node), first_of(partner), blocks[static_cast<size_t>(node)]);
-      together[static_cast<size_t>(node)] += blocks[static_cast<size_t>(partner)];
+  return with_rounds(shape, t, all_gather(t, shape.layout->ranks()), distances(t.nodes), false);
+}
+
+Cost cost_scatter_halving(const Shape& shape) {
+  const Terms t = terms_of(shape);
+  std::vector<int> sizes = distances(t.nodes);
+  std::ranges::reverse(sizes);
+  Cost cost = reduce_scatter(t, shape.layout->ranks());
+  const double all = t.all_blocks();
+  std::vector<double> before(1);  // blocks of the nodes before this one
+  for (int node = 0; node < t.nodes; ++node) before.push_back(before.back() + t.blocks(node));
+  cost.elements_reduced = most(t, [&](int node) {
+    double reduced = all * (t.size(node) - 1);
+    for (const int size : sizes) {
+      const auto first = static_cast<size_t>(node / size * size);
+      reduced += before[first + static_cast<size_t>(size)] - before[first];
     }
-    blocks = std::move(together);
-    rounds.next_round();
-  }
-  const Cost between = rounds.total();
-  Cost cost = all_gather(t, layout.ranks());
-  cost.latency_steps_inter = between.latency_steps_inter;
-  cost.bytes_sent_inter = between.bytes_sent_inter;
-  cost.path_elements_inter = between.path_elements_inter;
-  cost.largest_put = shape.piece == shape.block ? longest_run(layout, t.columns) : 1;
-  return cost;
+    return reduced;
+  });
+  // Received: per round. Given in the first round: a sum, unless it is one rank's input.
+  const double slots = t.nodes - 1 + (t.largest > 1 ? t.nodes / 2 : 0);
+  cost.scratch = (t.staged ? shape.layout->ranks() : 0) +
+                 slots * most(t, [&](int node) { return t.blocks(node); });
+  return with_rounds(shape, t, cost, sizes, true);
 }
 
 }  // namespace railccl::algorithms::hierarchical

@@ -10,17 +10,17 @@ RoundCost::RoundCost(const Layout& layout)
       now_(layout.node_of.size()),
       before_(layout.node_of.size()) {}
 
-void RoundCost::message(int from, int to, double amount) {
+void RoundCost::message(int from, int to, double amount, double largest_put) {
   const auto sender = static_cast<size_t>(from);
   const auto receiver = static_cast<size_t>(to);
   const bool local = layout_.same_node(from, to);
   (local ? ranks_[sender].local : ranks_[sender].inter) += amount;
-  if (!local) largest_inter_ = std::max(largest_inter_, amount);
+  if (!local) largest_inter_ = std::max(largest_inter_, largest_put);
   Path& path = now_[receiver];
   path.inter = std::max(path.inter, before_[sender].inter + (local ? 0 : 1));
   path.local = std::max(path.local, before_[sender].local + (local ? 1 : 0));
   path.elements_inter =
-      std::max(path.elements_inter, before_[sender].elements_inter + (local ? 0 : amount));
+      std::max(path.elements_inter, before_[sender].elements_inter + (local ? 0 : largest_put));
 }
 
 Cost RoundCost::total() const {

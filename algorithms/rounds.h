@@ -11,9 +11,10 @@ class RoundCost {
  public:
   explicit RoundCost(const Layout& layout);
   // A message depends on what its sender received in earlier rounds. Amounts are per element of the
-  // piece.
+  // piece; it is one put, or several of which the largest is `largest_put`.
   void next_round() { before_ = now_; }
-  void message(int from, int to, double amount);
+  void message(int from, int to, double amount) { message(from, to, amount, amount); }
+  void message(int from, int to, double amount, double largest_put);
   void reduce(int rank, double amount) { ranks_[static_cast<size_t>(rank)].reduced += amount; }
   // Messages on the longest path and amounts of the busiest rank; no scratch.
   Cost total() const;
