@@ -12,9 +12,8 @@ namespace {
 uint64_t largest_chunk(const LinkPairs& pairs) {
   uint64_t largest = uint64_t{1} << 30;
   for (const LinkPair& pair : pairs) {
-    for (const size_t most : {pair.info().max_put_bytes, pair.info().longest_chunk_bytes}) {
-      if (most != 0) largest = std::min<uint64_t>(largest, most);
-    }
+    const size_t most = pair.info().max_put_bytes;
+    if (most != 0) largest = std::min<uint64_t>(largest, most);
   }
   return largest;
 }

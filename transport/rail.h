@@ -68,7 +68,6 @@ struct RailInfo {
   std::string address;                    // printable: "10.0.0.1", a GID
   uint32_t memory_kinds = 0;              // bits of MemoryKind
   size_t max_put_bytes = 0;
-  size_t longest_chunk_bytes = 0;  // in which the link cuts large puts; 0: any
   // What was put leaves with the next flush() or progress() only; several puts together cost little
   // more than one.
   bool collects_puts = false;

@@ -20,8 +20,6 @@ constexpr TimeNs kFirstPut = kMicrosecond;
 constexpr std::array<uint32_t, 2> kSoftwareVendors = {0xffffff, 0x626d74};
 constexpr TimeNs kSoftwareLatency = 30 * kMicrosecond;
 constexpr TimeNs kSoftwarePut = 5 * kMicrosecond;
-// What is longer may never get through where packets are lost or overtake each other.
-constexpr size_t kSoftwareLongestChunk = 64 * 1024;
 constexpr uint64_t kBytesPerGigabit = 1'000'000'000 / 8;
 
 struct FoundPort {
@@ -99,8 +97,7 @@ RailInfo describe(const FoundPort& found, const VerbsDevice& device,
           // The functions of one adapter share its slot.
           .adapter = pci.substr(0, pci.find('.')),
           .memory_kinds = kinds,
-          .max_put_bytes = std::min<size_t>(attributes.max_msg_sz, kMostPutBytes),
-          .longest_chunk_bytes = software ? kSoftwareLongestChunk : 0};
+          .max_put_bytes = std::min<size_t>(attributes.max_msg_sz, kMostPutBytes)};
 }
 
 // An error: the port is no rail, and why.
