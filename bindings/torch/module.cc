@@ -16,4 +16,6 @@ c10::intrusive_ptr<c10d::Backend> create(const c10::intrusive_ptr<c10d::Store>& 
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("create", &create, pybind11::call_guard<pybind11::gil_scoped_release>());
+  module.def("stop_completers", &railccl_torch::Completer::stop_all,
+             pybind11::call_guard<pybind11::gil_scoped_release>());
 }

@@ -3,12 +3,24 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace railccl_torch {
 namespace {
 
 constexpr unsigned kSliceMs = 200;  // of waiting, between two looks at the timeout
 constexpr std::chrono::microseconds kLookEvery{500};
+
+struct Completers {
+  std::mutex mutex;
+  std::unordered_set<Completer*> all;
+};
+
+// Never destroyed: process groups may be, after everything else.
+Completers& completers() {
+  static Completers* const completers = new Completers;
+  return *completers;
+}
 
 }  // namespace
 
@@ -94,15 +106,31 @@ bool RailcclWork::wait(std::chrono::milliseconds timeout) {
   return true;
 }
 
-Completer::Completer() : thread_([this] { run(); }) {}
+Completer::Completer() : thread_([this] { run(); }) {
+  const std::lock_guard<std::mutex> guard(completers().mutex);
+  completers().all.insert(this);
+}
 
 Completer::~Completer() {
+  {
+    const std::lock_guard<std::mutex> guard(completers().mutex);
+    completers().all.erase(this);
+  }
+  stop();
+}
+
+void Completer::stop_all() {
+  const std::lock_guard<std::mutex> guard(completers().mutex);
+  for (Completer* each : completers().all) each->stop();
+}
+
+void Completer::stop() {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     stop_ = true;
   }
   added_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {

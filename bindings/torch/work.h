@@ -65,9 +65,13 @@ class Completer {
   Completer();
   ~Completer();
   void add(const c10::intrusive_ptr<RailcclWork>& work);
+  // Of all there are, for good: the interpreter is about to end, and a thread that then lets go of
+  // a tensor which Python has seen would be ended in the middle of it.
+  static void stop_all();
 
  private:
   void run();
+  void stop();
 
   std::mutex mutex_;
   std::condition_variable added_;

@@ -151,7 +151,7 @@ ExecutorServices Communicator::services() {
 
 Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
   RAILCCL_TRY(enqueue(operation));
-  engine_.kick();
+  engine_.kick_for_caller();
   return Status::ok();
 }
 

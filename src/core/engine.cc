@@ -95,6 +95,7 @@ void Engine::unwatch(int fd) {
 }
 
 void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
+  caller_came();
   waiting_callers_.fetch_add(1);
   if (thread_sleeps_.load()) wake_sleeper();
   bool left_work = false;
@@ -142,6 +143,12 @@ void Engine::kick() {
   }
 }
 
+void Engine::kick_for_caller() {
+  if (!habit_.begun(system_clock().now_ns()) || sleeper_.load()) return kick();
+  stir();
+  stand_by();
+}
+
 void Engine::wake_sleeper() {
   if (!sleeper_.load()) return;
   const uint64_t one = 1;
@@ -166,7 +173,7 @@ void Engine::run() {
   (void)prctl(PR_SET_TIMERSLACK, kTimerSlack);
   while (!stop_.load()) {
     if (standby_.load()) {
-      watch_held();
+      watch_callers();
     } else if (waiting_callers_.load() == 0 && driver_.try_lock()) {
       drive(options_.spin_ns, kWatchInterval,
             [this] { return stop_.load() || waiting_callers_.load() > 0; });
@@ -183,13 +190,18 @@ void Engine::park(std::chrono::microseconds pause) {
   if (!stop_.load() && !called) park_.wait_for(park_mutex_, pause);
 }
 
-// What a stream holds is sent by its next calls; what is found old, nobody has called for.
-void Engine::watch_held() {
+// What a stream holds is sent by its next calls; what is found old, nobody has called for. What was
+// begun and is not waited for is left to run().
+void Engine::watch_callers() {
   std::chrono::microseconds pause = kFirstLook;
+  uint64_t begun = 0;  // until the last look
   for (int idle_looks = 0; standby_.load() && !stop_.load();) {
     park(pause);
     pause = kLaterLooks;
-    idle_looks = look_after_held() ? 0 : idle_looks + 1;
+    if (habit_.overdue(system_clock().now_ns())) return standby_.store(false);
+    const bool idle = !look_after_held() && habit_.count() == begun;
+    begun = habit_.count();
+    idle_looks = idle ? idle_looks + 1 : 0;
     if (idle_looks >= kIdleLooks) leave_standby();
   }
 }
@@ -207,10 +219,10 @@ bool Engine::look_after_held() {
   return true;
 }
 
-// Who holds something meanwhile sees that nobody stands by, or is seen here.
+// Who holds or begins something meanwhile sees that nobody stands by, or is seen here.
 void Engine::leave_standby() {
   standby_.store(false);
-  if (held_since_.load() != kNothingHeld) standby_.store(true);
+  if (held_since_.load() != kNothingHeld || habit_.expects()) standby_.store(true);
 }
 
 void Engine::drive(TimeNs spin_ns, TimeNs limit, const std::function<bool()>& stop,

@@ -25,6 +25,7 @@
 #include "src/core/completion.h"
 #include "src/core/rail_host.h"
 #include "src/core/send_hold.h"
+#include "src/core/wait_habit.h"
 #include "src/core/waiting_policy.h"
 #include "transport/link.h"
 #include "transport/rail.h"
@@ -80,6 +81,11 @@ class Engine final : public RailHost, private EventSink {
   void stir() { stirred_.store(true); }
   // The same, and nobody waits for it: makes sure that someone drives it.
   void kick();
+  // The same for what a caller has begun, who may be about to wait for it; then he drives it.
+  void kick_for_caller();
+  void caller_came() {
+    if (habit_.expects()) habit_.came(system_clock().now_ns());
+  }
   // A completion was set by this driver: its caller may be the one that sleeps on the descriptors.
   void wake_sleeper();
 
@@ -115,10 +121,11 @@ class Engine final : public RailHost, private EventSink {
   void arm() RAILCCL_REQUIRES(driver_);
   void disarm() RAILCCL_REQUIRES(driver_);
   void wake_thread();
-  // The thread looks after what is held, and leaves the driving to the callers.
+  // The thread looks after what is held and what nobody drives, and leaves the driving to the
+  // callers.
   void stand_by();
   void park(std::chrono::microseconds pause);
-  void watch_held();
+  void watch_callers();
   bool look_after_held();
   void leave_standby();
   void on_event(const RailEvent& event) override RAILCCL_REQUIRES(driver_);
@@ -142,6 +149,7 @@ class Engine final : public RailHost, private EventSink {
   TimeNs rails_moved_at_ RAILCCL_GUARDED_BY(driver_) = 0;
   SendHold hold_ RAILCCL_GUARDED_BY(driver_);
   std::atomic<TimeNs> held_since_{kNothingHeld};           // written by drivers
+  WaitHabit habit_;                                        // of those who begin on streams
   bool clients_rest_ RAILCCL_GUARDED_BY(driver_) = false;  // nothing to do but what the rails bring
   TimeNs clients_rest_until_ RAILCCL_GUARDED_BY(driver_) = 0;
   bool armed_ RAILCCL_GUARDED_BY(driver_) = false;  // clients' doorbells write to descriptors

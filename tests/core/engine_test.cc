@@ -1,5 +1,5 @@
 // Who is asked how often by a driver that waits, that whoever has something new is asked at once,
-// and when what was put leaves.
+// when what was put leaves, and who drives what was begun.
 #include "src/core/engine.h"
 
 #include <gtest/gtest.h>
@@ -254,6 +254,75 @@ TEST_F(EngineStream, SendsAtOnceWhileOthersWait) {
   client_.others_wait = true;
   call_often();
   EXPECT_EQ(rail_->sent(), kCalls);
+}
+
+// Who has always waited at once begins something, and does not come.
+TEST_F(EngineStream, WhatNobodyWaitsForIsDrivenThoughCallersUsedToWait) {
+  start(false);
+  const auto begin = [this](Completion& completion) {
+    {
+      const DriverLock held(*engine_);
+      client_.begin(completion);
+    }
+    engine_->kick_for_caller();
+  };
+  for (int round = 0; round < 20; ++round) {
+    for (uint32_t i = 0; i < 2 * WaitHabit::kBelieved; ++i) {
+      Completion completion;
+      begin(completion);
+      engine_->wait(completion, kNever);
+    }
+    Completion completion;
+    begin(completion);
+    // The test's own timeout is the deadline.
+    while (!completion.done()) std::this_thread::yield();
+  }
+  EXPECT_EQ(client_.put, 20 * (2 * WaitHabit::kBelieved + 1));
+}
+
+class Habit : public testing::Test {
+ protected:
+  // Whether the caller was expected at once; he comes when so much time has passed.
+  bool begin_and_wait(TimeNs after) {
+    const bool expected = habit_.begun(now_);
+    now_ += after;
+    habit_.came(now_);
+    return expected;
+  }
+  void SetUp() override {
+    for (uint32_t i = 0; i < WaitHabit::kBelieved; ++i) {
+      EXPECT_FALSE(begin_and_wait(WaitHabit::kAtOnce)) << i;
+    }
+  }
+  TimeNs now_ = 1000;
+  WaitHabit habit_;
+};
+
+TEST_F(Habit, WhoWaitedAtOnceIsExpectedTo) {
+  EXPECT_TRUE(begin_and_wait(0));
+  EXPECT_FALSE(habit_.expects());
+  EXPECT_FALSE(habit_.overdue(now_ + kSecond));
+}
+
+TEST_F(Habit, WhoCameLateIsNotExpected) {
+  EXPECT_TRUE(begin_and_wait(WaitHabit::kAtOnce + 1));
+  EXPECT_FALSE(begin_and_wait(0));
+}
+
+TEST_F(Habit, WhoBeginsTwoBeforeHeWaitsIsNotExpected) {
+  EXPECT_TRUE(habit_.begun(now_));
+  EXPECT_FALSE(habit_.begun(now_));
+  habit_.came(now_);
+  EXPECT_EQ(habit_.count(), WaitHabit::kBelieved + 2);
+}
+
+TEST_F(Habit, WhoDoesNotComeIsOverdueAndNotBelievedAgain) {
+  EXPECT_TRUE(habit_.begun(now_));
+  EXPECT_FALSE(habit_.overdue(now_ + WaitHabit::kAtOnce));
+  EXPECT_TRUE(habit_.expects());
+  EXPECT_TRUE(habit_.overdue(now_ + WaitHabit::kAtOnce + 1));
+  habit_.came(now_ + WaitHabit::kAtOnce + 2);
+  EXPECT_FALSE(begin_and_wait(0));
 }
 
 // So many operations that had all they needed, one right after the other.

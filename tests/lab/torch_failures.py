@@ -72,6 +72,14 @@ def timeout(rank, size):
         expect_failure(lambda: dist.all_reduce(torch.ones(COUNT), async_op=True).wait(datetime.timedelta(seconds=1)))
 
 
+def forgotten(rank, _):
+    """Nobody destroys the group; the last operations are still being looked after when the script ends."""
+    tensors = [torch.full((COUNT,), float(rank)) for _ in range(20)]
+    works = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
+    works[-1].wait()
+    print(f"sum {tensors[-1][0].item():.0f}", flush=True)
+
+
 def disagreement(rank, size):
     """The last rank calls something else; a rank may hear of it while it is still in the operation before."""
     def differ():
@@ -87,7 +95,9 @@ def disagreement(rank, size):
 def main():
     dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
     rank, size = dist.get_rank(), dist.get_world_size()
-    {each.__name__: each for each in (death, abort, timeout, disagreement)}[sys.argv[1]](rank, size)
+    {each.__name__: each for each in (death, abort, timeout, forgotten, disagreement)}[sys.argv[1]](rank, size)
+    if sys.argv[1] == forgotten.__name__:
+        return
     own_backend().abort()
     sys.stdout.flush()
     os._exit(0)  # what is left of a broken job is not worth a goodbye

@@ -129,6 +129,14 @@ class Torch(unittest.TestCase):
         self.assertIn("did not end within 1000 ms", " ".join(caught.values()), output)
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_a_group_that_nobody_destroys_ends_with_the_script(self):
+        for _ in range(3):
+            code, _, _, output = self.failure("forgotten")
+            self.assertEqual(code, 0, output)
+            for rank in range(RANKS):
+                self.assertIn(f"[{rank}] sum {sum(range(RANKS))}", output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_calls_that_disagree_are_exceptions_on_every_rank(self):
         code, caught, said, output = self.failure("disagreement")
         self.assertEqual(code, 0, output)

@@ -1,0 +1,51 @@
+// Whether a process's callers wait at once for what they begin on a stream. If so they drive it
+// themselves, and the engine's thread, woken for it, would only take a core and the driver lock
+// from them; it looks a little later whether somebody has come. Who does something else first is
+// not believed again until he has waited at once some times.
+//
+// Atomic: any thread. Pure: the caller says the time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "src/base/clock.h"
+
+namespace railccl {
+
+class WaitHabit {
+ public:
+  static constexpr TimeNs kAtOnce = 50 * kMicrosecond;
+  static constexpr uint32_t kBelieved = 8;  // in a row
+
+  // Something was begun. True: its caller is expected at once.
+  bool begun(TimeNs now) {
+    ++begun_;
+    if (begun_at_.exchange(now) != kNobody) in_a_row_ = 0;
+    return in_a_row_ >= kBelieved;
+  }
+  // A caller has come to wait for what he began.
+  void came(TimeNs now) {
+    const TimeNs since = begun_at_.exchange(kNobody);
+    if (since == kNobody) return;
+    in_a_row_ = now - since > kAtOnce ? 0 : in_a_row_ + 1;
+  }
+  // True when he has not come in time.
+  bool overdue(TimeNs now) {
+    const TimeNs since = begun_at_;
+    if (since == kNobody || now - since <= kAtOnce) return false;
+    in_a_row_ = 0;
+    return true;
+  }
+  bool expects() const { return begun_at_ != kNobody; }
+  uint64_t count() const { return begun_; }  // of what was begun
+
+ private:
+  static constexpr TimeNs kNobody = 0;
+
+  std::atomic<TimeNs> begun_at_{kNobody};  // and not waited for
+  std::atomic<uint32_t> in_a_row_{0};      // waited for at once
+  std::atomic<uint64_t> begun_{0};
+};
+
+}  // namespace railccl
