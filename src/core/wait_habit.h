@@ -30,12 +30,12 @@ class WaitHabit {
     if (since == kNobody) return;
     in_a_row_ = now - since > kAtOnce ? 0 : in_a_row_ + 1;
   }
-  // True when he has not come in time.
+  // True, once, when he has not come in time.
   bool overdue(TimeNs now) {
-    const TimeNs since = begun_at_;
+    TimeNs since = begun_at_;
     if (since == kNobody || now - since <= kAtOnce) return false;
     in_a_row_ = 0;
-    return true;
+    return begun_at_.compare_exchange_strong(since, kNobody);
   }
   bool expects() const { return begun_at_ != kNobody; }
   uint64_t count() const { return begun_; }  // of what was begun

@@ -321,6 +321,8 @@ TEST_F(Habit, WhoDoesNotComeIsOverdueAndNotBelievedAgain) {
   EXPECT_FALSE(habit_.overdue(now_ + WaitHabit::kAtOnce));
   EXPECT_TRUE(habit_.expects());
   EXPECT_TRUE(habit_.overdue(now_ + WaitHabit::kAtOnce + 1));
+  EXPECT_FALSE(habit_.expects());
+  EXPECT_FALSE(habit_.overdue(now_ + WaitHabit::kAtOnce + 1));
   habit_.came(now_ + WaitHabit::kAtOnce + 2);
   EXPECT_FALSE(begin_and_wait(0));
 }
