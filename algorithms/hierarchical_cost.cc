@@ -169,12 +169,16 @@ std::vector<Blocks> blocks_of_groups(const Layout& layout, int columns, int colu
   return groups;
 }
 
-// `cost`, with what passes between nodes in rounds in which pairs, `size` nodes apart, tell each
-// other what the group of one of them has: the sender's, or its partner's.
+// `cost`, with rounds between nodes in which pairs, `size` nodes apart, tell each other what the
+// group of one of them has: of the sender, who has it, or of its partner, who reduces it.
 Cost with_rounds(const Shape& shape, const Terms& t, Cost cost, const std::vector<int>& sizes,
-                 bool of_partner) {
+                 bool reduces) {
   const Layout& layout = *shape.layout;
   RoundCost rounds(layout);
+  const int all = t.all_blocks();  // of column 0, which has most
+  for (int node = 0; reduces && node < t.nodes; ++node) {
+    rounds.reduce(layout.ranks_of[static_cast<size_t>(node)][0], all * (t.size(node) - 1));
+  }
   for (const int size : sizes) {
     for (int column = 0; column < t.columns; ++column) {
       const auto groups = blocks_of_groups(layout, t.columns, column, size);
@@ -183,9 +187,10 @@ Cost with_rounds(const Shape& shape, const Terms& t, Cost cost, const std::vecto
       };
       for (int node = 0; node < t.nodes; ++node) {
         const int partner = node ^ size;
-        const Blocks& told = groups[static_cast<size_t>((of_partner ? partner : node) / size)];
+        const Blocks& told = groups[static_cast<size_t>((reduces ? partner : node) / size)];
         const double largest = shape.piece == shape.block ? told.longest_run : 1;
         rounds.message(owner(node), owner(partner), told.all, largest);
+        if (reduces) rounds.reduce(owner(partner), told.all);
       }
     }
     rounds.next_round();
@@ -195,6 +200,7 @@ Cost with_rounds(const Shape& shape, const Terms& t, Cost cost, const std::vecto
   cost.bytes_sent_inter = between.bytes_sent_inter;
   cost.path_elements_inter = between.path_elements_inter;
   cost.largest_put = between.largest_put;
+  if (reduces) cost.elements_reduced = between.elements_reduced;
   return cost;
 }
 
@@ -298,17 +304,6 @@ Cost cost_scatter_halving(const Shape& shape) {
   std::vector<int> sizes = distances(t.nodes);
   std::ranges::reverse(sizes);
   Cost cost = reduce_scatter(t, shape.layout->ranks());
-  const double all = t.all_blocks();
-  std::vector<double> before(1);  // blocks of the nodes before this one
-  for (int node = 0; node < t.nodes; ++node) before.push_back(before.back() + t.blocks(node));
-  cost.elements_reduced = most(t, [&](int node) {
-    double reduced = all * (t.size(node) - 1);
-    for (const int size : sizes) {
-      const auto first = static_cast<size_t>(node / size * size);
-      reduced += before[first + static_cast<size_t>(size)] - before[first];
-    }
-    return reduced;
-  });
   // Received: per round. Given in the first round: a sum, unless it is one rank's input.
   const double slots = t.nodes - 1 + (t.largest > 1 ? t.nodes / 2 : 0);
   cost.scratch = (t.staged ? shape.layout->ranks() : 0) +

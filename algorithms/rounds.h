@@ -11,7 +11,8 @@ class RoundCost {
  public:
   explicit RoundCost(const Layout& layout);
   // A message depends on what its sender received in earlier rounds. Amounts are per element of the
-  // piece; it is one put, or several of which the largest is `largest_put`.
+  // piece; it is one put, or several of which the largest is `largest_put`, which
+  // is what the longest path counts: the others leave beside it.
   void next_round() { before_ = now_; }
   void message(int from, int to, double amount) { message(from, to, amount, amount); }
   void message(int from, int to, double amount, double largest_put);

@@ -173,6 +173,7 @@ void LinkPair::on_chunk_done(const Completion& done, TimeNs now) {
   if (stats_.slow && rate_.bytes_in_flight() == 0) learn_sample(done, now);
   stats_.bytes_sent += done.bytes;
   grow_share(now);
+  grow_chunks(done.bytes);
 }
 
 void LinkPair::learn_sample(const Completion& done, TimeNs now) {
@@ -250,9 +251,23 @@ StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
   view.window =
       window_bytes(view.bytes_per_second, base_ns_, chunk_bytes_at(view.bytes_per_second, sizes));
   view.bytes_posted = bytes_posted_;
+  view.longest_chunk = longest_chunk_;
   view.adapter = config_.adapter;
   view.adapter_bytes_per_second = static_cast<double>(info().adapter_bytes_per_second);
   return view;
+}
+
+void LinkPair::on_chunks_lost(uint64_t longest) {
+  // Messages and small puts get lost where longer ones would, too, but say nothing of them.
+  if (longest < 2 * kShortChunk) return;
+  longest_chunk_ = std::max(kShortChunk, std::min(longest_chunk_, longest / 2));
+}
+
+// By a little for each that was about as long as is allowed: one too long costs a failure.
+void LinkPair::grow_chunks(uint64_t passed) {
+  constexpr uint64_t kPart = 256;
+  if (longest_chunk_ == kAnyChunk || passed < longest_chunk_ / 2) return;
+  longest_chunk_ = std::min(kAnyChunk, longest_chunk_ + longest_chunk_ / kPart);
 }
 
 void LinkPair::count_lost(uint64_t bytes) {

@@ -137,6 +137,11 @@ class LinkPair {
   void promote();
   void reset_posted() { bytes_posted_ = 0; }
 
+  // --- How long chunks may be: a rail that loses or reorders packets passes only short ones.
+  static constexpr uint64_t kShortChunk = 16 * 1024;  // no shorter limit is set
+  // `longest` of those that an epoch has not passed.
+  void on_chunks_lost(uint64_t longest);
+
   // --- Statistics.
   void count_message_sent(uint64_t bytes) { stats_.message_bytes_sent += bytes; }
   void count_message_received(uint64_t bytes) { stats_.message_bytes_received += bytes; }
@@ -166,9 +171,12 @@ class LinkPair {
   std::string describe() const;  // "eth0 at 10.0.0.1 (rail 0 to its rail 1): <last error>"
 
  private:
+  static constexpr uint64_t kAnyChunk = uint64_t{1} << 30;
+
   Status post(const Put& put, TimeNs now);
   void on_done(bool ok, TimeNs now);
   void grow_share(TimeNs now);
+  void grow_chunks(uint64_t passed);
   uint64_t passed(double bytes_per_second, uint64_t chunk, TimeNs now) const;
   void learn_sample(const Completion& done, TimeNs now);
 
@@ -193,6 +201,7 @@ class LinkPair {
   double base_ns_;
   double share_ = 1;              // of its rate that a rejoining rail is given
   uint32_t share_delivered_ = 0;  // chunks since the share grew, in both directions
+  uint64_t longest_chunk_ = kAnyChunk;
   uint64_t in_flight_puts_ = 0;
   uint64_t bytes_posted_ = 0;
   TimeNs life_at_ = 0;  // last completion, or the first post after none was in flight

@@ -7,25 +7,14 @@
 #include "transport/checksum.h"
 
 namespace railccl {
-namespace {
-
-uint64_t largest_chunk(const LinkPairs& pairs) {
-  uint64_t largest = uint64_t{1} << 30;
-  for (const LinkPair& pair : pairs) {
-    const size_t most = pair.info().max_put_bytes;
-    if (most != 0) largest = std::min<uint64_t>(largest, most);
-  }
-  return largest;
-}
-
-}  // namespace
 
 LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
-    : options_(options),
-      pairs_(pairs),
-      receipts_(receipts),
-      max_chunk_bytes_(largest_chunk(pairs)),
-      most_chunk_bytes_(max_chunk_bytes_) {}
+    : options_(options), pairs_(pairs), receipts_(receipts), max_chunk_bytes_(uint64_t{1} << 30) {
+  for (const LinkPair& pair : pairs_) {
+    const size_t most = pair.info().max_put_bytes;
+    if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
+  }
+}
 
 uint32_t LinkSender::usable_pairs(const LinkPut& put) const {
   uint32_t usable = 0;
@@ -99,7 +88,7 @@ StripeRequest LinkSender::sizes(uint64_t put_left) const {
           .queued = queued_bytes_,
           .small_bytes = options_.small_put_bytes,
           .chunk_bytes = options_.chunk_bytes,
-          .max_chunk_bytes = most_chunk_bytes_,
+          .max_chunk_bytes = max_chunk_bytes_,
           .lone = lone_};
 }
 
@@ -219,13 +208,18 @@ bool LinkSender::post_next_chunk(uint64_t sequence, TimeNs now) {
   }
 }
 
+// Of memory of the host.
+uint32_t LinkSender::crc_of(const OutPut& out, const Chunk& chunk) const {
+  const std::byte* bytes = out.put.source->region.address + out.put.source_offset + chunk.offset;
+  return crc32c({bytes, chunk.bytes});
+}
+
 Notification LinkSender::note_of(const OutPut& out, Chunk& chunk, wire::NoteHeader header,
                                  const wire::AckNote* ack) const {
   wire::ChunkNote note{.tag = out.put.tag, .offset = chunk.offset, .total = out.put.bytes};
   if (options_.check && chunk.bytes != 0 && out.put.source->region.kind == MemoryKind::kHost) {
-    const std::byte* bytes = out.put.source->region.address + out.put.source_offset + chunk.offset;
-    // Once: what is replayed must be what was meant at first.
-    if (!std::exchange(chunk.checked, true)) chunk.crc = crc32c({bytes, chunk.bytes});
+    // Once: what is replayed must be what was meant at first (halve() holds it against that, too).
+    if (!std::exchange(chunk.checked, true)) chunk.crc = crc_of(out, chunk);
     header.flags |= wire::kCheckedFlag;
     note.crc = chunk.crc;
   }
@@ -309,16 +303,8 @@ void LinkSender::on_chunk_done(LinkPair& pair, const RailEvent& event, TimeNs no
   const LinkPair::Completion done{
       .bytes = chunk.bytes, .posted_at = chunk.posted_at, .held_back = event.held_back, .ok = ok};
   if (ok && chunk.bytes <= kUrgentBytes) pair.learn_base(done, now);
-  if (ok) grow_chunks(chunk.bytes);
   pair.on_chunk_done(done, now);
   maybe_finish(sequence);
-}
-
-// For each that was about as large as is allowed; slowly, since one too large costs a failure.
-void LinkSender::grow_chunks(uint64_t passed) {
-  constexpr uint64_t kPart = 256;
-  if (most_chunk_bytes_ == max_chunk_bytes_ || passed < most_chunk_bytes_ / 2) return;
-  most_chunk_bytes_ = std::min(max_chunk_bytes_, most_chunk_bytes_ + most_chunk_bytes_ / kPart);
 }
 
 void LinkSender::maybe_finish(uint64_t sequence) {

@@ -93,7 +93,7 @@ class LinkSender {
   bool post_next_chunk(uint64_t sequence, TimeNs now);
   bool post_whole_on_quickest(uint64_t sequence, TimeNs now);
   void halve(OutPut& out, size_t index, uint64_t sequence);
-  void grow_chunks(uint64_t passed);
+  uint32_t crc_of(const OutPut& out, const Chunk& chunk) const;
   void refresh_usable_views(const OutPut& put);
   StripeChoice choose(const OutPut& put, const StripeRequest& request);
   bool post_chunk(uint64_t sequence, uint64_t chunk_index, int pair, TimeNs now);
@@ -108,10 +108,7 @@ class LinkSender {
   const LinkOptions& options_;
   LinkPairs& pairs_;
   LinkReceipts& receipts_;
-  static constexpr uint64_t kLeastHalved = 16 * 1024;
-
-  const uint64_t max_chunk_bytes_;  // that every rail can carry
-  uint64_t most_chunk_bytes_;       // less after a rail has failed with larger ones under way
+  uint64_t max_chunk_bytes_;  // that every rail can carry
   SequenceRing<OutPut> puts_;
   uint64_t acknowledged_ = 0;  // all puts before this one
   uint64_t next_ = 0;          // the first that is not fully posted, but for urgent ones

@@ -35,7 +35,9 @@ class LinkSender::Landed {
 // is long, be it sent again and again.
 void LinkSender::halve(OutPut& out, size_t index, uint64_t sequence) {
   Chunk& chunk = out.chunks[index];
-  if (chunk.bytes < 2 * kLeastHalved) return;
+  if (chunk.bytes < 2 * LinkPair::kShortChunk) return;
+  // If its source has changed since, the receiver is to see that.
+  if (chunk.checked && crc_of(out, chunk) != chunk.crc) return;
   Chunk rest = chunk;
   chunk.bytes /= 2;
   chunk.checked = false;
@@ -71,9 +73,7 @@ uint64_t LinkSender::on_verdict(const wire::PairEpoch& rail,
       halve(out, i, sequence);
     }
   }
-  if (largest_lost > 0) {
-    most_chunk_bytes_ = std::max(kLeastHalved, std::min(most_chunk_bytes_, largest_lost / 2));
-  }
+  pairs_[rail.pair].on_chunks_lost(largest_lost);
   progress_made_ += landed_bytes;
   return landed_bytes;
 }

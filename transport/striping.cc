@@ -156,8 +156,12 @@ StripeChoice choose_rail(std::span<const StripeRail> rails, const StripeRequest&
   if (request.put_left == 0 || rails.size() > wire::kMaxPairs) return {};
   StripeRequest bounded = request;
   bounded.small_bytes = std::min(request.small_bytes, request.max_chunk_bytes);
-  return striping == Striping::kEqual ? choose_equal(rails, bounded)
-                                      : choose_measured(rails, bounded);
+  StripeChoice choice =
+      striping == Striping::kEqual ? choose_equal(rails, bounded) : choose_measured(rails, bounded);
+  if (choice.rail >= 0 && !request.whole) {
+    choice.bytes = std::min(choice.bytes, rails[static_cast<size_t>(choice.rail)].longest_chunk);
+  }
+  return choice;
 }
 
 int first_as_quick(std::span<const Way> ways) {

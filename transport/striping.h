@@ -32,8 +32,9 @@ struct StripeRail {
   uint64_t passed = 0;        // of those, what has gone by now, as far as one can tell
   uint64_t window = 0;        // no more than this in flight
   uint64_t bytes_posted = 0;  // since the set of rails changed: Striping::kEqual balances it
-  int adapter = -1;           // rails with the same one share its limit; -1: none
-  double adapter_bytes_per_second = 0;  // 0: no limit known
+  uint64_t longest_chunk = ~uint64_t{0};  // that it may be given, unless `whole`
+  int adapter = -1;                       // rails with the same one share its limit; -1: none
+  double adapter_bytes_per_second = 0;    // 0: no limit known
 };
 
 struct StripeRequest {

@@ -30,7 +30,7 @@ RailcclBackend::RailcclBackend(const c10::intrusive_ptr<c10d::Store>& store, int
     : Backend(rank, size), timeout_(timeout) {
   const ncclUniqueId id = share_id(*store, rank);
   check(ncclCommInitRank(&comm_, size, id, rank), "init_process_group");
-  completer_ = std::make_unique<Completer>();
+  completer_ = Completer::make();
 }
 
 RailcclBackend::~RailcclBackend() { shutdown(); }
@@ -57,7 +57,7 @@ void RailcclBackend::check_alive() const {
 }
 
 RailcclBackend::WorkPtr RailcclBackend::start(Job job) {
-  const std::lock_guard<std::mutex> guard(comm_mutex_);
+  std::unique_lock<std::mutex> lock(comm_mutex_);
   check_alive();
   if (coalescing_) {
     coalesced_.push_back(std::move(job));
@@ -69,7 +69,9 @@ RailcclBackend::WorkPtr RailcclBackend::start(Job job) {
   auto work = c10::make_intrusive<RailcclWork>(rank_, job.type, timeout, std::move(job.outputs),
                                                std::move(job.keep), std::move(job.finish));
   job.begin(work->stream());
-  completer_->add(work);
+  const std::shared_ptr<Completer> completer = completer_;
+  lock.unlock();
+  completer->add(work);
   return work;
 }
 

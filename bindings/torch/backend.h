@@ -93,7 +93,7 @@ class RailcclBackend : public c10d::Backend {
   ncclComm_t comm_ = nullptr;
   std::chrono::milliseconds timeout_;
   uint64_t sequence_ = 0;
-  std::unique_ptr<Completer> completer_;
+  std::shared_ptr<Completer> completer_;
   bool coalescing_ = false;
   std::vector<Job> coalesced_;
 };

@@ -3,7 +3,6 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <unordered_set>
 
 namespace railccl_torch {
 namespace {
@@ -13,7 +12,7 @@ constexpr std::chrono::microseconds kLookEvery{500};
 
 struct Completers {
   std::mutex mutex;
-  std::unordered_set<Completer*> all;
+  std::vector<std::weak_ptr<Completer>> all;
 };
 
 // Never destroyed: process groups may be, after everything else.
@@ -106,22 +105,28 @@ bool RailcclWork::wait(std::chrono::milliseconds timeout) {
   return true;
 }
 
-Completer::Completer() : thread_([this] { run(); }) {
+std::shared_ptr<Completer> Completer::make() {
+  std::shared_ptr<Completer> made(new Completer);
   const std::lock_guard<std::mutex> guard(completers().mutex);
-  completers().all.insert(this);
+  std::erase_if(completers().all, [](const auto& each) { return each.expired(); });
+  completers().all.push_back(made);
+  return made;
 }
 
-Completer::~Completer() {
+Completer::Completer() : thread_([this] { run(); }) {}
+
+Completer::~Completer() { stop(); }
+
+// Whatever a future's callbacks do in their threads, the list is free meanwhile.
+void Completer::stop_all() {
+  std::vector<std::weak_ptr<Completer>> all;
   {
     const std::lock_guard<std::mutex> guard(completers().mutex);
-    completers().all.erase(this);
+    all = completers().all;
   }
-  stop();
-}
-
-void Completer::stop_all() {
-  const std::lock_guard<std::mutex> guard(completers().mutex);
-  for (Completer* each : completers().all) each->stop();
+  for (const auto& each : all) {
+    if (const auto completer = each.lock()) completer->stop();
+  }
 }
 
 void Completer::stop() {
@@ -134,7 +139,15 @@ void Completer::stop() {
 }
 
 void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (stop_) {
+    lock.unlock();
+    try {
+      work->wait(kNoTimeout);
+    } catch (...) {  // the work has it, for whoever asks
+    }
+    return;
+  }
   works_.push_back(work);
   if (works_.size() == 1) added_.notify_one();
 }

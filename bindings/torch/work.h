@@ -62,14 +62,16 @@ class RailcclWork : public c10d::Work {
 // Completes works that nobody waits for, so that their futures fire.
 class Completer {
  public:
-  Completer();
+  static std::shared_ptr<Completer> make();
   ~Completer();
+  // After stop_all() it waits for the work instead.
   void add(const c10::intrusive_ptr<RailcclWork>& work);
-  // Of all there are, for good: the interpreter is about to end, and a thread that then lets go of
-  // a tensor which Python has seen would be ended in the middle of it.
+  // Stops all there are, for good: the interpreter is about to end, and a thread that then lets go
+  // of a tensor which Python has seen would be ended in the middle of it.
   static void stop_all();
 
  private:
+  Completer();
   void run();
   void stop();
 

@@ -65,7 +65,7 @@ Status begin(const Pending& pending) {
   if (pending.device) return pending.device->enqueue(pending.operation, pending.device_streams);
   let_end(pending.after.get(), *pending.communicator);
   for (HostStream* stream : pending.streams) stream->append(pending.operation);
-  Status status = pending.communicator->submit(pending.operation);
+  Status status = pending.communicator->submit_for_caller(pending.operation);
   // Its streams must not wait for what will never run.
   if (!status) pending.operation->completion.complete(status);
   return status;

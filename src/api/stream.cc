@@ -42,7 +42,6 @@ void HostStream::collect() {
 Status HostStream::wait(TimeNs timeout) {
   RAILCCL_ASSIGN(Runtime* const runtime, Runtime::get());
   const TimeNs deadline = timeout == kNever ? kNever : system_clock().now_ns() + timeout;
-  runtime->engine()->caller_came();
   collect();
   while (!operations_.empty()) {
     if (system_clock().now_ns() >= deadline) return Status(Code::kBackPressure, "still running");

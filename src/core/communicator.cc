@@ -151,6 +151,12 @@ ExecutorServices Communicator::services() {
 
 Status Communicator::submit(const std::shared_ptr<Operation>& operation) {
   RAILCCL_TRY(enqueue(operation));
+  engine_.kick();
+  return Status::ok();
+}
+
+Status Communicator::submit_for_caller(const std::shared_ptr<Operation>& operation) {
+  RAILCCL_TRY(enqueue(operation));
   engine_.kick_for_caller();
   return Status::ok();
 }

@@ -97,6 +97,8 @@ class Communicator final : private EngineClient,
   // Queues the operation; its completion says when it is over. Fails at once if the communicator
   // has.
   Status submit(const std::shared_ptr<Operation>& operation);
+  // The same from a caller who may be about to wait for it.
+  Status submit_for_caller(const std::shared_ptr<Operation>& operation);
   void wait(Operation& operation);
 
   // ok, or the error that ended the communicator. The first one sticks.

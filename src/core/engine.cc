@@ -22,10 +22,10 @@ constexpr TimeNs kClientsRest = 5 * kMicrosecond;  // while a driver spins
 
 // What is held for a caller who does not come again: then the engine's thread sends it. Its looks
 // keep a core from the callers, so in a stream they are rare.
-constexpr std::chrono::microseconds kFirstLook{50};
+constexpr std::chrono::microseconds kFirstLook{60};  // more than WaitHabit::kAtOnce
 constexpr std::chrono::microseconds kLaterLooks{150};
 constexpr TimeNs kHeldAtMost = 40 * kMicrosecond;
-constexpr int kIdleLooks = 10;                       // that found nothing held, and it is over
+constexpr int kIdleLooks = 10;  // that found nothing held or begun, and it is over
 constexpr unsigned long kTimerSlack = kMicrosecond;  // the kernel's own would double a pause
 
 thread_local bool is_engine_thread = false;
@@ -95,14 +95,15 @@ void Engine::unwatch(int fd) {
 }
 
 void Engine::wait(Completion& completion, TimeNs spin_ns, TimeNs deadline) {
-  caller_came();
+  const auto over = [&completion, deadline] {
+    return completion.done() || (deadline != kNever && system_clock().now_ns() >= deadline);
+  };
+  if (over()) return;  // and nobody is disturbed or thinks that somebody drives
+  if (habit_.expects()) habit_.came(system_clock().now_ns());
   waiting_callers_.fetch_add(1);
   if (thread_sleeps_.load()) wake_sleeper();
   bool left_work = false;
   bool holds = false;
-  const auto over = [&completion, deadline] {
-    return completion.done() || (deadline != kNever && system_clock().now_ns() >= deadline);
-  };
   while (!over()) {
     if (!driver_.try_lock()) {
       completion.wait_for(kSharedWait);
@@ -161,7 +162,7 @@ void Engine::wake_thread() {
   park_.notify_one();
 }
 
-// Once for many operations: it stays until nothing has been held for a while.
+// Once for many operations: it stays until nothing has been held or begun for a while.
 void Engine::stand_by() {
   if (standby_.load() || standby_.exchange(true)) return;
   const MutexLock guard(park_mutex_);

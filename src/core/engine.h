@@ -83,9 +83,6 @@ class Engine final : public RailHost, private EventSink {
   void kick();
   // The same for what a caller has begun, who may be about to wait for it; then he drives it.
   void kick_for_caller();
-  void caller_came() {
-    if (habit_.expects()) habit_.came(system_clock().now_ns());
-  }
   // A completion was set by this driver: its caller may be the one that sleeps on the descriptors.
   void wake_sleeper();
 

@@ -7,7 +7,7 @@
 // had all that they needed, and followed each other closely. Anything else leaves at once; who
 // sends, receives and sends again never gets here. What is held leaves when a caller has to wait,
 // kSendsMayWait after the last look at the rails, and if no call comes, by the engine's thread
-// (Engine::watch_held).
+// (Engine::watch_callers).
 //
 // Pure: the caller says the time. One thread at a time.
 #pragma once

@@ -48,7 +48,7 @@ int pieces_under_way(const Algorithm& algorithm, const TuningLimits& limits) {
 }
 
 // The largest piece of those that take about as long as the best.
-Candidate best_piece(const std::vector<Candidate>& fitting) {
+Candidate largest_good_piece(const std::vector<Candidate>& fitting) {
   const double least = std::ranges::min(fitting, {}, &Candidate::seconds).seconds;
   const double most = std::min(least * kAboutAsLong, least + kNotWorthCutting);
   Candidate best;
@@ -89,7 +89,7 @@ Candidate consider(const Algorithm& algorithm, const Shape& shape, size_t elemen
                  static_cast<double>(shape.block * element),
          .unsuitable = {}});
   }
-  return fitting.empty() ? best : best_piece(fitting);
+  return fitting.empty() ? best : largest_good_piece(fitting);
 }
 
 // Without an algorithm when none is suitable.

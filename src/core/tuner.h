@@ -44,7 +44,7 @@ struct TuningLimits {
   std::vector<std::string> allowed;  // algorithm names for this collective; empty: all
 };
 
-// One algorithm with its best piece size, as considered.
+// One algorithm, as considered, with the largest piece that is about as good as its best.
 struct Candidate {
   const Algorithm* algorithm = nullptr;
   uint64_t piece = 0;      // elements

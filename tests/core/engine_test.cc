@@ -256,28 +256,55 @@ TEST_F(EngineStream, SendsAtOnceWhileOthersWait) {
   EXPECT_EQ(rail_->sent(), kCalls);
 }
 
-// Who has always waited at once begins something, and does not come.
-TEST_F(EngineStream, WhatNobodyWaitsForIsDrivenThoughCallersUsedToWait) {
-  start(false);
-  const auto begin = [this](Completion& completion) {
+// Operations are begun on a stream; callers who always waited at once.
+class EngineHabit : public EngineStream {
+ protected:
+  void begin(Completion& completion) {
     {
       const DriverLock held(*engine_);
       client_.begin(completion);
     }
     engine_->kick_for_caller();
-  };
-  for (int round = 0; round < 20; ++round) {
-    for (uint32_t i = 0; i < 2 * WaitHabit::kBelieved; ++i) {
+  }
+  void begin_and_wait(uint64_t times) {
+    for (uint64_t i = 0; i < times; ++i) {
       Completion completion;
       begin(completion);
       engine_->wait(completion, kNever);
     }
-    Completion completion;
-    begin(completion);
-    // The test's own timeout is the deadline.
+  }
+  // The test's own timeout is the deadline.
+  static void await(const Completion& completion) {
     while (!completion.done()) std::this_thread::yield();
   }
+};
+
+TEST_F(EngineHabit, WhatNobodyWaitsForIsDriven) {
+  start(false);
+  for (int round = 0; round < 20; ++round) {
+    begin_and_wait(2 * WaitHabit::kBelieved);
+    Completion completion;
+    begin(completion);
+    await(completion);
+  }
   EXPECT_EQ(client_.put, 20 * (2 * WaitHabit::kBelieved + 1));
+}
+
+// A look at what is over, or with no time left, is no wait: nothing would be driven by it.
+TEST_F(EngineHabit, WhoOnlyLooksHasNotCome) {
+  start(false);
+  Completion over;
+  over.complete(Status::ok());
+  for (int round = 0; round < 20; ++round) {
+    begin_and_wait(2 * WaitHabit::kBelieved);
+    for (int i = 0; i < 10; ++i) {
+      Completion completion;
+      begin(completion);
+      engine_->wait(over, kNever);
+      engine_->wait(completion, kNever, 1);
+      await(completion);
+    }
+  }
 }
 
 class Habit : public testing::Test {

@@ -70,7 +70,7 @@ class SessionCase(unittest.TestCase):
             run.wait("recoveries", lambda: min(of_rails("rail_recoveries_total")) > 0)
         try:
             rails, output = self.check(perf("all_reduce", *arguments), environment, during=during)
-        except TimeoutError:
+        except Exception:  # the machines are there for the next test, too
             for node, rail in cuts:
                 self.session.restore(node, rail, by)
             raise

@@ -207,6 +207,19 @@ TEST(Striping, ReplaysKeepTheirSize) {
   EXPECT_EQ(choose_rail(rails, request, Striping::kEqual).bytes, 3 * kMiB);
 }
 
+TEST(Striping, NothingLongerThanARailPassesUnlessItIsWhole) {
+  std::vector<StripeRail> rails = {idle_rail(kGigabyte)};
+  rails[0].longest_chunk = 20 * kKiB;
+  for (const uint64_t bytes : {30 * kKiB, 200 * kKiB, 8 * kMiB}) {
+    StripeRequest request = request_of(bytes);
+    for (const Striping striping : {Striping::kMeasured, Striping::kEqual}) {
+      EXPECT_EQ(choose_rail(rails, request, striping).bytes, 20 * kKiB);
+    }
+    request.whole = true;
+    EXPECT_EQ(choose_rail(rails, request, Striping::kMeasured).bytes, bytes);
+  }
+}
+
 TEST(Striping, UnusableRailsAreNeverChosen) {
   std::mt19937_64 random(5);
   for (int trial = 0; trial < 5000; ++trial) {
