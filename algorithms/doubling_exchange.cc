@@ -4,11 +4,16 @@
 namespace railccl::algorithms {
 namespace {
 
+// What may be sent as it stands.
+bool is_one_of_own(const Slices& sources) {
+  return sources.size() == 1 && sources[0].owner == kSelf;
+}
+
 void give_to_partner(Builder& b, int partner, const Extent& extent, const GroupData& data,
                      uint64_t own, uint64_t slot) {
   const Slices sources = data.sources(extent);
   Slice from = b.scratch(own);
-  if (sources.size() == 1 && sources[0].owner == kSelf) {
+  if (is_one_of_own(sources)) {
     from = sources[0];
   } else {
     b.reduce({from}, sources, extent.part.count, false);
@@ -193,7 +198,7 @@ void all_reduce_by(Builder& b, const Group& group, const Extent& extent, uint64_
     sources.push_back(b.scratch(fold));
   }
   Slice mine = sources[0];
-  if (sources.size() > 1 || mine.owner != kSelf || (Rounds::kOverwrites && b.shape().in_place)) {
+  if (!is_one_of_own(sources) || (Rounds::kOverwrites && b.shape().in_place)) {
     mine = b.scratch(b.allocate(slot));
     b.reduce({mine}, sources, count, false);
   }
@@ -247,9 +252,9 @@ class HalvingScatter {
     for (uint64_t size = half; size >= 1; size /= 2) {
       received_.push_back(b.allocate(size * chunks.slot));
     }
-    const Slices sources = data.sources(chunks.of(group.me)[0]);
-    reduces_first_ = sources.size() > 1 || sources[0].owner != kSelf;
-    if (reduces_first_) reduced_ = b.allocate(half * chunks.slot);
+    if (!is_one_of_own(data.sources(chunks.of(group.me)[0]))) {
+      reduced_ = b.allocate(half * chunks.slot);
+    }
   }
 
   void run() {
@@ -281,10 +286,11 @@ class HalvingScatter {
     b_.wait_released_by(partner(size), round);
     for (const Run& run : runs_of(b_, chunks_, first, size)) {
       const uint64_t count = run.extent.part.count;
-      Slice from = had(round, size, first, run)[0];
-      if (round == 0 && reduces_first_) {
+      const Slices mine = had(round, size, first, run);
+      Slice from = mine[0];
+      if (!is_one_of_own(mine)) {
         from = b_.scratch(reduced_ + run.packed);
-        b_.reduce({from}, data_.sources(run.extent), count, false);
+        b_.reduce({from}, mine, count, false);
       }
       b_.put(partner(size), from, received(round, run), count, Phase::kReduce, run.extent.number);
     }
@@ -316,8 +322,7 @@ class HalvingScatter {
   const Chunks& chunks_;
   const GroupData& data_;
   std::vector<uint64_t> received_;  // by round
-  bool reduces_first_ = false;      // what is given in the first round
-  uint64_t reduced_ = 0;
+  uint64_t reduced_ = 0;  // what is given in the first round, where it is not as it stands
 };
 
 }  // namespace

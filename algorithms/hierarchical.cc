@@ -64,8 +64,9 @@ Chunks node_chunks(const Builder& b, const NodeStage& stage) {
           .slot = static_cast<uint64_t>(stage.most_blocks()) * b.max_piece()};
 }
 
-Schedule all_gather_by(const Shape& shape, int rank,
-                       void (*exchange)(Builder&, const Group&, const Chunks&, const GroupData&)) {
+using ExchangeOfChunks = void (*)(Builder&, const Group&, const Chunks&, const GroupData&);
+
+Schedule all_gather_by(const Shape& shape, int rank, ExchangeOfChunks exchange) {
   if (shape.piece == 0) return {};
   Builder b(shape, rank);
   NodeStage stage(b);
@@ -86,9 +87,7 @@ Schedule all_gather_by(const Shape& shape, int rank,
   return b.take();
 }
 
-Schedule reduce_scatter_by(const Shape& shape, int rank,
-                           void (*exchange)(Builder&, const Group&, const Chunks&,
-                                            const GroupData&)) {
+Schedule reduce_scatter_by(const Shape& shape, int rank, ExchangeOfChunks exchange) {
   if (shape.piece == 0) return {};
   Builder b(shape, rank);
   NodeStage stage(b);

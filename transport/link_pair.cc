@@ -258,7 +258,7 @@ StripeRail LinkPair::stripe_view(const StripeRequest& sizes, TimeNs now) const {
 }
 
 void LinkPair::on_chunks_lost(uint64_t longest) {
-  // Messages and small puts get lost where longer ones would, too, but say nothing of them.
+  // That short ones got lost says nothing of how long one may be.
   if (longest < 2 * kShortChunk) return;
   longest_chunk_ = std::max(kShortChunk, std::min(longest_chunk_, longest / 2));
 }

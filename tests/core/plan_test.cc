@@ -245,6 +245,8 @@ TEST(Plan, LittleIsCutIntoMessages) {
   inputs.allowed.assign(static_cast<size_t>(Collective::kSendRecv), {"tree"});
   const Call call{.collective = Collective::kBroadcast, .count = 64 << 8};
   EXPECT_EQ(decide(call, inputs)->chosen.piece * call.element(), inputs.machine.eager_bytes);
+  inputs.machine.eager_bytes = 0;
+  EXPECT_EQ(decide(call, inputs)->chosen.piece, call.count);
 }
 
 // By rank, every second one in place; none where the algorithm is not for the layout.
