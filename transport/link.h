@@ -170,6 +170,8 @@ class Link {
   // When progress must be called next even without an event; kNever: no deadline.
   virtual TimeNs next_deadline() const = 0;
 
+  // The peer has all that was put and sent, or the link has ended.
+  virtual bool idle() const = 0;
   // Ends all endpoints; outstanding puts are reported with `reason`. closed() turns true after the
   // rails have progressed enough; then the link may be destroyed.
   virtual void close(const Status& reason, TimeNs now) = 0;

@@ -103,6 +103,10 @@ Status LinkImpl::connect(std::span<const std::byte> peer_address, TimeNs now) {
   return Status::ok();
 }
 
+bool LinkImpl::idle() const {
+  return ended_ || peer_gone_ || (sender_->idle() && !messages_->in_flight() && frames_.empty());
+}
+
 void LinkImpl::close(const Status& reason, TimeNs now) {
   now_ = now;
   stir_health();

@@ -38,6 +38,7 @@ class LinkImpl final : public Link, private FailoverOut, private LinkReceipts {
   Status on_control_path(std::span<const std::byte> bytes, TimeNs now) override;
   bool progress(TimeNs now) override;
   TimeNs next_deadline() const override;
+  bool idle() const override;
   void close(const Status& reason, TimeNs now) override;
   bool closed() const override;
   std::vector<LinkRailStats> stats() const override;

@@ -222,6 +222,13 @@ bool LinkMessages::unacknowledged_since(TimeNs since) const {
          out_[sequence].state == Outgoing::State::kCompleted;
 }
 
+bool LinkMessages::in_flight() const {
+  for (uint64_t sequence = out_.first(); sequence != out_.end(); ++sequence) {
+    if (out_[sequence].state != Outgoing::State::kCompleted) return true;
+  }
+  return false;
+}
+
 uint32_t LinkMessages::oldest_carrier() const {
   const uint64_t sequence = std::max(out_.first(), consumed_out_);
   if (sequence >= out_.end()) return 0;

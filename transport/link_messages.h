@@ -49,6 +49,8 @@ class LinkMessages {
   // The pair (bit) that carried it, if that was in its present epoch.
   uint32_t oldest_carrier() const;
   bool unacknowledged() const { return consumed_out_ != out_.end(); }
+  // A rail has not said of some message that it has arrived.
+  bool in_flight() const;
   uint64_t progress_made() const { return consumed_out_; }
   bool blocked() const { return blocked_; }
 

@@ -267,7 +267,7 @@ void Session::close_links() {
 void Session::close_control(TimeNs timeout) {
   {
     const DriverLock held(*engine_);
-    control_->close(0);  // it runs no operations
+    control_->close({});  // it runs no operations
   }
   engine_->drive_until([this] { return control_->closed(); }, system_clock().now_ns() + timeout);
 }
@@ -275,7 +275,7 @@ void Session::close_control(TimeNs timeout) {
 Status Session::await_end() {
   {
     const DriverLock held(*engine_);
-    control_->close(0);  // it runs no operations
+    control_->close({});  // it runs no operations
   }
   return wait([this] { return control_->closed(); }, false, nullptr);
 }

@@ -97,7 +97,7 @@ class Session final : private EngineClient, private ControlSink {
   void on_peer_lost(int peer, const Status& status) override;
   void on_failure_announced(int origin, const Status& status) override;
   // How a session ends is said in its own messages.
-  void on_peer_left(int /*peer*/, uint64_t /*operations*/) override {}
+  void on_peer_left(int /*peer*/, const Departure& /*departure*/) override {}
   Status deliver(Kind kind, std::span<const std::byte> body);
 
   SessionOptions options_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <memory>
 
 #include "src/base/mutex.h"
@@ -16,13 +17,13 @@ namespace {
 constexpr size_t kMaxRings = 256;  // threads beyond these are not traced
 constexpr size_t kMaxSources = 65536;
 
-// `ring` is written by its thread; the rest under the registry's mutex.
+// `ring` is written by its thread, as is the end of `in_use`; the rest under the registry's mutex.
 struct ThreadRing {
   explicit ThreadRing(size_t records) : ring(records) {}
   TraceRing ring;
   int thread_id = 0;
   std::string name;
-  bool in_use = false;
+  std::atomic<bool> in_use{false};
 };
 
 struct Registry {
@@ -48,10 +49,12 @@ struct ThreadState {
 // A few bytes of every thread, so the fixed place that dlopen keeps for such variables has room.
 [[gnu::tls_model("initial-exec")]] constinit thread_local ThreadState thread_state;
 
+// Without a lock: the thread may be all that a forked child has, and the lock be held for ever.
 struct ThreadEnd {
   ~ThreadEnd() {
-    const MutexLock lock(registry().mutex);
-    if (thread_state.ring != nullptr) thread_state.ring->in_use = false;
+    if (thread_state.ring != nullptr) {
+      thread_state.ring->in_use.store(false, std::memory_order_release);
+    }
     thread_state = {.ring = nullptr, .untraced = true};
   }
 };
@@ -59,7 +62,8 @@ struct ThreadEnd {
 // The ring of an ended thread is taken over with what it holds; else a new one is made.
 ThreadRing* take_ring(Registry& all) RAILCCL_REQUIRES(all.mutex) {
   for (const auto& ring : all.rings) {
-    if (!ring->in_use && ring->ring.capacity() >= all.records) return ring.get();
+    const bool in_use = ring->in_use.load(std::memory_order_acquire);
+    if (!in_use && ring->ring.capacity() >= all.records) return ring.get();
   }
   if (all.rings.size() == kMaxRings) return nullptr;
   all.rings.push_back(std::make_unique<ThreadRing>(all.records));
@@ -75,7 +79,7 @@ ThreadRing* take_ring(Registry& all) RAILCCL_REQUIRES(all.mutex) {
   if (ring != nullptr) {
     std::array<char, 16> name{};
     pthread_getname_np(pthread_self(), name.data(), name.size());
-    ring->in_use = true;
+    ring->in_use.store(true, std::memory_order_relaxed);
     ring->thread_id = gettid();
     ring->name = name.data();
   }

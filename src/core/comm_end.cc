@@ -56,6 +56,8 @@ void Communicator::abort() {
 // is a link have said that they are through. Others may need our word on a change of rails.
 void Communicator::say_goodbye(TimeNs deadline) {
   if (one_node_) return;
+  // Who hears the goodbye does not wait for anything more.
+  engine_.drive_until([this] { return !peers_ || failed_.load() || peers_->idle(); }, deadline);
   std::vector<int> linked;
   {
     const DriverLock held(engine_);
@@ -80,6 +82,19 @@ void Communicator::say_goodbye(TimeNs deadline) {
     RAILCCL_INFO(Subsys::kDestroy, "communicator {}: rank {} leaves before its peers are through",
                  parts_.name, rank_);
   }
+}
+
+// Nobody has closed the communicator. What operations that have returned have sent gets through,
+// and the others hear that this is no death; who has operations under way is found lost by them.
+bool Communicator::depart() {
+  if (closing_ || failed_.load()) return !announce_.load() && control_->delivered();
+  if (departed_) return control_->delivered();
+  if (busy() || (peers_ && !peers_->idle())) return false;
+  departed_ = true;
+  if (rail_model_) rail_model_->leave();
+  if (peers_) peers_->close(Status(Code::kAborted, "the process ends"), system_clock().now_ns());
+  control_->close({.operations = sequence_, .at_exit = true});
+  return false;
 }
 
 bool Communicator::registered() {
@@ -115,7 +130,8 @@ void Communicator::close_paths(const Status& reason, TimeNs links_deadline,
     const DriverLock held(engine_);
     // Why a communicator with an error has ended is told in its own way; that this rank has left
     // must not come before it.
-    control_->close(failed_.load() ? std::numeric_limits<uint64_t>::max() : sequence_);
+    control_->close(
+        {.operations = failed_.load() ? std::numeric_limits<uint64_t>::max() : sequence_});
   }
   engine_.drive_until([this] { return control_->closed(); }, control_deadline);
   const DriverLock held(engine_);

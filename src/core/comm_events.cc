@@ -16,6 +16,7 @@ namespace {
 
 constexpr TimeNs kTracedStall = 10 * kMillisecond;  // shorter ones are every-day life
 constexpr TimeNs kTellAfter = kSecond;
+constexpr TimeNs kLateArrivals = 100 * kMillisecond;
 
 // What CommMessage::kCall carries.
 struct ToldCall {
@@ -54,8 +55,7 @@ void Communicator::take_goodbye(int peer, std::span<const std::byte> bytes) {
   uint64_t operations = 0;
   if (bytes.size() != sizeof operations) return;
   std::memcpy(&operations, bytes.data(), sizeof operations);
-  goodbyes_[static_cast<size_t>(peer)] = true;
-  on_peer_left(peer, operations);
+  on_peer_left(peer, {.operations = operations});
 }
 
 void Communicator::take_shared_id(std::span<const std::byte> bytes) {
@@ -81,21 +81,56 @@ void Communicator::on_failure_announced(int /*origin*/, const Status& status) {
   set_error(status, false);
 }
 
-void Communicator::on_peer_left(int peer, uint64_t operations) {
-  if (operations >= left_after_.load(std::memory_order_relaxed)) return;
+void Communicator::on_peer_left(int peer, const Departure& departure) {
+  goodbyes_[static_cast<size_t>(peer)] = true;
+  departures_.emplace(peer, departure);
+  transfers_wait_until_ = now_ + kLateArrivals;
+  if (departure.operations >= left_after_.load(std::memory_order_relaxed)) return;
   left_rank_.store(peer, std::memory_order_relaxed);
-  left_after_.store(operations, std::memory_order_release);
+  left_at_exit_.store(departure.at_exit, std::memory_order_relaxed);
+  left_after_.store(departure.operations, std::memory_order_release);
 }
 
-// Whether everyone whom the running collective needs can still come to it.
-Status Communicator::check_left() const {
+// True: the communicator has ended, since somebody whom the running collective needs cannot come to
+// it any more.
+bool Communicator::ends_for_departure() {
   const uint64_t operations = left_after_.load(std::memory_order_acquire);
-  if (running_ == Running::kNothing || sequence_ <= operations) return Status::ok();
-  return railccl::error(Code::kMismatch,
-                        "operation {} of the communicator differs between ranks: rank {} called "
-                        "{}, rank {} has closed its communicator after {} operations",
-                        sequence_, rank_, to_string(current_call_.fingerprint()),
-                        left_rank_.load(std::memory_order_relaxed), operations);
+  if (running_ == Running::kNothing || sequence_ <= operations) return false;
+  const int peer = left_rank_.load(std::memory_order_relaxed);
+  const std::string call = to_string(current_call_.fingerprint());
+  if (left_at_exit_.load(std::memory_order_relaxed)) {
+    set_error(
+        railccl::error(Code::kPeerFailed,
+                       "rank {} called {} as operation {} of the communicator, the process of "
+                       "rank {} on {} has ended after {}: look at its output",
+                       rank_, call, sequence_, peer, parts_.nodes[static_cast<size_t>(peer)].host,
+                       operations),
+        true);
+  } else {
+    set_error(railccl::error(Code::kMismatch,
+                             "operation {} of the communicator differs between ranks: rank {} "
+                             "called {}, rank {} has closed its communicator after {} operations",
+                             sequence_, rank_, call, peer, operations),
+              true);
+  }
+  return true;
+}
+
+// The same for transfers, when none of them moves: what a rank has sent has come before its goodbye
+// and is seen a little later at most.
+bool Communicator::transfers_end_for_departure(TimeNs now) {
+  if (departures_.empty() || p2p_->idle() || now < transfers_wait_until_) return false;
+  const std::optional<P2p::Partner> partner = p2p_->waiting_for(departures_);
+  if (!partner) return false;
+  const Departure& departure = departures_.at(partner->rank);
+  set_error(railccl::error(departure.at_exit ? Code::kPeerFailed : Code::kMismatch,
+                           "rank {} {}, {}", rank_, partner->transfer,
+                           departure.at_exit
+                               ? fmt::format("whose process on {} has ended: look at its output",
+                                             parts_.nodes[static_cast<size_t>(partner->rank)].host)
+                               : "which has closed its communicator"),
+            true);
+  return true;
 }
 
 // A peer that ends the communicator closes its links, too: the reason may be on its way.

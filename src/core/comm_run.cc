@@ -102,7 +102,7 @@ Status Communicator::await_here() {
     if (failed_.load(std::memory_order_relaxed)) return error();
     clock_ = fast_now_ns();
     RAILCCL_TRY(check_node(clock_));
-    RAILCCL_TRY(check_left());
+    if (ends_for_departure()) return error();
     const WaitingPolicy::Action action = policy_.idle(clock_);
     if (action == WaitingPolicy::Action::kYield) sched_yield();
     if (action != WaitingPolicy::Action::kSleep) continue;

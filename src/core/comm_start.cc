@@ -30,8 +30,8 @@ class StartSink final : public ControlSink {
   }
   void on_peer_lost(int /*peer*/, const Status& status) override { note(status); }
   void on_failure_announced(int /*origin*/, const Status& status) override { note(status); }
-  void on_peer_left(int peer, uint64_t operations) override {
-    left_.emplace_back(peer, operations);
+  void on_peer_left(int peer, const Departure& departure) override {
+    left_.emplace_back(peer, departure);
   }
   const Status& status() const { return status_; }
   EarlyMessages take_early_messages() { return std::move(early_messages_); }

@@ -120,7 +120,7 @@ Status Communicator::assemble() {
   last_progress_ = now_;
   for (const auto& [peer, message] : parts_.early_messages) on_control_message(peer, message);
   parts_.early_messages.clear();
-  for (const auto& [peer, operations] : parts_.early_goodbyes) on_peer_left(peer, operations);
+  for (const auto& [peer, departure] : parts_.early_goodbyes) on_peer_left(peer, departure);
   if (!parts_.early_error) set_error(parts_.early_error, false);
   return Status::ok();
 }
@@ -203,6 +203,9 @@ TimeNs Communicator::next_deadline() const {
     deadline = std::min(deadline, rail_model_->next_deadline());
     if (held_since_ != 0) deadline = std::min(deadline, held_since_ + hold_timeout());
   }
+  if (now_ < transfers_wait_until_ && !p2p_->idle()) {
+    deadline = std::min(deadline, transfers_wait_until_);
+  }
   if (end_deadline_ != 0 && has_work()) deadline = std::min(deadline, now_ + kLookAgain);
   if (reason_deadline_ != 0 && !failed_.load()) deadline = std::min(deadline, reason_deadline_);
   return deadline;
@@ -248,10 +251,7 @@ bool Communicator::drive(TimeNs now) {
     return true;
   }
   if (local_ != nullptr) worked |= local_->poll(*this);
-  if (const Status left = check_left(); !left) {
-    fail_operation(left);
-    return true;
-  }
+  if (ends_for_departure()) return true;
   for (const Result<bool>& moved : {step(now), step_transfers(now)}) {
     if (!moved) {
       fail_operation(moved.error());
@@ -259,7 +259,7 @@ bool Communicator::drive(TimeNs now) {
     }
     worked |= *moved;
   }
-  return worked;
+  return worked || transfers_end_for_departure(now);
 }
 
 // That a peer is gone, and its memory with it, is often seen here first, but the control path can

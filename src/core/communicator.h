@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,7 +38,7 @@ constexpr uint64_t kStartGathers = 3;
 
 // Control messages by sender, in the order in which they came.
 using EarlyMessages = std::vector<std::pair<int, std::vector<std::byte>>>;
-using EarlyGoodbyes = std::vector<std::pair<int, uint64_t>>;  // rank, operations
+using EarlyGoodbyes = std::vector<std::pair<int, Departure>>;  // by rank
 
 class ExplainOutput;
 class MetricsOutput;
@@ -163,11 +164,12 @@ class Communicator final : private EngineClient,
   TimeNs next_deadline() const override;
   void prepare_sleep() override;
   void finish_sleep(TimeNs now, bool quiet) override;
+  bool depart() override RAILCCL_REQUIRES(engine_.driver());
   // ControlSink
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
   void on_failure_announced(int origin, const Status& status) override;
-  void on_peer_left(int peer, uint64_t operations) override;
+  void on_peer_left(int peer, const Departure& departure) override;
   // PeersObserver
   void on_peers_failed(const Status& status) override;
   void on_put_done(uint64_t token, const Status& status) override;
@@ -223,7 +225,8 @@ class Communicator final : private EngineClient,
   bool node_is_out(TimeNs now, TimeNs deadline);
   static Status node_aborted();
   Status check_node(TimeNs now);
-  Status check_left() const;
+  bool ends_for_departure();
+  bool transfers_end_for_departure(TimeNs now);
   void tell_call();
   void on_call_told(int peer, std::span<const std::byte> body);
   Status small_mismatch() const;
@@ -271,8 +274,9 @@ class Communicator final : private EngineClient,
   std::atomic<bool> driving_{false};
   Running running_ = Running::kNothing;
   uint64_t sequence_ = 0;  // collectives begun
-  // Ranks that have left took part in no more than so many; the rank is written first.
+  // Ranks that have left took part in no more than so many; the rank and how are written first.
   std::atomic<int> left_rank_{-1};
+  std::atomic<bool> left_at_exit_{false};
   std::atomic<uint64_t> left_after_{UINT64_MAX};
   Call current_call_;
   std::shared_ptr<Operation> current_;
@@ -310,9 +314,12 @@ class Communicator final : private EngineClient,
   std::vector<bool> rails_off_ RAILCCL_GUARDED_BY(engine_.driver());  // by rail
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
+  std::map<int, Departure> departures_;   // by rank
+  TimeNs transfers_wait_until_ = 0;       // for what those have sent
   std::vector<bool> lost_;                // by rank: its process or host is gone
   bool registered_ RAILCCL_GUARDED_BY(engine_.driver()) = false;  // with the engine
   bool closing_ RAILCCL_GUARDED_BY(engine_.driver()) = false;
+  bool departed_ RAILCCL_GUARDED_BY(engine_.driver()) = false;
 };
 
 }  // namespace railccl

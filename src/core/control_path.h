@@ -18,6 +18,13 @@
 
 namespace railccl {
 
+// How a rank has left, for those who still need it.
+struct Departure {
+  uint64_t operations = 0;  // of all ranks, that it had begun
+  bool at_exit = false;     // its process has come to its end, and nobody had closed
+  bool operator==(const Departure&) const = default;
+};
+
 class ControlSink {
  public:
   virtual ~ControlSink() = default;
@@ -29,8 +36,8 @@ class ControlSink {
   // `origin` called announce_failure, or found that the others had declared this rank lost: the
   // communicator must end with this error on every rank. At most once; not on `origin` itself.
   virtual void on_failure_announced(int origin, const Status& status) = 0;
-  // `peer` has called close(operations), in order. Once per peer, while this rank has not closed.
-  virtual void on_peer_left(int peer, uint64_t operations) = 0;
+  // `peer` has called close(departure), in order. Once per peer, while this rank has not closed.
+  virtual void on_peer_left(int peer, const Departure& departure) = 0;
 };
 
 class ControlPath {
@@ -56,12 +63,14 @@ class ControlPath {
   virtual bool progress(TimeNs now, ControlSink& sink) = 0;
   virtual int wake_fd() const = 0;
   virtual TimeNs next_deadline() const = 0;
-  // Says goodbye to all, so that the end of this process is not taken for a death, and how many
-  // operations of all ranks this one has begun, so that nobody waits for it in more. Progress must
-  // go on until closed(), which is when every rank has said goodbye or is lost, or until a deadline
-  // of the caller's; then the object may be destroyed.
-  virtual void close(uint64_t operations) = 0;
+  // Says goodbye to all, so that the end of this process is not taken for a death, and after how
+  // many operations, so that nobody waits for it in more. Progress must go on until closed(), which
+  // is when every rank has said goodbye or is lost, or until a deadline of the caller's; then the
+  // object may be destroyed.
+  virtual void close(const Departure& departure) = 0;
   virtual bool closed() const = 0;
+  // All that was said to anybody so far has reached his host, or he is gone.
+  virtual bool delivered() const = 0;
 };
 constexpr size_t kMaxControlBytes = 65536;
 constexpr size_t kMaxGatherBytes = 4096;

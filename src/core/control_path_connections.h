@@ -61,7 +61,8 @@ class Connections {
   // Queued and sent as far as it goes; before the connection is up it waits.
   virtual void send(int peer, uint16_t type, std::span<const std::byte> payload,
                     ConnectionEvents& events) = 0;
-  virtual bool all_sent() const = 0;
+  // All that was sent has reached its host, or the connection is down.
+  virtual bool all_delivered() const = 0;
   // Delivers what has arrived from `peer` and was not read yet.
   virtual void read_rest(int peer, ConnectionEvents& events) = 0;
   // Ends the connection or the attempt; `last_words`, a frame of `type`, go out before if they can,

@@ -8,7 +8,8 @@
 namespace railccl::boot {
 namespace {
 
-constexpr size_t kRunsPerFrame = kMaxFrameBytes / 16;
+constexpr size_t kRunBytes = 17;
+constexpr size_t kRunsPerFrame = kMaxFrameBytes / kRunBytes;
 
 Error malformed(std::string_view what) {
   return error(Code::kPeerFailed, "malformed {} record", what);
@@ -84,12 +85,13 @@ std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<Goodbye> goodbyes)
   for (size_t i = 0; i < goodbyes.size();) {
     size_t end = i + 1;
     while (end < goodbyes.size() && goodbyes[end].rank <= goodbyes[end - 1].rank + 1 &&
-           goodbyes[end].operations == goodbyes[i].operations) {
+           goodbyes[end].departure == goodbyes[i].departure) {
       ++end;
     }
     writer.write<uint32_t>(static_cast<uint32_t>(goodbyes[i].rank));
     writer.write<uint32_t>(static_cast<uint32_t>(goodbyes[end - 1].rank));
-    writer.write<uint64_t>(goodbyes[i].operations);
+    writer.write<uint64_t>(goodbyes[i].departure.operations);
+    writer.write<uint8_t>(goodbyes[i].departure.at_exit ? 1 : 0);
     i = end;
     if (++runs < kRunsPerFrame && i < goodbyes.size()) continue;
     frames.push_back(writer.take());
@@ -107,12 +109,14 @@ Result<std::vector<Goodbye>> unpack_goodbyes(std::span<const std::byte> payload,
     const auto first = reader.read<uint32_t>();
     const auto last = reader.read<uint32_t>();
     const auto operations = reader.read<uint64_t>();
-    if (!reader.ok() || first <= previous || last < first || !is_rank(last, ranks)) {
+    const auto at_exit = reader.read<uint8_t>();
+    if (!reader.ok() || first <= previous || last < first || !is_rank(last, ranks) || at_exit > 1) {
       return malformed("goodbye");
     }
     previous = last;
     for (uint32_t rank = first; rank <= last; ++rank) {
-      result.push_back({.rank = static_cast<int>(rank), .operations = operations});
+      result.push_back({.rank = static_cast<int>(rank),
+                        .departure = {.operations = operations, .at_exit = at_exit == 1}});
     }
   }
   return result;

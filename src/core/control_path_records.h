@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "src/base/status.h"
+#include "src/core/control_path.h"
 
 namespace railccl::boot {
 
@@ -43,10 +44,10 @@ Result<FailureRecord> unpack_failure(std::span<const std::byte> payload, int ran
 
 struct Goodbye {
   int rank = 0;
-  uint64_t operations = 0;  // that it had begun
+  Departure departure;
 };
-// As runs first..last of ranks with the same number of operations; one frame holds up to
-// kMaxFrameBytes / 16 runs, more are cut into several.
+// As runs first..last of ranks that have left in the same way; what does not fit into one frame is
+// cut into several.
 std::vector<std::vector<std::byte>> pack_goodbyes(std::vector<Goodbye> goodbyes);
 Result<std::vector<Goodbye>> unpack_goodbyes(std::span<const std::byte> payload, int ranks);
 

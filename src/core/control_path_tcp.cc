@@ -87,9 +87,10 @@ size_t TcpConnections::queued_bytes(int peer) const {
   return entry->backlog.size() + (entry->stream ? entry->stream->queued_bytes() : 0);
 }
 
-bool TcpConnections::all_sent() const {
-  return std::all_of(peers_.begin(), peers_.end(), [this](const auto& entry) {
-    return entry.second->down || queued_bytes(entry.first) == 0;
+bool TcpConnections::all_delivered() const {
+  return std::ranges::all_of(peers_, [](const auto& entry) {
+    const Peer& peer = *entry.second;
+    return peer.down || (peer.backlog.empty() && (!peer.stream || peer.stream->delivered()));
   });
 }
 

@@ -30,7 +30,7 @@ class TcpConnections final : public Connections, private Host {
   std::vector<int> peers_up() const override;
   void send(int peer, uint16_t type, std::span<const std::byte> payload,
             ConnectionEvents& events) override;
-  bool all_sent() const override;
+  bool all_delivered() const override;
   void read_rest(int peer, ConnectionEvents& events) override;
   void drop(int peer, uint16_t type, std::span<const std::byte> last_words) override;
   bool progress(TimeNs now, ConnectionEvents& events) override;

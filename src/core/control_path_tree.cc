@@ -134,12 +134,12 @@ const std::vector<std::vector<std::byte>>* TreeControlPath::poll_gather(uint64_t
   return book_.poll(sequence);
 }
 
-void TreeControlPath::close(uint64_t operations) {
+void TreeControlPath::close(const Departure& departure) {
   if (closing_) return;
   closing_ = true;
   dirty_ = true;
   members_.add_goodbye(rank());
-  const Goodbye mine{.rank = rank(), .operations = operations};
+  const Goodbye mine{.rank = rank(), .departure = departure};
   goodbyes_.push_back(mine);
   // Everyone connected must have it before the end of the stream; the others get it by the tree.
   for (const int peer : connections_->peers_up()) {
@@ -149,8 +149,11 @@ void TreeControlPath::close(uint64_t operations) {
 
 bool TreeControlPath::closed() const {
   if (!closing_) return false;
-  return outcast_ || (members_.all_ended() && fresh_goodbyes_.empty() && to_settle_.empty() &&
-                      connections_->all_sent());
+  return outcast_ || (members_.all_ended() && delivered());
+}
+
+bool TreeControlPath::delivered() const {
+  return fresh_goodbyes_.empty() && to_settle_.empty() && connections_->all_delivered();
 }
 
 bool TreeControlPath::progress(TimeNs now, ControlSink& sink) {
@@ -193,7 +196,7 @@ bool TreeControlPath::deliver(ControlSink& sink) {
     if (event.kind == Event::Kind::kLost) {
       sink.on_peer_lost(event.rank, event.status);
     } else if (event.kind == Event::Kind::kLeft) {
-      sink.on_peer_left(event.rank, event.operations);
+      sink.on_peer_left(event.rank, event.departure);
     } else {
       sink.on_failure_announced(event.rank, event.status);
     }
@@ -272,8 +275,7 @@ void TreeControlPath::on_down(int peer, DownCause cause, const std::string& reas
   GoneRecord record{.rank = peer,
                     .kind = left ? GoneRecord::Kind::kLeft : GoneRecord::Kind::kLost,
                     .noticed_by = rank(),
-                    .text = left ? fmt::format("{} has closed its communicator", describe(peer))
-                                 : loss_text(peer, cause, reason)};
+                    .text = left ? departure_text(peer) : loss_text(peer, cause, reason)};
   // The communicator that ends for it warns; while ranks meet, whoever ends the meeting says why.
   if (!left && !closing_ && !places_.empty()) {
     RAILCCL_INFO(Subsys::kBootstrap, "control path: {}", record.text);
@@ -294,6 +296,13 @@ void TreeControlPath::probe_host_of(int silent) {
     connections_->want(other, *this);
     ++probed;
   }
+}
+
+std::string TreeControlPath::departure_text(int rank) const {
+  const bool at_exit = std::ranges::any_of(goodbyes_, [rank](const Goodbye& goodbye) {
+    return goodbye.rank == rank && goodbye.departure.at_exit;
+  });
+  return fmt::format("{} has {}", describe(rank), at_exit ? "ended" : "closed its communicator");
 }
 
 std::string TreeControlPath::loss_text(int peer, DownCause cause, const std::string& reason) const {
@@ -341,7 +350,7 @@ void TreeControlPath::learn_goodbyes(const std::vector<Goodbye>& goodbyes) {
     events_.push_back({.kind = Event::Kind::kLeft,
                        .rank = goodbye.rank,
                        .status = Status::ok(),
-                       .operations = goodbye.operations});
+                       .departure = goodbye.departure});
   }
 }
 

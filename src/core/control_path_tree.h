@@ -61,15 +61,16 @@ class TreeControlPath final : public ControlPath, private ConnectionEvents {
   bool progress(TimeNs now, ControlSink& sink) override;
   int wake_fd() const override;
   TimeNs next_deadline() const override;
-  void close(uint64_t operations) override;
+  void close(const Departure& departure) override;
   bool closed() const override;
+  bool delivered() const override;
 
  private:
   struct Event {
     enum class Kind : uint8_t { kLost, kFailure, kLeft } kind;
     int rank;
-    Status status;            // of kLost and kFailure
-    uint64_t operations = 0;  // of kLeft
+    Status status;        // of kLost and kFailure
+    Departure departure;  // of kLeft
   };
 
   void on_up(int peer) override;
@@ -91,6 +92,7 @@ class TreeControlPath final : public ControlPath, private ConnectionEvents {
   void tell(int peer, ControlFrame type, std::span<const std::byte> payload);
   void flood(ControlFrame type, std::span<const std::byte> payload);
   std::string describe(int rank) const;
+  std::string departure_text(int rank) const;
   std::string loss_text(int peer, DownCause cause, const std::string& reason) const;
 
   ConnectionOptions options_;

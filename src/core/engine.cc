@@ -67,6 +67,17 @@ void Engine::lock() {
   lock_wanted_.fetch_sub(1);
 }
 
+bool Engine::lock_until(TimeNs deadline) {
+  lock_wanted_.fetch_add(1);
+  bool locked = driver_.try_lock();
+  while (!locked && system_clock().now_ns() < deadline) {
+    std::this_thread::yield();
+    locked = driver_.try_lock();
+  }
+  lock_wanted_.fetch_sub(1);
+  return locked;
+}
+
 uint64_t Engine::add_endpoint_sink(EndpointEventSink* sink) {
   const auto free = std::find(sinks_.begin(), sinks_.end(), nullptr);
   const auto index = static_cast<uint64_t>(free - sinks_.begin());
@@ -127,6 +138,16 @@ bool Engine::drive_until(const std::function<bool()>& done, TimeNs deadline) {
   const DriverLock held(*this);
   drive(0, kMillisecond, ended);
   return done();
+}
+
+void Engine::depart(TimeNs deadline) {
+  if (!lock_until(deadline)) return;
+  drive(0, kMillisecond, [this, deadline]() RAILCCL_REQUIRES(driver_) {
+    bool all = true;
+    for (EngineClient* client : clients_) all &= client->depart();
+    return all || system_clock().now_ns() >= deadline;
+  });
+  driver_.unlock();
 }
 
 void Engine::drive_briefly() {

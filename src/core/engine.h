@@ -44,6 +44,9 @@ class EngineClient {
   virtual void prepare_sleep() = 0;  // arm doorbells that write to descriptors
   // `quiet`: until now none of the watched descriptors has shown anything.
   virtual void finish_sleep(TimeNs now, bool quiet) = 0;
+  // The process is about to end. True: others need nothing more of this client, else it is asked
+  // again after progress.
+  virtual bool depart() { return true; }
 };
 
 struct EngineOptions {
@@ -75,6 +78,9 @@ class Engine final : public RailHost, private EventSink {
   void wait(Completion& completion, TimeNs spin_ns, TimeNs deadline = kNever);
   // Drives until `done()` answers true or the deadline passed (false). For shutdown and start.
   bool drive_until(const std::function<bool()>& done, TimeNs deadline);
+  // The process is about to end: drives until nobody outside needs this engine any more, or until
+  // the deadline. May be called by a thread that was interrupted while it drove.
+  void depart(TimeNs deadline);
   // One round, if nobody else drives.
   void drive_briefly();
   // A client has new work; for the driver's next round.
@@ -115,6 +121,7 @@ class Engine final : public RailHost, private EventSink {
   void make_room() RAILCCL_REQUIRES(driver_);
   void yield_core() RAILCCL_REQUIRES(driver_);
   void lock() RAILCCL_ACQUIRE(driver_);
+  bool lock_until(TimeNs deadline) RAILCCL_TRY_ACQUIRE(true, driver_);
   void arm() RAILCCL_REQUIRES(driver_);
   void disarm() RAILCCL_REQUIRES(driver_);
   void wake_thread();

@@ -1,5 +1,7 @@
 #include "src/core/framing.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -35,6 +37,12 @@ void FrameStream::make_room() {
   if (in_end_ == in_.size()) {
     in_.resize(std::clamp(in_.size() * 2, kFirstBuffer, kLargestBuffer));
   }
+}
+
+bool FrameStream::delivered() const {
+  if (queued_bytes() > 0) return false;
+  int unacknowledged = 0;
+  return ioctl(fd_.get(), SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0;
 }
 
 Result<bool> FrameStream::read_some() {

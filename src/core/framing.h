@@ -52,6 +52,8 @@ class FrameStream {
   // Sends as much as the socket takes.
   Status flush();
   size_t queued_bytes() const { return out_.size() - out_begin_; }
+  // The other host has acknowledged all of it: not even a reset takes it back.
+  bool delivered() const;
 
  private:
   void make_room();

@@ -142,6 +142,19 @@ std::vector<std::shared_ptr<Operation>> P2p::abandon() {
   return left;
 }
 
+std::optional<P2p::Partner> P2p::waiting_for(const std::map<int, Departure>& departures) const {
+  for (const Group& group : groups_) {
+    for (const Transfer& transfer : group.transfers) {
+      if (transfer.stage == Stage::kDone || !departures.contains(transfer.call.peer)) continue;
+      return Partner{.rank = transfer.call.peer,
+                     .transfer = fmt::format(
+                         "{} {} rank {}", transfer.call.is_send ? "sends to" : "receives from",
+                         to_string(transfer.call.fingerprint()), transfer.call.peer)};
+    }
+  }
+  return std::nullopt;
+}
+
 std::string P2p::describe() const {
   std::string text = fmt::format("{} point-to-point groups under way", groups_.size());
   for (const Group& group : groups_) {

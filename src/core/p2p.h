@@ -9,9 +9,12 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "src/core/control_path.h"
 #include "src/core/executor.h"
 #include "src/core/operation.h"
 
@@ -42,6 +45,12 @@ class P2p {
   // All groups under way, which will not be run any further.
   std::vector<std::shared_ptr<Operation>> abandon();
   std::string describe() const;
+  struct Partner {
+    int rank = 0;
+    std::string transfer;
+  };
+  // The first transfer that is not over and has one of these ranks for its partner.
+  std::optional<Partner> waiting_for(const std::map<int, Departure>& departures) const;
 
  private:
   enum class Stage : uint8_t { kStart, kInFlight, kDone };

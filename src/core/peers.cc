@@ -232,6 +232,10 @@ TimeNs Peers::next_deadline() const {
   return deadline;
 }
 
+bool Peers::idle() const {
+  return std::ranges::all_of(active_, [](const PeerLink* peer) { return peer->link->idle(); });
+}
+
 void Peers::close(const Status& reason, TimeNs now) {
   closing_ = true;
   for (PeerLink* peer_link : active_) peer_link->link->close(reason, now);

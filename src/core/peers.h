@@ -73,6 +73,8 @@ class Peers final : private LinkSink {
   bool progress(TimeNs now);
   TimeNs next_deadline() const;
 
+  // All that was put and sent is with the peers.
+  bool idle() const;
   void close(const Status& reason, TimeNs now);
   bool closed() const;
 

@@ -1,6 +1,9 @@
 #include "src/core/runtime.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
 
 #include "src/base/log.h"
 #include "src/base/setting.h"
@@ -22,6 +25,25 @@ void warn_of_unserved(const Settings& settings) {
   RAILCCL_WARN(Subsys::kEnv,
                "without effect, since memory of GPUs goes to the network through the host's: {}",
                names);
+}
+
+// For operations under way and for what has to get through, when the process ends.
+constexpr TimeNs kExitTimeout = kSecond;
+
+struct Exiting {
+  Engine* engine = nullptr;
+  pid_t process = 0;
+};
+
+Exiting& exiting() {
+  static Exiting what;
+  return what;
+}
+
+void depart_at_exit() {
+  const auto& [engine, process] = exiting();
+  if (process != getpid()) return;  // a forked child has neither the engine's thread nor its peers
+  engine->depart(system_clock().now_ns() + kExitTimeout);
 }
 
 }  // namespace
@@ -56,6 +78,9 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   RAILCCL_ASSIGN(runtime->explain_output_, ExplainOutput::create(runtime->settings_));
   runtime->drive(runtime->trace_output_.get());
   runtime->drive(runtime->metrics_output_.get());
+  // After the trace's own, and so called before it: what goes on at exit is in the trace.
+  exiting() = {.engine = runtime->engine_.get(), .process = getpid()};
+  std::atexit(depart_at_exit);
   return runtime;
 }
 

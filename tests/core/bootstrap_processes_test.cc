@@ -36,7 +36,7 @@ TEST_P(ManyProcesses, MeetAndEnd) {
       }
       report(right ? "up" : "wrong");
       RecordingSink sink;
-      (*path)->close(0);
+      (*path)->close({});
       const bool closed = drive_until(**path, sink, [&] { return (*path)->closed(); });
       report(closed && sink.lost.empty() ? "closed" : "not closed");
     }));

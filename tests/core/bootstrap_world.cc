@@ -130,7 +130,7 @@ bool drive_until(ControlPath& path, RecordingSink& sink, const std::function<boo
 }
 
 bool close_all(const std::vector<Driven>& all) {
-  for (const Driven& one : all) one.path->close(0);
+  for (const Driven& one : all) one.path->close({});
   return drive_until(all, [&] {
     return std::all_of(all.begin(), all.end(),
                        [](const Driven& one) { return one.path->closed(); });

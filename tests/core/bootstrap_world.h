@@ -43,12 +43,12 @@ class RecordingSink : public ControlSink {
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
   void on_failure_announced(int origin, const Status& status) override;
-  void on_peer_left(int peer, uint64_t operations) override { left[peer] = operations; }
+  void on_peer_left(int peer, const Departure& departure) override { left[peer] = departure; }
 
   std::map<int, std::vector<std::string>> messages;
   std::map<int, std::string> lost;
   std::map<int, int> lost_count;
-  std::map<int, uint64_t> left;
+  std::map<int, Departure> left;
   std::vector<std::pair<int, Status>> failures;
 };
 

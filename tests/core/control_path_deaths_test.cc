@@ -44,7 +44,7 @@ void live(const UniqueIdBytes& id, const BootstrapOptions& options, const std::s
     if (!right) line += fmt::format("; wrong blob of {}: '{}'", rank, blob);
   }
   report(line);
-  path.close(0);
+  path.close({});
   const bool closed = drive_until(path, sink, [&] { return path.closed(); });
   report(closed ? fmt::format("closed, {} lost", sink.lost.size()) : "not closed");
 }

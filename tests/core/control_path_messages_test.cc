@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -103,7 +105,7 @@ TEST(ControlMessages, SentAtTheEarliestMomentAreNotLost) {
       RecordingSink sink;
       ASSERT_TRUE(drive_until(**path, sink, [&] { return !sink.messages[before].empty(); }));
       got[static_cast<size_t>(rank)] = sink.messages[before][0];
-      (*path)->close(0);
+      (*path)->close({});
       ASSERT_TRUE(drive_until(**path, sink, [&] { return (*path)->closed(); }));
       EXPECT_TRUE(sink.lost.empty());
     });
@@ -207,7 +209,7 @@ TEST(ControlMessages, AnOrderlyEndIsNoLossWhateverTheOrder) {
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     for (const int rank : order) {
-      world.path(rank).close(0);
+      world.path(rank).close({});
       for (const Driven& one : world.all) one.path->progress(system_clock().now_ns(), *one.sink);
       if (rank != order.back()) {
         EXPECT_FALSE(world.path(rank).closed());
@@ -218,10 +220,12 @@ TEST(ControlMessages, AnOrderlyEndIsNoLossWhateverTheOrder) {
       const auto is_closed = [](const Driven& one) { return one.path->closed(); };
       ASSERT_TRUE(
           world.drive([&] { return std::any_of(world.all.begin(), world.all.end(), is_closed); }));
-      std::erase_if(world.all, is_closed);
-      for (auto& path : world.paths) {
-        if (path && path->closed()) path.reset();
+      const auto closed =
+          std::stable_partition(world.all.begin(), world.all.end(), std::not_fn(is_closed));
+      for (auto one = closed; one != world.all.end(); ++one) {
+        world.paths[static_cast<size_t>(one->path->rank())].reset();
       }
+      world.all.erase(closed, world.all.end());
     }
     EXPECT_TRUE(world.nobody_lost());
   }
@@ -229,8 +233,8 @@ TEST(ControlMessages, AnOrderlyEndIsNoLossWhateverTheOrder) {
 
 TEST(ControlMessages, AfterCloseNothingCanBeSent) {
   World world(2);
-  world.path(0).close(0);
-  world.path(0).close(0);
+  world.path(0).close({});
+  world.path(0).close({});
   EXPECT_EQ(world.path(0).send(1, {}).code(), Code::kInvalidUsage);
   EXPECT_FALSE(world.path(0).closed());
   EXPECT_TRUE(close_all(world.all));
@@ -238,10 +242,13 @@ TEST(ControlMessages, AfterCloseNothingCanBeSent) {
 
 TEST(ControlMessages, WhoLeavesTellsEveryoneHowManyOperationsItHasBegun) {
   World world(20);
-  world.path(7).close(41);
-  world.path(8).close(41);
-  world.path(12).close(uint64_t{1} << 40);
-  const std::map<int, uint64_t> expected = {{7, 41}, {8, 41}, {12, uint64_t{1} << 40}};
+  world.path(7).close({.operations = 41});
+  world.path(8).close({.operations = 41});
+  world.path(12).close({.operations = uint64_t{1} << 40, .at_exit = true});
+  const std::map<int, Departure> expected = {
+      {7, {.operations = 41}},
+      {8, {.operations = 41}},
+      {12, {.operations = uint64_t{1} << 40, .at_exit = true}}};
   const auto heard = [&](int rank) { return world.sink(rank).left; };
   ASSERT_TRUE(world.drive([&] {
     for (int rank = 0; rank < 20; ++rank) {
@@ -258,13 +265,21 @@ TEST(ControlMessages, WhoLeavesTellsEveryoneHowManyOperationsItHasBegun) {
 
 TEST(ControlMessages, WhoLeftBeforeTheOthersCannotBeSentTo) {
   World world(10);
-  world.path(9).close(0);
-  world.paths[9].reset();  // its caller's deadline was over
-  world.all.pop_back();
-  ASSERT_TRUE(world.drive([&] { return !world.path(1).send(9, {}); }));
-  const Status sent = world.path(1).send(9, {});
-  EXPECT_EQ(sent.code(), Code::kPeerFailed);
-  EXPECT_THAT(std::string(sent.message()), HasSubstr("has closed its communicator"));
+  world.path(9).close({});
+  world.path(8).close({.at_exit = true});
+  ASSERT_TRUE(world.drive([&] { return world.path(9).delivered() && world.path(8).delivered(); }));
+  EXPECT_FALSE(world.path(9).closed());
+  world.paths[9].reset();  // their callers' deadlines were over
+  world.paths[8].reset();
+  world.all.resize(8);
+  ASSERT_TRUE(
+      world.drive([&] { return !world.path(1).send(9, {}) && !world.path(1).send(8, {}); }));
+  const Status closed = world.path(1).send(9, {});
+  EXPECT_EQ(closed.code(), Code::kPeerFailed);
+  EXPECT_THAT(std::string(closed.message()), HasSubstr("has closed its communicator"));
+  const Status ended = world.path(1).send(8, {});
+  EXPECT_EQ(ended.code(), Code::kPeerFailed);
+  EXPECT_THAT(std::string(ended.message()), HasSubstr("has ended"));
   EXPECT_TRUE(close_all(world.all));
   EXPECT_TRUE(world.nobody_lost());
 }

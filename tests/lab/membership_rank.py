@@ -44,6 +44,28 @@ class Comm:
             raise AssertionError("elements differ")
         return data[0]
 
+    def broadcast(self, root, value):
+        """What the root gave, every element checked to be the same."""
+        data = (ctypes.c_float * SMALL)(*([value if RANK == root else -1] * SMALL))
+        self.check(self.library.ncclBroadcast(data, data, SMALL, FLOAT, root, self.handle, None))
+        if any(element != data[0] for element in data):
+            raise AssertionError("elements differ")
+        return data[0]
+
+    def send(self, peer, value, count=SMALL):
+        data = (ctypes.c_float * count)(*([value] * count))
+        self.check(self.library.ncclSend(data, count, FLOAT, peer, self.handle, None))
+
+    def receive(self, peer, count=SMALL):
+        data = (ctypes.c_float * count)()
+        self.check(self.library.ncclRecv(data, count, FLOAT, peer, self.handle, None))
+        return data[count - 1]
+
+    def async_error(self):
+        state = ctypes.c_int()
+        self.check(self.library.ncclCommGetAsyncError(self.handle, ctypes.byref(state)))
+        return state.value
+
     def sum_until_failure(self):
         """Says the error, and whether the buffer is the caller's own from then on."""
         data = (ctypes.c_float * COUNT)()
@@ -131,10 +153,9 @@ def start(comm, victim):
         time.sleep(3)
         return
     begun = comm.library.railcclCommInitFromEnv(ctypes.byref(comm.handle))
-    state = ctypes.c_int()
-    comm.check(comm.library.ncclCommGetAsyncError(comm.handle, ctypes.byref(state)))
+    state = comm.async_error()
     time.sleep(1)
-    say(begun=begun, state=state.value, abort_s=comm.abort())
+    say(begun=begun, state=state, abort_s=comm.abort())
 
 
 def leaves(comm, victim):
@@ -146,6 +167,65 @@ def leaves(comm, victim):
         return
     comm.sum_until_failure()
     say(abort_s=comm.abort())
+
+
+def ends(comm, victim):
+    """The same, but its process ends and nobody destroys its communicator."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK != victim:
+        comm.sum_until_failure()
+        say(abort_s=comm.abort())
+
+
+def receive_in_vain(comm, victim, count):
+    try:
+        comm.receive(victim, count)
+    except Failure as failure:
+        say(error=str(failure))
+    say(abort_s=comm.abort())
+
+
+def leaves_receivers(comm, victim):
+    """The others receive what the victim does not send before it destroys its communicator."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK == victim:
+        comm.check(comm.library.ncclCommDestroy(comm.handle))
+    else:
+        receive_in_vain(comm, victim, SMALL if RANK == 0 else COUNT)
+
+
+def ends_receivers(comm, victim):
+    """The same, and its process ends."""
+    comm.start()
+    comm.sum_of(1)
+    if RANK != victim:
+        receive_in_vain(comm, victim, SMALL if RANK == 0 else COUNT)
+
+
+LATE = 3  # operations that the victim is ahead when it ends
+
+
+def ends_ahead(comm, victim):
+    """The process of a rank ends after operations that have returned there; the others come to them later."""
+    comm.start()
+    early = [comm.broadcast(victim, number) for number in range(100)]
+    if RANK == victim:
+        for number in range(LATE):
+            comm.broadcast(victim, 1000 + number)
+        for peer in range(SIZE - 1):
+            for number in range(LATE):
+                comm.send(peer, 2000 + number)
+        return
+    time.sleep(0.7)
+    idle_error = comm.async_error()
+    late = [comm.broadcast(victim, 0) for _ in range(LATE)]
+    received = [comm.receive(victim) for _ in range(LATE)]
+    say(early=early == list(range(100)), late=late, received=received, idle_error=idle_error)
+    began = time.monotonic()
+    comm.check(comm.library.ncclCommDestroy(comm.handle))
+    say(destroy_s=time.monotonic() - began)
 
 
 def terminated(comm, _):
@@ -165,7 +245,8 @@ def exits(comm, _):
 
 
 def main():
-    scenario = {each.__name__: each for each in (death, revoke, stopped, start, leaves, terminated, exits)}[sys.argv[2]]
+    scenario = {each.__name__: each for each in (death, revoke, stopped, start, leaves, ends, leaves_receivers,
+                                                  ends_receivers, ends_ahead, terminated, exits)}[sys.argv[2]]
     try:
         scenario(Comm(load(sys.argv[1])), SIZE - 1)
     except Failure as failure:

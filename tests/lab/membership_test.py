@@ -6,7 +6,7 @@ import re
 import sys
 import unittest
 
-from rank_library import IN_PROGRESS
+from rank_library import IN_PROGRESS, SUCCESS
 from support import BUILD, lab, main, namespaces_possible, shared_memory
 
 RANK_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "membership_rank.py")
@@ -121,6 +121,41 @@ class Membership(unittest.TestCase):
                                      "operations", output)
 
         self.in_each_layout("leaves", check)
+
+    def check_errors(self, scenario, expected):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            for rank in range(RANKS):
+                if rank != VICTIM:
+                    self.assertRegex(fields[rank].get("error", ""), expected, output)
+                    self.assertIn("abort_s", fields[rank], output)
+
+        self.in_each_layout(scenario, check)
+
+    def test_a_rank_whose_process_has_ended_is_named_to_those_who_wait_for_it(self):
+        self.check_errors("ends", r"rank [012] called AllReduce\(.*\) as operation \d+ of the communicator, the process of "
+                                  r"rank 3 on .* has ended after \d+")
+
+    def test_who_receives_from_a_rank_that_has_left_is_told(self):
+        self.check_errors("leaves_receivers", "rank [012] receives from .* rank 3, which has closed its communicator")
+
+    def test_who_receives_from_a_rank_whose_process_has_ended_is_told(self):
+        self.check_errors("ends_receivers", "rank [012] receives from .* rank 3, whose process on .* has ended")
+
+    def test_what_a_process_has_sent_before_its_end_arrives_and_its_end_is_no_death(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            self.assertNotIn(" is lost", output)
+            self.assertNotIn(" WARN ", output)
+            for rank in range(RANKS):
+                if rank != VICTIM:
+                    said = fields[rank]
+                    self.assertEqual((said.get("early"), said.get("idle_error")), (True, SUCCESS), output)
+                    self.assertEqual(said.get("late"), [1000.0, 1001.0, 1002.0], output)
+                    self.assertEqual(said.get("received"), [2000.0, 2001.0, 2002.0], output)
+                    self.assertLess(said["destroy_s"], 1, output)
+
+        self.in_each_layout("ends_ahead", check)
 
     def test_nothing_is_left_after_sigterm(self):
         def check(code, fields, output):

@@ -22,6 +22,8 @@ def load(build):
             "railcclCommInitFromEnv": [comm_out],
             "ncclAllReduce": [pointer, pointer, size, integer, integer, pointer, pointer],
             "ncclBroadcast": [pointer, pointer, size, integer, integer, pointer, pointer],
+            "ncclSend": [pointer, size, integer, integer, pointer, pointer],
+            "ncclRecv": [pointer, size, integer, integer, pointer, pointer],
             "ncclCommRegister": [pointer, pointer, size, comm_out],
             "ncclCommAbort": [pointer],
             "ncclCommDestroy": [pointer],

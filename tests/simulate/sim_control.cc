@@ -26,7 +26,7 @@ class SimConnections final : public boot::Connections {
   std::vector<int> peers_up() const override;
   void send(int peer, uint16_t type, std::span<const std::byte> payload,
             ConnectionEvents& events) override;
-  bool all_sent() const override { return true; }
+  bool all_delivered() const override { return true; }
   void read_rest(int peer, ConnectionEvents& events) override;
   void drop(int peer, uint16_t type, std::span<const std::byte> last_words) override;
   bool progress(TimeNs now, ConnectionEvents& events) override;

@@ -123,7 +123,7 @@ class SimRank final : private PeersObserver,
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
   // All ranks of a workload call the same operations, so nobody waits for one that has left.
-  void on_peer_left(int /*peer*/, uint64_t /*operations*/) override {}
+  void on_peer_left(int /*peer*/, const Departure& /*departure*/) override {}
   void on_failure_announced(int origin, const Status& status) override;
   // PeersObserver
   void on_peers_failed(const Status& status) override { set_error(status, true); }

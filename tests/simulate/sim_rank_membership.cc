@@ -227,7 +227,7 @@ bool SimRank::step_goodbye(TimeNs now) {
 }
 
 void SimRank::part(TimeNs now) {
-  control_->close(next_);
+  control_->close({.operations = next_});
   stage_ = Stage::kParting;
   close_deadline_ = now + (error_.is_ok() ? kGoodbyeTimeout : kParting);
 }

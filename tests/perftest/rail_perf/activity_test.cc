@@ -36,6 +36,7 @@ class FakeLink final : public Link {
   bool progress(TimeNs) override { return false; }
   TimeNs next_deadline() const override { return kNever; }
   void close(const Status&, TimeNs) override {}
+  bool idle() const override { return true; }
   bool closed() const override { return true; }
   std::vector<LinkRailStats> stats() const override { return {}; }
 };
