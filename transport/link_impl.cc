@@ -111,7 +111,8 @@ void LinkImpl::close(const Status& reason, TimeNs now) {
   now_ = now;
   stir_health();
   if (ended_) return;
-  if (has_peer_) send_on_control_path_only(wire::GoodbyeFrame{.ack = acknowledgement()});
+  if (has_peer_ && !peer_gone_)
+    send_on_control_path_only(wire::GoodbyeFrame{.ack = acknowledgement()});
   end(reason);
 }
 

@@ -186,7 +186,8 @@ void Communicator::send_to_peers(int peer, std::span<const std::byte> bytes) {
   std::vector<std::byte> message = {static_cast<std::byte>(CommMessage::kForPeers)};
   message.insert(message.end(), bytes.begin(), bytes.end());
   const Status status = control_->send(peer, message);
-  if (!status) set_error(status, true);
+  // What a link has to say to one who has left, nobody needs; an operation that does is ended.
+  if (!status && !departures_.contains(peer)) set_error(status, true);
 }
 
 void Communicator::on_local_notification(int index, uint64_t tag) {

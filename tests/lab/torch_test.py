@@ -135,6 +135,7 @@ class Torch(unittest.TestCase):
             self.assertEqual(code, 0, output)
             for rank in range(RANKS):
                 self.assertIn(f"[{rank}] sum {sum(range(RANKS))}", output)
+            self.assertNotIn(" WARN ", output)
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_calls_that_disagree_are_exceptions_on_every_rank(self):
