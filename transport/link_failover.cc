@@ -292,7 +292,7 @@ bool LinkFailover::step_unacknowledged(TimeNs now) {
   if (!puts && !messages) return false;
   uint32_t carriers = (puts ? parts_.sender.oldest_carriers() : 0) |
                       (messages ? parts_.messages.oldest_carrier() : 0);
-  if (LinkPair* any = best_for_control(parts_.pairs); carriers == 0 && any != nullptr) {
+  if (LinkPair* any = shortest_way(parts_.pairs); carriers == 0 && any != nullptr) {
     carriers = uint32_t{1} << any->index();
   }
   for (LinkPair& pair : parts_.pairs) {

@@ -180,27 +180,27 @@ void LinkImpl::send_frame(const wire::Frame& frame, TimeNs) {
   std::vector<std::byte> bytes = encode(frame);
   sink_.send_on_control_path(options_.peer, bytes);
   // Over a rail that comes back later it would be stale, and delay what is not.
-  if (best_for_control(pairs_) == nullptr) return;
+  if (shortest_way(pairs_) == nullptr) return;
   // What is dropped here was sent over the control path, and is asked for again in any case.
   if (frames_.size() == kMaxQueuedFrames) frames_.pop_front();
   frames_.push_back(std::move(bytes));
 }
 
 void LinkImpl::send_note(const wire::FencedNote& fenced, TimeNs now) {
-  LinkPair* pair = best_for_control(pairs_);
+  LinkPair* pair = shortest_way(pairs_);
   if (pair == nullptr) return;
   (void)pair->post_note(encode(pair->header(wire::NoteKind::kFenced), fenced), now).is_ok();
 }
 
 void LinkImpl::send_note(const wire::PairEpoch& down, TimeNs now) {
-  LinkPair* pair = best_for_control(pairs_);
+  LinkPair* pair = shortest_way(pairs_);
   if (pair == nullptr) return;
   (void)pair->post_note(encode(pair->header(wire::NoteKind::kRailDown), down), now).is_ok();
 }
 
 bool LinkImpl::flush_frames() {
   bool did = false;
-  while (!frames_.empty() && best_for_control(pairs_) != nullptr) {
+  while (!frames_.empty() && shortest_way(pairs_) != nullptr) {
     const LinkMessages::Parts parts{
         .header = frames_.front(), .body = {}, .flags = wire::kLinkControlFlag};
     const Status status = messages_->send(parts);
@@ -229,7 +229,7 @@ bool LinkImpl::flush_acknowledgement(TimeNs now) {
     ack_held_ = true;
     return true;
   }
-  LinkPair* pair = best_for_control(pairs_);
+  LinkPair* pair = shortest_way(pairs_);
   if (pair == nullptr) return false;
   const wire::NoteHeader header = pair->header(wire::NoteKind::kAck);
   if (!pair->post_note(encode(header, acknowledgement()), now).is_ok()) return false;
@@ -384,9 +384,9 @@ void LinkImpl::report_connected() {
 }
 
 void LinkImpl::report_finished() {
-  if (reporting_ || ended_) return;
-  reporting_ = true;
   std::vector<uint64_t>& finished = sender_->finished();
+  if (finished.empty() || reporting_ || ended_) return;
+  reporting_ = true;
   while (reported_ < finished.size() && !ended_) {
     sink_.on_put_done(options_.peer, finished[reported_++], Status::ok());
   }

@@ -129,7 +129,7 @@ bool LinkMessages::pump(TimeNs now) {
 }
 
 bool LinkMessages::post(uint64_t sequence, TimeNs now) {
-  LinkPair* pair = best_for_control(pairs_);
+  LinkPair* pair = shortest_way(pairs_);
   if (pair == nullptr) {
     blocked_ = true;
     return false;

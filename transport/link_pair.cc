@@ -301,12 +301,18 @@ int best_tier(const LinkPairs& pairs) {
   return best;
 }
 
-LinkPair* best_for_control(LinkPairs& pairs) {
-  const int tier = best_tier(pairs);
+LinkPair* shortest_way(LinkPairs& pairs, uint32_t usable) {
+  const auto may_serve = [usable](const LinkPair& pair) {
+    return pair.postable() && (usable >> pair.index() & 1) != 0;
+  };
+  int tier = kNoTier;
+  for (const LinkPair& pair : pairs) {
+    if (may_serve(pair)) tier = std::min(tier, pair.tier());
+  }
   std::array<Way, wire::kMaxPairs> ways;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const LinkPair& pair = pairs[i];
-    const bool serves = pair.postable() && pair.tier() == tier;
+    const bool serves = may_serve(pair) && pair.tier() == tier;
     ways[i] = {.end_ns = serves ? pair.base_ns() : std::numeric_limits<double>::infinity(),
                .base_ns = pair.base_ns(),
                .followed = pair.followed()};

@@ -123,6 +123,7 @@ class LinkPair {
   StripeRail stripe_view(const StripeRequest& sizes, TimeNs now) const;
   void count_elsewhere(uint64_t bytes) { elsewhere_bytes_ += bytes; }  // a chunk on another pair
   double base_ns() const { return base_ns_; }
+  uint64_t chunk_bytes_in_flight() const { return rate_.bytes_in_flight(); }
   double bytes_per_second(TimeNs now) const { return rate_.bytes_per_second(now); }
   bool well_measured() const { return rate_.measured(); }
   bool slow() const { return stats_.slow; }
@@ -222,8 +223,10 @@ using LinkPairs = std::vector<LinkPair>;
 // The lowest tier of those that can be posted to; kNoTier: there is none.
 constexpr int kNoTier = std::numeric_limits<int>::max();
 int best_tier(const LinkPairs& pairs);
-// The pair for what is small and urgent, of the best tier; null: none can be posted to.
-LinkPair* best_for_control(LinkPairs& pairs);
+constexpr uint32_t kAnyPair = ~uint32_t{0};
+// The pair for what is small and urgent, of the best tier among those in `usable` (bits by index);
+// null: none of them can be posted to.
+LinkPair* shortest_way(LinkPairs& pairs, uint32_t usable = kAnyPair);
 // Marks pairs that are far slower than their fastest sibling (of the same tier), and those that no
 // longer are.
 void update_slow(LinkPairs& pairs, TimeNs now);

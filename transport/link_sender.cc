@@ -9,7 +9,11 @@
 namespace railccl {
 
 LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
-    : options_(options), pairs_(pairs), receipts_(receipts), max_chunk_bytes_(uint64_t{1} << 30) {
+    : options_(options),
+      pairs_(pairs),
+      receipts_(receipts),
+      max_chunk_bytes_(uint64_t{1} << 30),
+      views_(pairs.size()) {
   for (const LinkPair& pair : pairs_) {
     const size_t most = pair.info().max_put_bytes;
     if (most != 0) max_chunk_bytes_ = std::min<uint64_t>(max_chunk_bytes_, most);
@@ -94,11 +98,6 @@ StripeRequest LinkSender::sizes(uint64_t put_left) const {
 
 void LinkSender::refresh_views(TimeNs now) {
   views_.clear();
-  const bool only_urgent = queued_bytes_ == 0 && replays_.empty();
-  if (only_urgent && pairs_.size() == 1) {  // nothing is to be chosen
-    views_.push_back({.usable = pairs_[0].postable(), .bytes_per_second = 1});
-    return;
-  }
   update_slow(pairs_, now);
   const int tier = best_tier(pairs_);
   lone_ = std::ranges::count_if(pairs_, [tier](const LinkPair& pair) {
@@ -115,8 +114,10 @@ bool LinkSender::pump(TimeNs now) {
   blocked_ = false;
   while (next_ < puts_.end() && puts_[next_].fully_posted()) ++next_;
   if (replays_.empty() && urgent_.empty() && next_ == puts_.end()) return false;
+  bool did = is_quiet() && post_urgent_by_way(now);
+  if (urgent_.empty() && replays_.empty() && queued_bytes_ == 0) return did;
   refresh_views(now);
-  bool did = post_urgent(now);
+  did |= post_urgent(now);
   did |= post_replays(now);
   did |= post_queue(now);
   return did;
@@ -141,6 +142,33 @@ bool LinkSender::post_replays(TimeNs now) {
   return did;
 }
 
+// Nothing but urgent puts, and little of them under way.
+bool LinkSender::is_quiet() const {
+  return queued_bytes_ == 0 && replays_.empty() &&
+         (pairs_.size() == 1 || std::ranges::all_of(pairs_, [](const LinkPair& pair) {
+            return pair.chunk_bytes_in_flight() <= kUrgentBytes;
+          }));
+}
+
+// The quickest rail is then the one with the shortest way, which needs no views. What that one does
+// not take is left to post_urgent.
+bool LinkSender::post_urgent_by_way(TimeNs now) {
+  bool did = false;
+  while (!urgent_.empty() && may_begin(urgent_.front())) {
+    OutPut& put = puts_[urgent_.front()];
+    const LinkPair* pair = shortest_way(pairs_, put.usable_pairs);
+    if (pair == nullptr) break;
+    put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
+    if (!post_chunk(urgent_.front(), 0, pair->index(), now)) {
+      put.chunks.clear();
+      break;
+    }
+    urgent_.pop_front();
+    did = true;
+  }
+  return did;
+}
+
 bool LinkSender::post_urgent(TimeNs now) {
   bool did = false;
   while (!urgent_.empty() && may_begin(urgent_.front())) {
@@ -157,7 +185,7 @@ bool LinkSender::post_whole_on_quickest(uint64_t sequence, TimeNs now) {
     refresh_usable_views(put);
     const int best = quickest_rail(usable_views_, put.put.bytes);
     if (best < 0) return false;
-    if (put.chunks.empty()) put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
+    put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
     if (post_chunk(sequence, 0, best, now)) return true;
     put.chunks.clear();
   }

@@ -87,6 +87,8 @@ class LinkSender {
   Status check(const LinkPut& put, uint32_t usable_pairs) const;
   uint32_t usable_pairs(const LinkPut& put) const;
   bool post_replays(TimeNs now);
+  bool is_quiet() const;
+  bool post_urgent_by_way(TimeNs now);
   bool post_urgent(TimeNs now);
   bool post_queue(TimeNs now);
   bool may_begin(uint64_t sequence) const;

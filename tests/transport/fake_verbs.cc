@@ -15,6 +15,7 @@ namespace railccl::testing_support {
 namespace {
 
 FakeVerbs* current = nullptr;
+constexpr uint32_t kInlineBytes = 128;
 
 // What a context has beyond what libibverbs says of it.
 struct FakeContext {
@@ -29,7 +30,13 @@ FakeContext& of(ibv_context* context) { return *reinterpret_cast<FakeContext*>(c
 
 struct FakeQueuePair {
   ibv_qp base{};
+  uint32_t peer = 0;
   std::vector<uint64_t> posted;  // work requests, in order
+  struct Receive {
+    uint64_t id = 0;
+    std::byte* place = nullptr;
+  };
+  std::deque<Receive> receives;  // where something is delivered
 };
 FakeQueuePair& of(ibv_qp* pair) { return *reinterpret_cast<FakeQueuePair*>(pair); }
 
@@ -74,12 +81,23 @@ struct FakeFunctions {
       };
       context->base.ops.post_send = [](ibv_qp* pair, ibv_send_wr* request, ibv_send_wr**) {
         for (; request != nullptr; request = request->next) {
-          of(pair).posted.push_back(request->wr_id);
+          if (current->delivers) {
+            deliver(of(pair), *request);
+          } else {
+            of(pair).posted.push_back(request->wr_id);
+          }
         }
         return 0;
       };
       context->base.ops.post_recv = [](ibv_qp* pair, ibv_recv_wr* request, ibv_recv_wr**) {
-        of(pair).posted.push_back(request->wr_id);
+        if (current->delivers) {
+          const std::scoped_lock lock(current->mutex_);
+          const ibv_sge& place = request->sg_list[0];
+          of(pair).receives.push_back(
+              {.id = request->wr_id, .place = current->registered_.at(place.lkey).at(place.addr)});
+        } else {
+          of(pair).posted.push_back(request->wr_id);
+        }
         return 0;
       };
       current->contexts_.push_back(&context->base);
@@ -128,15 +146,22 @@ struct FakeFunctions {
     pd->context = context;
     return pd;
   }
-  static ibv_mr* reg_mr(ibv_pd* pd, void* address, size_t bytes, uint64_t, unsigned) {
+  static ibv_mr* reg_mr(ibv_pd* pd, void* address, size_t bytes, uint64_t iova, unsigned) {
     errno = current->register_errno;
     if (current->register_errno != 0) return nullptr;
     auto* mr = make<ibv_mr>();
     mr->context = pd->context;
     mr->addr = address;
     mr->length = bytes;
-    mr->lkey = mr->rkey = static_cast<uint32_t>(current->objects);
+    const std::scoped_lock lock(current->mutex_);
+    mr->lkey = mr->rkey = ++current->last_number_;
+    current->registered_[mr->lkey] = {.address = static_cast<std::byte*>(address), .iova = iova};
     return mr;
+  }
+  static int dereg_mr(ibv_mr* mr) {
+    const std::scoped_lock lock(current->mutex_);
+    current->registered_.erase(mr->lkey);
+    return give_back(mr);
   }
   static ibv_comp_channel* create_channel(ibv_context* context) {
     auto* channel = make<ibv_comp_channel>();
@@ -161,16 +186,22 @@ struct FakeFunctions {
     ibv_qp& qp = make<FakeQueuePair>()->base;
     qp.context = pd->context;
     qp.qp_context = attributes->qp_context;
-    qp.qp_num = static_cast<uint32_t>(current->objects);
+    const std::scoped_lock lock(current->mutex_);
+    qp.qp_num = ++current->last_number_;
+    current->queue_pairs_[qp.qp_num] = &qp;
+    attributes->cap.max_inline_data = current->delivers ? kInlineBytes : 0;
     return &qp;
   }
   static int destroy_qp(ibv_qp* pair) {
     current->on_destroy_queue_pair();
+    const std::scoped_lock lock(current->mutex_);
+    current->queue_pairs_.erase(pair->qp_num);
     return give_back(&of(pair));
   }
   static int modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
     if (attributes->qp_state == IBV_QPS_ERR && current->flushes) flush(of(pair));
     if (attributes->qp_state != IBV_QPS_RTR) return 0;
+    of(pair).peer = attributes->dest_qp_num;
     if (current->receives_early) receive(of(pair));
     current->on_ready_to_receive();
     return current->ready_to_receive_errno;
@@ -178,15 +209,44 @@ struct FakeFunctions {
   static void flush(FakeQueuePair& pair) {
     for (const uint64_t id : pair.posted) push(pair, id, IBV_WC_WR_FLUSH_ERR);
     pair.posted.clear();
+    const std::scoped_lock lock(current->mutex_);
+    for (const auto& receive : pair.receives) push(pair, receive.id, IBV_WC_WR_FLUSH_ERR);
+    pair.receives.clear();
+  }
+  static void deliver(const FakeQueuePair& pair, const ibv_send_wr& request) {
+    const std::scoped_lock lock(current->mutex_);
+    FakeQueuePair& peer = of(current->queue_pairs_.at(pair.peer));
+    const bool writes = request.opcode == IBV_WR_RDMA_WRITE;
+    if (!writes && peer.receives.empty()) return push(pair, request.wr_id, IBV_WC_RETRY_EXC_ERR);
+    std::byte* place =
+        writes ? current->registered_.at(request.wr.rdma.rkey).at(request.wr.rdma.remote_addr)
+               : peer.receives.front().place;
+    uint32_t bytes = 0;
+    for (int i = 0; i < request.num_sge; ++i) {
+      const ibv_sge& piece = request.sg_list[i];
+      const bool is_inline = (request.send_flags & IBV_SEND_INLINE) != 0;
+      std::memcpy(place + bytes,
+                  is_inline ? reinterpret_cast<const std::byte*>(piece.addr)
+                            : current->registered_.at(piece.lkey).at(piece.addr),
+                  piece.length);
+      bytes += piece.length;
+    }
+    if (!writes) {
+      push(peer, peer.receives.front().id, IBV_WC_SUCCESS, bytes);
+      peer.receives.pop_front();
+    }
+    if ((request.send_flags & IBV_SEND_SIGNALED) != 0) push(pair, request.wr_id, IBV_WC_SUCCESS);
   }
   static void receive(FakeQueuePair& pair) {
     push(pair, pair.posted.front(), IBV_WC_SUCCESS);
     pair.posted.erase(pair.posted.begin());
   }
-  static void push(const FakeQueuePair& pair, uint64_t id, ibv_wc_status status) {
+  static void push(const FakeQueuePair& pair, uint64_t id, ibv_wc_status status,
+                   uint32_t bytes = 0) {
     ibv_wc completion{};
     completion.wr_id = id;
     completion.status = status;
+    completion.byte_len = bytes;
     FakeContext& context = of(pair.base.context);
     const std::scoped_lock lock(context.mutex);
     context.completions.push_back(completion);
@@ -241,7 +301,7 @@ FakeVerbs::FakeVerbs() {
           .alloc_pd = F::alloc_pd,
           .dealloc_pd = give_back<ibv_pd>,
           .reg_mr_iova2 = F::reg_mr,
-          .dereg_mr = give_back<ibv_mr>,
+          .dereg_mr = F::dereg_mr,
           .create_comp_channel = F::create_channel,
           .destroy_comp_channel = F::destroy_channel,
           .create_cq = F::create_cq,

@@ -1,13 +1,15 @@
 // A libibverbs of a test: devices, ports and GIDs as the test says, errors where it wants them, and
-// asynchronous events when it raises them. Nothing is ever sent; what was posted completes when its
-// queue pair goes to the error state. One at a time, since the library's functions are plain
-// functions.
+// asynchronous events when it raises them. Nothing is sent unless it delivers; what was posted and
+// not sent completes when its queue pair goes to the error state. One at a time, since the
+// library's functions are plain functions.
 #pragma once
 
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,13 @@ struct FakeDevice {
   ibv_device device{};
   std::vector<FakePort> ports;
   int open_errno = 0;  // what opening it fails with; 0: it opens
+};
+
+struct FakeMemory {
+  std::byte* address = nullptr;
+  uint64_t iova = 0;
+
+  std::byte* at(uint64_t where) const { return address + (where - iova); }
 };
 
 class FakeVerbs {
@@ -51,6 +60,8 @@ class FakeVerbs {
   int events_asked_for = 0;        // how often a completion queue was asked for one
   int events_taken = 0;
   bool flushes = true;  // queue pairs in the error state
+  // What is posted arrives at once, at the queue pair with the number that this one was told.
+  bool delivers = false;
   // A queue pair that goes to where it receives has received nothing in its first slot.
   bool receives_early = false;
   // Called by whoever takes a queue pair to where it receives, before that.
@@ -64,6 +75,10 @@ class FakeVerbs {
   verbs::VerbsApi api_;
   std::vector<std::unique_ptr<FakeDevice>> devices_;
   std::vector<ibv_context*> contexts_;
+  std::mutex mutex_;                           // of what follows
+  uint32_t last_number_ = 0;                   // of queue pairs, and keys
+  std::map<uint32_t, ibv_qp*> queue_pairs_;    // by number
+  std::map<uint32_t, FakeMemory> registered_;  // by key
 };
 
 std::vector<verbs::GidEntry> gids_of(const std::string& ipv4);

@@ -1,5 +1,6 @@
 // What the tracking of chunks costs: one link with two rails, in one thread, over simulated rails
-// without data (the processor's part alone) and over TCP on loopback. The program is built twice,
+// without data and over verbs rails whose NICs copy at once (the processor's part alone), and over
+// TCP on loopback. The program is built twice,
 // as link_cost and as link_cost_untracked; tests/benchmarks/tracking_cost.py runs them in turn.
 #include <benchmark/benchmark.h>
 
@@ -10,10 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/transport/fake_verbs.h"
 #include "tests/transport/link_cost.h"
 #include "transport/link.h"
 #include "transport/sim/sim_network.h"
 #include "transport/tcp/tcp_transport.h"
+#include "transport/verbs/verbs_transport.h"
 
 namespace railccl {
 namespace {
@@ -73,10 +76,13 @@ class Side final : public LinkSink, public EventSink {
   uint64_t notified = 0;
 };
 
+enum class Over : uint8_t { kSimulated, kVerbs, kTcp };
+
 // Two sides and their time.
 class World {
  public:
-  World(bool simulated, size_t bytes) : simulated_(simulated) {
+  World(Over over, size_t bytes) : over_(over) {
+    verbs_.delivers = true;
     for (int side = 0; side < 2; ++side) {
       for (int rail = 0; rail < kRails; ++rail) at(side).add_rail(make_rail(side, rail));
       at(side).make_buffer(bytes);
@@ -103,27 +109,39 @@ class World {
   void step() {
     const TimeNs time = now();
     const bool did = at(0).progress(time) | at(1).progress(time);
-    if (!did && simulated_ && !network_.advance()) network_.advance_to(network_.now() + 1000);
+    if (did || over_ != Over::kSimulated) return;
+    if (!network_.advance()) network_.advance_to(network_.now() + 1000);
   }
 
  private:
-  TimeNs now() const { return simulated_ ? network_.now() : system_clock().now_ns(); }
+  TimeNs now() const {
+    return over_ == Over::kSimulated ? network_.now() : system_clock().now_ns();
+  }
   std::unique_ptr<Rail> make_rail(int side, int rail) {
-    if (simulated_) return network_.add_rail({.name = fmt::format("side{}rail{}", side, rail)});
+    const std::string name = fmt::format("side{}rail{}", side, rail);
+    if (over_ == Over::kSimulated) return network_.add_rail({.name = name});
+    if (over_ == Over::kVerbs) return make_verbs_rail(name, fmt::format("10.0.{}.{}", rail, side));
     const std::string ip = fmt::format("127.0.{}.{}", side, rail + 1);
     TcpRailConfig config{.interface_name = "lo", .address = *net::SocketAddress::parse(ip)};
     config.info.name = ip;
     return *open_tcp_rail(config, {});
   }
 
-  bool simulated_;
+  std::unique_ptr<Rail> make_verbs_rail(const std::string& name, const std::string& ip) {
+    verbs_.add_device(name, ip);
+    const auto found = discover_verbs_rails({}, verbs_.api());
+    return *open_verbs_rail(found->rails.back(), {}, verbs_.api());
+  }
+
+  Over over_;
+  testing_support::FakeVerbs verbs_;
   SimNetwork network_{{.seed = 1, .copy_data = false}};
   std::array<Side, 2> sides_;
 };
 
-void stream(benchmark::State& state, bool simulated) {
+void stream(benchmark::State& state, Over over) {
   const auto bytes = static_cast<size_t>(state.range(0));
-  World world(simulated, bytes);
+  World world(over, bytes);
   uint64_t posted = 0;
   for (auto _ : state) {
     while (world.at(0).done + kWindow <= posted) world.step();
@@ -135,9 +153,9 @@ void stream(benchmark::State& state, bool simulated) {
 }
 
 // There and back.
-void ping_pong(benchmark::State& state, bool simulated) {
+void ping_pong(benchmark::State& state, Over over) {
   const auto bytes = static_cast<size_t>(state.range(0));
-  World world(simulated, bytes);
+  World world(over, bytes);
   uint64_t rounds = 0;
   for (auto _ : state) {
     ++rounds;
@@ -151,10 +169,12 @@ void ping_pong(benchmark::State& state, bool simulated) {
 void sizes(benchmark::internal::Benchmark* benchmark) {
   for (const int64_t bytes : {8, 4096, 64 << 10, 1 << 20, 16 << 20}) benchmark->Arg(bytes);
 }
-BENCHMARK_CAPTURE(stream, simulated, true)->Apply(sizes);
-BENCHMARK_CAPTURE(stream, tcp, false)->Apply(sizes);
-BENCHMARK_CAPTURE(ping_pong, simulated, true)->Arg(8)->Arg(4096);
-BENCHMARK_CAPTURE(ping_pong, tcp, false)->Arg(8)->Arg(4096);
+BENCHMARK_CAPTURE(stream, simulated, Over::kSimulated)->Apply(sizes);
+BENCHMARK_CAPTURE(stream, verbs, Over::kVerbs)->Apply(sizes);
+BENCHMARK_CAPTURE(stream, tcp, Over::kTcp)->Apply(sizes);
+BENCHMARK_CAPTURE(ping_pong, simulated, Over::kSimulated)->Arg(8)->Arg(4096);
+BENCHMARK_CAPTURE(ping_pong, verbs, Over::kVerbs)->Arg(8)->Arg(4096);
+BENCHMARK_CAPTURE(ping_pong, tcp, Over::kTcp)->Arg(8)->Arg(4096);
 
 }  // namespace
 }  // namespace railccl

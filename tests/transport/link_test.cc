@@ -152,6 +152,39 @@ TEST(Link, SmallPutsOfTheHigherRankTakeTheRailThatThoseOfTheLowerTake) {
   EXPECT_EQ(world.link(1).stats()[1].chunks_sent, kPuts);
 }
 
+// While nothing else is under way the shortest way is taken, and the other one by what it has no
+// room for.
+TEST(Link, SmallPutsThatTheQuickestRailDoesNotTakeGoOverTheOther) {
+  constexpr uint64_t kRoom = SimRailConfig{}.max_outstanding_puts;
+  LinkWorld world({.rail_bytes_per_second = {1'250'000'000, 1'250'000'000}});
+  world.connect();
+  auto here = world.make_buffer(0, 8);
+  auto there = world.make_buffer(1, 8);
+  for (uint64_t put = 0; put < kRoom + 10; ++put) {
+    ASSERT_TRUE(world.link(0).put(make_put(put, *here, *there, 8), world.now()).is_ok());
+  }
+  constexpr uint64_t kNotes = 4;  // the link's own take room, too
+  EXPECT_GE(world.link(0).stats()[0].chunks_sent, kRoom - kNotes);
+  EXPECT_GE(world.link(0).stats()[1].chunks_sent, 10u);
+  EXPECT_EQ(world.link(0).stats()[0].chunks_sent + world.link(0).stats()[1].chunks_sent,
+            kRoom + 10);
+  ASSERT_TRUE(world.run_until([&] { return world.side(0).done.size() == kRoom + 10; }));
+}
+
+TEST(Link, SmallPutsTakeARailOnWhichTheirMemoryIsRegistered) {
+  LinkWorld world({.rail_bytes_per_second = {1'250'000'000, 1'250'000'000}});
+  world.connect();
+  auto here = world.make_buffer(0, 8);
+  auto there = world.make_buffer(1, 8);
+  here->registered.on_rail[0].reset();
+  for (uint64_t put = 0; put < 10; ++put) {
+    ASSERT_TRUE(world.link(0).put(make_put(put, *here, *there, 8), world.now()).is_ok());
+  }
+  EXPECT_EQ(world.link(0).stats()[0].chunks_sent, 0u);
+  EXPECT_EQ(world.link(0).stats()[1].chunks_sent, 10u);
+  ASSERT_TRUE(world.run_until([&] { return world.side(0).done.size() == 10; }));
+}
+
 TEST(Link, RandomTrafficBothWaysOverOneToFourRails) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);
