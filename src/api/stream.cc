@@ -45,8 +45,9 @@ Status HostStream::wait(TimeNs timeout) {
   collect();
   while (!operations_.empty()) {
     if (system_clock().now_ns() >= deadline) return Status(Code::kBackPressure, "still running");
-    runtime->engine()->wait(operations_.front()->completion, runtime->comm_options().spin_ns,
-                            deadline);
+    // Where cores are few spinning gives them away, too (YieldDelay).
+    runtime->engine()->wait(operations_.front()->completion,
+                            caller_spin_ns(runtime->comm_options(), false), deadline);
     collect();
   }
   return first_error_;

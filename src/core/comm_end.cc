@@ -91,8 +91,12 @@ bool Communicator::depart() {
   if (departed_) return control_->delivered();
   if (busy() || (peers_ && !peers_->idle())) return false;
   departed_ = true;
-  if (rail_model_) rail_model_->leave();
-  if (peers_) peers_->close(Status(Code::kAborted, "the process ends"), system_clock().now_ns());
+  const TimeNs now = system_clock().now_ns();
+  if (rail_model_) {
+    rail_model_->leave();
+    progress_rail_model(now);
+  }
+  if (peers_) peers_->close(Status(Code::kAborted, "the process ends"), now);
   control_->close({.operations = sequence_, .at_exit = true});
   return false;
 }

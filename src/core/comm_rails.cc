@@ -25,9 +25,11 @@ std::unique_ptr<RailModel> Communicator::make_rail_model() {
   return std::make_unique<RailModel>(std::move(options), *peers_, engine_.rails());
 }
 
-// While the ranks agree on a change of rails, none begins what another may run on other terms.
+// While the ranks agree on a change of rails, none begins what another may run on other terms. What
+// a rank that has left will not come to, is begun, and ends for that.
 bool Communicator::may_start(TimeNs now) {
-  if (!rail_model_ || rail_model_->may_begin(sequence_ + 1)) {
+  const bool vain = sequence_ >= left_after_.load(std::memory_order_relaxed);
+  if (!rail_model_ || vain || rail_model_->may_begin(sequence_ + 1)) {
     held_since_ = 0;
     return true;
   }
