@@ -7,7 +7,8 @@ namespace railccl {
 const std::vector<Algorithm>& catalog() {
   using enum Collective;
   using namespace algorithms;
-  static const std::vector<Algorithm> all = {
+  // Never destroyed: operations may run while the process exits.
+  static const auto& all = *new std::vector<Algorithm>{
       {"local", kAllReduce, hierarchical::unsuitable_local, hierarchical::all_reduce,
        hierarchical::cost, 1},
       {"hierarchical", kAllReduce, hierarchical::unsuitable, hierarchical::all_reduce,

@@ -167,7 +167,7 @@ void LinkMessages::on_put_done(LinkPair& pair, const RailEvent& event, TimeNs no
   if (!out_.contains(sequence)) return;
   Outgoing& message = out_[sequence];
   if (message.state != Outgoing::State::kInFlight) return;
-  message.state = Outgoing::State::kCompleted;
+  message.state = event.status.is_ok() ? Outgoing::State::kCompleted : Outgoing::State::kLost;
   moved_at_ = now;
   pair.on_small_done({.bytes = message.bytes,
                       .posted_at = message.posted_at,
@@ -179,8 +179,7 @@ void LinkMessages::on_put_done(LinkPair& pair, const RailEvent& event, TimeNs no
 
 // A place is used again only when its message was consumed and nothing may still write it there.
 void LinkMessages::release() {
-  while (!out_.empty() && out_.first() < consumed_out_ &&
-         out_.front().state == Outgoing::State::kCompleted) {
+  while (!out_.empty() && out_.first() < consumed_out_ && out_.front().posted()) {
     pairs_[out_.front().pair].count_message_sent(out_.front().bytes);
     out_.pop_front();
   }
@@ -206,11 +205,14 @@ void LinkMessages::on_fenced(const wire::PairEpoch& rail, const wire::MessagesAr
        ++sequence) {
     Outgoing& message = out_[sequence];
     if (message.state == Outgoing::State::kQueued || message.pair != rail.pair ||
-        message.epoch != rail.epoch || sequence < next) {
+        message.epoch != rail.epoch) {
       continue;
     }
     const uint64_t bit = sequence - next - 1;
-    if (sequence > next && bit < 64 && (arrived.above >> bit & 1) != 0) continue;
+    if (sequence < next || (sequence > next && bit < 64 && (arrived.above >> bit & 1) != 0)) {
+      if (message.state == Outgoing::State::kLost) message.state = Outgoing::State::kCompleted;
+      continue;
+    }
     message.state = Outgoing::State::kQueued;
     next_out_ = std::min(next_out_, sequence);
   }
@@ -218,12 +220,12 @@ void LinkMessages::on_fenced(const wire::PairEpoch& rail, const wire::MessagesAr
 
 bool LinkMessages::unacknowledged_since(TimeNs since) const {
   const uint64_t sequence = std::max(out_.first(), consumed_out_);
-  return sequence < out_.end() && moved_at_ < since &&
-         out_[sequence].state == Outgoing::State::kCompleted;
+  return sequence < out_.end() && moved_at_ < since && out_[sequence].posted();
 }
 
 bool LinkMessages::in_flight() const {
-  for (uint64_t sequence = out_.first(); sequence != out_.end(); ++sequence) {
+  const uint64_t first = std::max(out_.first(), consumed_out_);
+  for (uint64_t sequence = first; sequence < out_.end(); ++sequence) {
     if (out_[sequence].state != Outgoing::State::kCompleted) return true;
   }
   return false;

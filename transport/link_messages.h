@@ -49,7 +49,7 @@ class LinkMessages {
   // The pair (bit) that carried it, if that was in its present epoch.
   uint32_t oldest_carrier() const;
   bool unacknowledged() const { return consumed_out_ != out_.end(); }
-  // A rail has not said of some message that it has arrived.
+  // Of some message it is not known that it has arrived.
   bool in_flight() const;
   uint64_t progress_made() const { return consumed_out_; }
   bool blocked() const { return blocked_; }
@@ -76,7 +76,9 @@ class LinkMessages {
 
  private:
   struct Outgoing {
-    enum class State : uint8_t { kQueued, kInFlight, kCompleted };
+    // kLost: it may not have arrived; what the two sides say of its pair (on_fenced) will tell.
+    enum class State : uint8_t { kQueued, kInFlight, kCompleted, kLost };
+    bool posted() const { return state == State::kCompleted || state == State::kLost; }
     uint64_t begin = 0;  // virtual offset in the ring, which only grows
     uint64_t end = 0;
     uint32_t bytes = 0;

@@ -7,6 +7,13 @@
 #include "transport/checksum.h"
 
 namespace railccl {
+namespace {
+
+// Of these the bytes take little of the time of the way, also on a rail that is slower than others.
+constexpr uint64_t kShortBytes = 256;
+constexpr uint64_t kMostBefore = 4 * kShortBytes;
+
+}  // namespace
 
 LinkSender::LinkSender(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts)
     : options_(options),
@@ -146,16 +153,17 @@ bool LinkSender::post_replays(TimeNs now) {
 bool LinkSender::is_quiet() const {
   return queued_bytes_ == 0 && replays_.empty() &&
          (pairs_.size() == 1 || std::ranges::all_of(pairs_, [](const LinkPair& pair) {
-            return pair.chunk_bytes_in_flight() <= kUrgentBytes;
+            return pair.chunk_bytes_in_flight() <= kMostBefore;
           }));
 }
 
-// The quickest rail is then the one with the shortest way, which needs no views. What that one does
-// not take is left to post_urgent.
+// The quickest rail for what is short is then about the one with the shortest way, which needs no
+// views. The rest, and what that one does not take, is left to post_urgent.
 bool LinkSender::post_urgent_by_way(TimeNs now) {
   bool did = false;
   while (!urgent_.empty() && may_begin(urgent_.front())) {
     OutPut& put = puts_[urgent_.front()];
+    if (put.put.bytes > kShortBytes && pairs_.size() > 1) break;
     const LinkPair* pair = shortest_way(pairs_, put.usable_pairs);
     if (pair == nullptr) break;
     put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});

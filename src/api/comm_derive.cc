@@ -38,6 +38,17 @@ std::vector<int> members_of(const std::vector<std::vector<std::byte>>& blobs, in
   return members;
 }
 
+Status check_all_came(const Communicator& parent,
+                      const std::vector<std::vector<std::byte>>& blobs) {
+  for (size_t rank = 0; rank < blobs.size(); ++rank) {
+    if (!blobs[rank].empty()) continue;
+    return error(Code::kPeerFailed,
+                 "{} and does not take part: ncclCommShrink makes a communicator without it",
+                 parent.left(static_cast<int>(rank)));
+  }
+  return Status::ok();
+}
+
 std::span<const std::byte> bytes_of(const Membership& membership) {
   return {reinterpret_cast<const std::byte*>(&membership), sizeof membership};
 }
@@ -83,6 +94,7 @@ Status split(ncclComm_t comm, int color, int key, ncclComm_t* newcomm, const ncc
     const TimeNs timeout = parent->parts().options.bootstrap.rank_timeout_ns;
     const Membership mine{.color = color, .key = key};
     RAILCCL_ASSIGN(const auto blobs, parent->gather(bytes_of(mine), timeout));
+    RAILCCL_TRY(check_all_came(*parent, blobs));
     const bool joins = color != NCCL_SPLIT_NOCOLOR;
     const std::vector<int> members = joins ? members_of(blobs, color) : std::vector<int>{};
     RAILCCL_ASSIGN(const Ids ids, exchange_id(*parent, members));

@@ -36,7 +36,9 @@ std::string_view code_name(Code code) {
 }
 
 const Status& Status::back_pressure() {
-  static const Status status(Code::kBackPressure, "no room now, try again after progress");
+  // Never destroyed: rails may be driven while the process exits.
+  static const auto& status =
+      *new Status(Code::kBackPressure, "no room now, try again after progress");
   return status;
 }
 

@@ -35,10 +35,11 @@ Status Communicator::finalize() {
   // Operations in flight end or fail by their own deadlines.
   engine_.drive_until([this] { return !busy(); }, kNever);
   const TimeNs now = system_clock().now_ns();
-  if (!failed_.load()) say_goodbye(now + kGoodbyeTimeout);
+  if (!failed_.load() && !departed_.load()) say_goodbye(now + kGoodbyeTimeout);
   const TimeNs left = system_clock().now_ns();
+  const bool alone = failed_.load() || departed_.load() || one_node_;
   close_paths(Status(Code::kAborted, "the communicator was finalized"), left + kCloseTimeout,
-              left + (failed_.load() || one_node_ ? kParting : kGoodbyeTimeout));
+              left + (alone ? kParting : kGoodbyeTimeout));
   return error();
 }
 
@@ -74,7 +75,7 @@ void Communicator::say_goodbye(TimeNs deadline) {
   }
   const auto all_said = [this, &linked] {
     if (failed_.load()) return true;
-    if (rail_model_ && !rail_model_->ended()) return false;
+    if (rail_model_ && !rail_model_->ended() && !somebody_exited_) return false;
     return std::all_of(linked.begin(), linked.end(),
                        [this](int peer) { return goodbyes_[static_cast<size_t>(peer)]; });
   };
@@ -88,16 +89,14 @@ void Communicator::say_goodbye(TimeNs deadline) {
 // and the others hear that this is no death; who has operations under way is found lost by them.
 bool Communicator::depart() {
   if (closing_ || failed_.load()) return !announce_.load() && control_->delivered();
-  if (departed_) return control_->delivered();
-  if (busy() || (peers_ && !peers_->idle())) return false;
-  departed_ = true;
-  const TimeNs now = system_clock().now_ns();
-  if (rail_model_) {
-    rail_model_->leave();
-    progress_rail_model(now);
+  if (departed_.load()) return control_->delivered();
+  if (queued_.load() > 0 || (peers_ && !peers_->idle()) || !try_drive()) return false;
+  departed_.store(true);  // and nobody begins anything any more
+  if (peers_) {
+    peers_->close(Status(Code::kAborted, "the process ends"), system_clock().now_ns());
   }
-  if (peers_) peers_->close(Status(Code::kAborted, "the process ends"), now);
   control_->close({.operations = sequence_, .at_exit = true});
+  stop_driving();
   return false;
 }
 
@@ -176,6 +175,15 @@ Result<std::vector<std::vector<std::byte>>> Communicator::gather(std::span<const
   return blobs;
 }
 
+std::string Communicator::left(int rank) const {
+  const DriverLock held(engine_);
+  const auto found = departures_.find(rank);
+  return fmt::format("rank {} on {} has {}", rank, parts_.nodes[static_cast<size_t>(rank)].host,
+                     found == departures_.end() ? "given nothing"
+                     : found->second.at_exit    ? "ended"
+                                                : "closed its communicator");
+}
+
 Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>& members) {
   if (members.front() == rank_) {
     RAILCCL_ASSIGN(const UniqueIdBytes id, create_unique_id(parts_.options.bootstrap, ""));
@@ -189,7 +197,9 @@ Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>
   }
   const TimeNs timeout = parts_.options.bootstrap.rank_timeout_ns;
   const TimeNs deadline = system_clock().now_ns() + timeout;
-  const auto lost = [this, &members] { return lost_[static_cast<size_t>(members.front())]; };
+  const auto lost = [this, &members] {
+    return lost_[static_cast<size_t>(members.front())] || departures_.contains(members.front());
+  };
   engine_.drive_until([&] { return !shared_ids_.empty() || lost(); }, deadline);
   const DriverLock held(engine_);
   if (shared_ids_.empty() && lost()) {

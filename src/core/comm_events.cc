@@ -84,7 +84,9 @@ void Communicator::on_failure_announced(int /*origin*/, const Status& status) {
 void Communicator::on_peer_left(int peer, const Departure& departure) {
   goodbyes_[static_cast<size_t>(peer)] = true;
   departures_.emplace(peer, departure);
+  somebody_exited_ = somebody_exited_ || departure.at_exit;
   transfers_wait_until_ = now_ + kLateArrivals;
+  looked_again_ = false;
   if (departure.operations >= left_after_.load(std::memory_order_relaxed)) return;
   left_rank_.store(peer, std::memory_order_relaxed);
   left_at_exit_.store(departure.at_exit, std::memory_order_relaxed);
@@ -120,6 +122,8 @@ bool Communicator::ends_for_departure() {
 // and is seen a little later at most.
 bool Communicator::transfers_end_for_departure(TimeNs now) {
   if (departures_.empty() || p2p_->idle() || now < transfers_wait_until_) return false;
+  // This process may have been held up since then: the rails are asked once more.
+  if (!std::exchange(looked_again_, true)) return true;
   const std::optional<P2p::Partner> partner = p2p_->waiting_for(departures_);
   if (!partner) return false;
   const Departure& departure = departures_.at(partner->rank);

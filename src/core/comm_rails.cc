@@ -25,11 +25,11 @@ std::unique_ptr<RailModel> Communicator::make_rail_model() {
   return std::make_unique<RailModel>(std::move(options), *peers_, engine_.rails());
 }
 
-// While the ranks agree on a change of rails, none begins what another may run on other terms. What
-// a rank that has left will not come to, is begun, and ends for that.
+// While the ranks agree on a change of rails, none begins what another may run on other terms. One
+// whose process has ended agrees to nothing any more; what it has begun was agreed on before, and
+// the rest ends for its absence.
 bool Communicator::may_start(TimeNs now) {
-  const bool vain = sequence_ >= left_after_.load(std::memory_order_relaxed);
-  if (!rail_model_ || vain || rail_model_->may_begin(sequence_ + 1)) {
+  if (!rail_model_ || somebody_exited_ || rail_model_->may_begin(sequence_ + 1)) {
     held_since_ = 0;
     return true;
   }

@@ -49,7 +49,7 @@ Status Communicator::run(const Call& call) {
   if (one_node_ && queued_.load(std::memory_order_acquire) == 0 && try_drive()) {
     // Whoever aborts waits for the driver, or is seen here.
     if (running_ == Running::kNothing && queued_.load(std::memory_order_acquire) == 0 &&
-        !failed_.load()) {
+        !failed_.load() && !departed_.load()) {
       const Status status = run_here(call);
       stop_driving();
       if (queued_.load(std::memory_order_acquire) > 0) engine_.kick();

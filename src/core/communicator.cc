@@ -161,8 +161,15 @@ Status Communicator::submit_for_caller(const std::shared_ptr<Operation>& operati
   return Status::ok();
 }
 
+Status Communicator::process_ends() {
+  return railccl::error(Code::kInvalidUsage,
+                        "the process is ending (exit, or the return of main): the other ranks have "
+                        "been told that this one is gone");
+}
+
 Status Communicator::enqueue(const std::shared_ptr<Operation>& operation) {
   if (failed_.load(std::memory_order_acquire)) return error();
+  if (departed_.load(std::memory_order_relaxed)) return process_ends();
   {
     const MutexLock guard(queue_mutex_);
     const bool collective = operation->transfers.empty();
@@ -241,7 +248,10 @@ bool Communicator::drive(TimeNs now) {
   clock_ = now;
   bool worked = peers_ ? peers_->progress(now) : false;
   if (failed_.load(std::memory_order_acquire)) return end_with_error(now) || worked;
-  if (reason_deadline_ != 0) return await_reason_until(now) || worked;
+  if (reason_deadline_ != 0) {
+    return ends_for_departure() || transfers_end_for_departure(now) || await_reason_until(now) ||
+           worked;
+  }
   if (queued_.load(std::memory_order_acquire) == 0) return worked;
   if (running_ == Running::kNothing) worked |= start_next(now);
   worked |= start_transfers(now);

@@ -115,9 +115,12 @@ class Communicator final : private EngineClient,
   void abort();
 
   // For split, shrink and the like: an all-gather of one blob per rank over the control path.
-  // Collective.
+  // Collective. A rank that has left gives nothing: left() says how.
   Result<std::vector<std::vector<std::byte>>> gather(std::span<const std::byte> mine,
                                                      TimeNs timeout);
+
+  // "rank 3 on host0 has closed its communicator", or ended, or given nothing.
+  std::string left(int rank) const;
 
   // For shrink: the first of `members` (ranks of this communicator, which may have failed) makes a
   // unique id and sends it to the others over the control path. Called by all members alone.
@@ -211,6 +214,7 @@ class Communicator final : private EngineClient,
   Result<Arithmetic> prepare(const Call& call);
   bool is_in_place(const Call& call) const;
   Status enqueue(const std::shared_ptr<Operation>& operation);
+  static Status process_ends();
   Status run_here(const Call& call);
   Status await_here();
   void await_reason(const Status& status);
@@ -298,6 +302,7 @@ class Communicator final : private EngineClient,
   Status error_ RAILCCL_GUARDED_BY(error_mutex_);
   std::atomic<bool> failed_{false};
   std::atomic<bool> announce_{false};  // the error still has to be told
+  std::atomic<bool> departed_{false};  // the process ends, and nothing is begun any more
 
   TimeNs now_ = 0;  // of the engine's round
   TimeNs control_next_ = 0;
@@ -315,11 +320,12 @@ class Communicator final : private EngineClient,
   std::deque<UniqueIdBytes> shared_ids_;  // received for shrinks that have not asked yet
   std::vector<bool> goodbyes_;            // by rank: said that it needs nothing more from us
   std::map<int, Departure> departures_;   // by rank
+  bool somebody_exited_ = false;          // of those: ranks agree on rails no more
   TimeNs transfers_wait_until_ = 0;       // for what those have sent
+  bool looked_again_ = false;             // since then
   std::vector<bool> lost_;                // by rank: its process or host is gone
   bool registered_ RAILCCL_GUARDED_BY(engine_.driver()) = false;  // with the engine
   bool closing_ RAILCCL_GUARDED_BY(engine_.driver()) = false;
-  bool departed_ RAILCCL_GUARDED_BY(engine_.driver()) = false;
 };
 
 }  // namespace railccl

@@ -87,6 +87,7 @@ class DeviceCalls final : private EngineClient {
   TimeNs next_deadline() const override;
   void prepare_sleep() override {}
   void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  bool depart() override { return !has_work(); }
 
   // The rest is the driver's.
   bool take_calls();

@@ -28,6 +28,9 @@ constexpr TimeNs kHeldAtMost = 40 * kMicrosecond;
 constexpr int kIdleLooks = 10;  // that found nothing held or begun, and it is over
 constexpr unsigned long kTimerSlack = kMicrosecond;  // the kernel's own would double a pause
 
+// To one who wants the lock; who was interrupted for good may want it for ever.
+constexpr int kMostYields = 1000;
+
 thread_local bool is_engine_thread = false;
 
 }  // namespace
@@ -140,12 +143,17 @@ bool Engine::drive_until(const std::function<bool()>& done, TimeNs deadline) {
   return done();
 }
 
-void Engine::depart(TimeNs deadline) {
+void Engine::depart(TimeNs patience) {
+  const TimeNs begin = system_clock().now_ns();
+  const TimeNs deadline = begin + patience;
   if (!lock_until(deadline)) return;
-  drive(0, kMillisecond, [this, deadline]() RAILCCL_REQUIRES(driver_) {
+  drive(0, kMillisecond, [this, begin, deadline]() RAILCCL_REQUIRES(driver_) {
+    const TimeNs now = system_clock().now_ns();
+    // Clients may work for each other.
+    if (has_work() && now < begin + (deadline - begin) / 2) return false;
     bool all = true;
     for (EngineClient* client : clients_) all &= client->depart();
-    return all || system_clock().now_ns() >= deadline;
+    return all || now >= deadline;
   });
   driver_.unlock();
 }
@@ -401,7 +409,7 @@ void Engine::yield_core() {
 
 void Engine::make_room() {
   driver_.unlock();
-  while (lock_wanted_.load() > 0) std::this_thread::yield();
+  for (int i = 0; i < kMostYields && lock_wanted_.load() > 0; ++i) std::this_thread::yield();
   lock();
 }
 

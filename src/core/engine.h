@@ -78,9 +78,10 @@ class Engine final : public RailHost, private EventSink {
   void wait(Completion& completion, TimeNs spin_ns, TimeNs deadline = kNever);
   // Drives until `done()` answers true or the deadline passed (false). For shutdown and start.
   bool drive_until(const std::function<bool()>& done, TimeNs deadline);
-  // The process is about to end: drives until nobody outside needs this engine any more, or until
-  // the deadline. May be called by a thread that was interrupted while it drove.
-  void depart(TimeNs deadline);
+  // The process is about to end: drives until nobody outside needs this engine any more, half of
+  // the time at most for operations under way. Bounded also for a thread that was interrupted while
+  // it had the driver lock.
+  void depart(TimeNs patience);
   // One round, if nobody else drives.
   void drive_briefly();
   // A client has new work; for the driver's next round.

@@ -43,7 +43,7 @@ Exiting& exiting() {
 void depart_at_exit() {
   const auto& [engine, process] = exiting();
   if (process != getpid()) return;  // a forked child has neither the engine's thread nor its peers
-  engine->depart(system_clock().now_ns() + kExitTimeout);
+  engine->depart(kExitTimeout);
 }
 
 }  // namespace

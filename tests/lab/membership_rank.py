@@ -1,6 +1,6 @@
 """One rank of membership_test.py.
 
-    python3 membership_rank.py BUILD SCENARIO     started by fabric-lab
+    python3 membership_rank.py BUILD SCENARIO [VICTIM]     started by fabric-lab; the victim is the last rank if not said
 
 Prints one line of JSON per thing that is to be judged.
 """
@@ -178,11 +178,13 @@ def ends(comm, victim):
         say(abort_s=comm.abort())
 
 
-def receive_in_vain(comm, victim, count):
+def in_vain(comm, call, *arguments):
+    began = time.monotonic()
     try:
-        comm.receive(victim, count)
+        call(*arguments)
     except Failure as failure:
-        say(error=str(failure))
+        say(error=str(failure), error_s=time.monotonic() - began)
+    time.sleep(0.3)  # an abort would tell the others something else
     say(abort_s=comm.abort())
 
 
@@ -193,7 +195,7 @@ def leaves_receivers(comm, victim):
     if RANK == victim:
         comm.check(comm.library.ncclCommDestroy(comm.handle))
     else:
-        receive_in_vain(comm, victim, SMALL if RANK == 0 else COUNT)
+        in_vain(comm, comm.receive, victim, SMALL if RANK == 0 else COUNT)
 
 
 def ends_receivers(comm, victim):
@@ -201,7 +203,43 @@ def ends_receivers(comm, victim):
     comm.start()
     comm.sum_of(1)
     if RANK != victim:
-        receive_in_vain(comm, victim, SMALL if RANK == 0 else COUNT)
+        in_vain(comm, comm.receive, victim, SMALL if RANK == 0 else COUNT)
+
+
+def ends_senders(comm, victim):
+    """The others send to a rank whose process has ended, more than there is room for without it."""
+    comm.start()
+    comm.sum_of(1)
+
+    def send_all():
+        for _ in range(100):
+            comm.send(victim, 1, COUNT if RANK == 0 else SMALL)
+    if RANK != victim:
+        time.sleep(0.5)
+        in_vain(comm, send_all)
+
+
+def ends_before_split(comm, victim):
+    """The others split the communicator when the victim's process has ended."""
+    comm.start()
+    comm.sum_of(1)
+    part = ctypes.c_void_p()
+    if RANK != victim:
+        time.sleep(0.5)
+        in_vain(comm, lambda: comm.check(comm.library.ncclCommSplit(comm.handle, 0, 0, ctypes.byref(part), None)))
+
+
+def ends_busy(comm, _):
+    """All end with operations in a stream that nobody has waited for; their memory stays where it is."""
+    comm.start()
+    stream = ctypes.c_void_p()
+    comm.check(comm.library.railcclStreamCreate(ctypes.byref(stream)))
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    memory = libc.malloc(ctypes.c_size_t(1 << 20))
+    for count in range(1, 1200, 7):
+        comm.check(comm.library.ncclAllReduce(memory, memory, count, FLOAT, SUM, comm.handle, stream))
+    say(ready=True)
 
 
 LATE = 3  # operations that the victim is ahead when it ends
@@ -214,8 +252,8 @@ def ends_ahead(comm, victim):
     if RANK == victim:
         for number in range(LATE):
             comm.broadcast(victim, 1000 + number)
-        for peer in range(SIZE - 1):
-            for number in range(LATE):
+        for peer in range(SIZE):
+            for number in range(LATE if peer != victim else 0):
                 comm.send(peer, 2000 + number)
         return
     time.sleep(0.7)
@@ -246,9 +284,10 @@ def exits(comm, _):
 
 def main():
     scenario = {each.__name__: each for each in (death, revoke, stopped, start, leaves, ends, leaves_receivers,
-                                                  ends_receivers, ends_ahead, terminated, exits)}[sys.argv[2]]
+                                                  ends_receivers, ends_senders, ends_before_split, ends_busy, ends_ahead,
+                                                  terminated, exits)}[sys.argv[2]]
     try:
-        scenario(Comm(load(sys.argv[1])), SIZE - 1)
+        scenario(Comm(load(sys.argv[1])), int(sys.argv[3]) if len(sys.argv) > 3 else SIZE - 1)
     except Failure as failure:
         say(failure=str(failure))
         sys.exit(1)

@@ -51,9 +51,9 @@ class Membership(unittest.TestCase):
         self.assertEqual(shared_memory() - self.shared, set(), "shared memory is left")
         self.assertEqual(processes(), set(), "processes are left")
 
-    def in_each_layout(self, scenario, check, options=(), environment=()):
+    def in_each_layout(self, scenario, check, options=(), environment=(), victim=VICTIM):
         """check(exit code, what each rank said, output), for both layouts."""
-        program = [sys.executable, "-B", RANK_PROGRAM, BUILD, scenario]
+        program = [sys.executable, "-B", RANK_PROGRAM, BUILD, scenario, str(victim)]
         for name, layout in LAYOUTS.items():
             with self.subTest(name):
                 code, output = lab([*layout, *options], ["env", "RAILCCL_RANK_TIMEOUT_S=20", *environment, *program],
@@ -128,6 +128,8 @@ class Membership(unittest.TestCase):
             for rank in range(RANKS):
                 if rank != VICTIM:
                     self.assertRegex(fields[rank].get("error", ""), expected, output)
+                    # At once, and not when a wait for a better reason is over.
+                    self.assertLess(fields[rank].get("error_s", 0), 1.9, output)
                     self.assertIn("abort_s", fields[rank], output)
 
         self.in_each_layout(scenario, check)
@@ -142,20 +144,38 @@ class Membership(unittest.TestCase):
     def test_who_receives_from_a_rank_whose_process_has_ended_is_told(self):
         self.check_errors("ends_receivers", "rank [012] receives from .* rank 3, whose process on .* has ended")
 
+    def test_who_sends_to_a_rank_whose_process_has_ended_is_told(self):
+        self.check_errors("ends_senders", "rank [012] sends to .* rank 3, whose process on .* has ended")
+
+    def test_a_split_needs_the_rank_whose_process_has_ended(self):
+        self.check_errors("ends_before_split", "rank 3 on .* has ended and does not take part")
+
+    def test_operations_that_nobody_waits_for_do_not_crash_a_process_that_ends(self):
+        def check(code, fields, output):
+            self.assertEqual(code, 0, output)
+            self.assertTrue(all(each.get("ready") for each in fields), output)
+
+        self.in_each_layout("ends_busy", check)
+
     def test_what_a_process_has_sent_before_its_end_arrives_and_its_end_is_no_death(self):
+        for victim in range(RANKS):
+            with self.subTest(victim=victim):
+                self.check_sent_before_the_end(victim)
+
+    def check_sent_before_the_end(self, victim):
         def check(code, fields, output):
             self.assertEqual(code, 0, output)
             self.assertNotIn(" is lost", output)
             self.assertNotIn(" WARN ", output)
             for rank in range(RANKS):
-                if rank != VICTIM:
+                if rank != victim:
                     said = fields[rank]
                     self.assertEqual((said.get("early"), said.get("idle_error")), (True, SUCCESS), output)
                     self.assertEqual(said.get("late"), [1000.0, 1001.0, 1002.0], output)
                     self.assertEqual(said.get("received"), [2000.0, 2001.0, 2002.0], output)
                     self.assertLess(said["destroy_s"], 1, output)
 
-        self.in_each_layout("ends_ahead", check)
+        self.in_each_layout("ends_ahead", check, victim=victim)
 
     def test_nothing_is_left_after_sigterm(self):
         def check(code, fields, output):

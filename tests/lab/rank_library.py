@@ -30,6 +30,7 @@ def load(build):
             "ncclCommRevoke": [pointer, integer],
             "ncclCommGetAsyncError": [pointer, ctypes.POINTER(integer)],
             "ncclCommShrink": [pointer, ctypes.POINTER(integer), integer, comm_out, pointer, integer],
+            "ncclCommSplit": [pointer, integer, integer, comm_out, pointer],
             "railcclStreamCreate": [comm_out],
     }.items():
         getattr(library, name).argtypes = arguments

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <utility>
 
@@ -57,6 +58,41 @@ void run_seed(uint64_t seed, SeedCounts& counts) {
 
 using Kind = SimFault::Kind;
 constexpr TimeNs kEarly = 200 * kMicrosecond;
+
+// Also of messages, which are acknowledged when that costs nothing: who ends must not go before
+// what a rail has lost has come over another one.
+TEST(LinkFault, IsIdleOnlyWhenThePeerHasEverything) {
+  uint32_t failures = 0;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    LinkWorld world(quick_world(seed, 2));
+    world.connect();
+    world.run_for(kMillisecond);
+    EXPECT_TRUE(world.link(0).idle());
+    // The rail is cut while the message is on its way, about, or what it carries is lost in
+    // silence.
+    const auto kind = std::array{Kind::kCut, Kind::kMute, Kind::kFailEndpoints}.at(seed % 3);
+    world.network().inject({.kind = kind, .at = world.now() + seed * 50, .rail = 0});
+    const bool puts = seed % 2 == 0;
+    const std::vector<std::byte> message = pattern(1000, seed);
+    auto here = world.make_buffer(0, 1000);
+    auto there = world.make_buffer(1, 1000);
+    ASSERT_TRUE(world.link(0).send({}, message, world.now()).is_ok());
+    const LinkPut put{
+        .source = &here->registered, .bytes = 1000, .target = &there->remote, .tag = 7};
+    if (puts) {
+      ASSERT_TRUE(world.link(0).put(put, world.now()).is_ok());
+    }
+    EXPECT_FALSE(world.link(0).idle());
+    ASSERT_TRUE(world.run_until([&] { return world.link(0).idle(); }, world.now() + 10 * kSecond));
+    EXPECT_EQ(world.side(1).messages.size(), 1u);
+    EXPECT_EQ(world.side(1).notified.count(7), puts ? 1u : 0u);
+    failures += world.failures(0);
+    world.close_both();
+    EXPECT_TRUE(world.link(0).idle());
+  }
+  EXPECT_GT(failures, 50u);
+}
 
 TEST(LinkFault, ARailThatWasCutComesBackWithANewEpochAndCarriesAgain) {
   LinkWorld world(quick_world(3, 2));
