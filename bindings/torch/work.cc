@@ -92,7 +92,9 @@ void RailcclWork::end(std::exception_ptr error) {
 bool RailcclWork::wait(std::chrono::milliseconds timeout) {
   const auto limit = timeout == kNoTimeout || timeout.count() < 0 ? timeout_ : timeout;
   const auto deadline = std::chrono::steady_clock::now() + limit;
-  std::unique_lock<std::timed_mutex> lock(stream_mutex_, deadline);
+  std::unique_lock<std::timed_mutex> lock(stream_mutex_, std::defer_lock);
+  // A callback of its future may wait once more, in the thread that holds the lock.
+  if (!over_.load()) (void)lock.try_lock_until(deadline);
   while (!over_.load() && !(lock && poll(kSliceMs))) {
     if (lock && std::chrono::steady_clock::now() < deadline) continue;
     C10_THROW_ERROR(DistBackendError, "railccl: " + c10d::opTypeToString(opType_) + " on rank " +
@@ -113,7 +115,7 @@ std::shared_ptr<Completer> Completer::make() {
   return made;
 }
 
-Completer::Completer() : thread_([this] { run(); }) {}
+Completer::Completer() : thread_([state = state_] { run(*state); }) {}
 
 Completer::~Completer() { stop(); }
 
@@ -131,16 +133,21 @@ void Completer::stop_all() {
 
 void Completer::stop() {
   {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    stop_ = true;
+    const std::lock_guard<std::mutex> guard(state_->mutex);
+    state_->stop = true;
   }
-  added_.notify_one();
-  if (thread_.joinable()) thread_.join();
+  state_->added.notify_one();
+  if (!thread_.joinable()) return;
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();  // it ends when the callback that it is in has returned
+  } else {
+    thread_.join();
+  }
 }
 
 void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  if (stop_) {
+  std::unique_lock<std::mutex> lock(state_->mutex);
+  if (state_->stop) {
     lock.unlock();
     try {
       work->wait(kNoTimeout);
@@ -148,23 +155,23 @@ void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {
     }
     return;
   }
-  works_.push_back(work);
-  if (works_.size() == 1) added_.notify_one();
+  state_->works.push_back(work);
+  if (state_->works.size() == 1) state_->added.notify_one();
 }
 
 // Whoever waits for a work drives it and must not find it taken; so works are looked at only now
 // and then.
-void Completer::run() {
-  std::unique_lock<std::mutex> lock(mutex_);
+void Completer::run(State& state) {
+  std::unique_lock<std::mutex> lock(state.mutex);
   for (;;) {
-    added_.wait(lock, [this] { return stop_ || !works_.empty(); });
-    if (added_.wait_for(lock, kLookEvery, [this] { return stop_; })) return;
+    state.added.wait(lock, [&state] { return state.stop || !state.works.empty(); });
+    if (state.added.wait_for(lock, kLookEvery, [&state] { return state.stop; })) return;
     std::deque<c10::intrusive_ptr<RailcclWork>> works;
-    works.swap(works_);
+    works.swap(state.works);
     lock.unlock();
     std::erase_if(works, [](const auto& work) { return work->look(); });
     lock.lock();
-    works_.insert(works_.begin(), works.begin(), works.end());
+    state.works.insert(state.works.begin(), works.begin(), works.end());
   }
 }
 

@@ -71,14 +71,19 @@ class Completer {
   static void stop_all();
 
  private:
+  // What the thread has for itself: a callback of a future may let go of the Completer.
+  struct State {
+    std::mutex mutex;
+    std::condition_variable added;
+    std::deque<c10::intrusive_ptr<RailcclWork>> works;
+    bool stop = false;
+  };
+
   Completer();
-  void run();
+  static void run(State& state);
   void stop();
 
-  std::mutex mutex_;
-  std::condition_variable added_;
-  std::deque<c10::intrusive_ptr<RailcclWork>> works_;
-  bool stop_ = false;
+  std::shared_ptr<State> state_ = std::make_shared<State>();
   std::thread thread_;
 };
 

@@ -81,6 +81,28 @@ def forgotten(rank, _):
     time.sleep(0.2 * (rank % 2))
 
 
+def dropped(rank, size):
+    """A callback of a future waits for its own work, and destroys the group, in the thread that completes it."""
+    for _ in range(5):
+        groups = [dist.new_group(list(range(size)))]
+        tensor = torch.ones(4)
+        works = [dist.all_reduce(tensor, group=groups[0], async_op=True)]
+        future = works[0].get_future()
+        ended = threading.Event()
+
+        def destroy(_future, groups=groups, works=works, ended=ended):
+            works.pop().wait()
+            dist.destroy_process_group(groups.pop())
+            ended.set()
+        after = future.then(destroy)
+        del future
+        if not ended.wait(20):
+            raise RuntimeError("the callback was not called")
+        after.wait()
+    dist.destroy_process_group()
+    print(f"sum {tensor[0].item():.0f}", flush=True)
+
+
 def disagreement(rank, size):
     """The last rank calls something else; a rank may hear of it while it is still in the operation before."""
     def differ():
@@ -96,8 +118,8 @@ def disagreement(rank, size):
 def main():
     dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
     rank, size = dist.get_rank(), dist.get_world_size()
-    {each.__name__: each for each in (death, abort, timeout, forgotten, disagreement)}[sys.argv[1]](rank, size)
-    if sys.argv[1] == forgotten.__name__:
+    {each.__name__: each for each in (death, abort, timeout, forgotten, dropped, disagreement)}[sys.argv[1]](rank, size)
+    if sys.argv[1] in (forgotten.__name__, dropped.__name__):
         return
     own_backend().abort()
     sys.stdout.flush()

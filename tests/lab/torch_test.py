@@ -138,6 +138,13 @@ class Torch(unittest.TestCase):
             self.assertNotIn(" WARN ", output)
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_a_group_may_be_destroyed_by_a_callback_of_its_own_work(self):
+        code, _, _, output = self.failure("dropped")
+        self.assertEqual(code, 0, output)
+        for rank in range(RANKS):
+            self.assertIn(f"[{rank}] sum {RANKS}", output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_calls_that_disagree_are_exceptions_on_every_rank(self):
         code, caught, said, output = self.failure("disagreement")
         self.assertEqual(code, 0, output)
