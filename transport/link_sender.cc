@@ -162,15 +162,10 @@ bool LinkSender::is_quiet() const {
 bool LinkSender::post_urgent_by_way(TimeNs now) {
   bool did = false;
   while (!urgent_.empty() && may_begin(urgent_.front())) {
-    OutPut& put = puts_[urgent_.front()];
+    const OutPut& put = puts_[urgent_.front()];
     if (put.put.bytes > kShortBytes && pairs_.size() > 1) break;
     const LinkPair* pair = shortest_way(pairs_, put.usable_pairs);
-    if (pair == nullptr) break;
-    put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
-    if (!post_chunk(urgent_.front(), 0, pair->index(), now)) {
-      put.chunks.clear();
-      break;
-    }
+    if (pair == nullptr || !post_whole(urgent_.front(), pair->index(), now)) break;
     urgent_.pop_front();
     did = true;
   }
@@ -187,15 +182,21 @@ bool LinkSender::post_urgent(TimeNs now) {
   return did;
 }
 
-bool LinkSender::post_whole_on_quickest(uint64_t sequence, TimeNs now) {
+bool LinkSender::post_whole(uint64_t sequence, int pair, TimeNs now) {
   OutPut& put = puts_[sequence];
+  put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
+  if (post_chunk(sequence, 0, pair, now)) return true;
+  put.chunks.clear();
+  return false;
+}
+
+bool LinkSender::post_whole_on_quickest(uint64_t sequence, TimeNs now) {
+  const OutPut& put = puts_[sequence];
   while (true) {
     refresh_usable_views(put);
     const int best = quickest_rail(usable_views_, put.put.bytes);
     if (best < 0) return false;
-    put.chunks.push_back({.offset = 0, .bytes = put.put.bytes});
-    if (post_chunk(sequence, 0, best, now)) return true;
-    put.chunks.clear();
+    if (post_whole(sequence, best, now)) return true;
   }
 }
 

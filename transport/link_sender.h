@@ -93,6 +93,7 @@ class LinkSender {
   bool post_queue(TimeNs now);
   bool may_begin(uint64_t sequence) const;
   bool post_next_chunk(uint64_t sequence, TimeNs now);
+  bool post_whole(uint64_t sequence, int pair, TimeNs now);
   bool post_whole_on_quickest(uint64_t sequence, TimeNs now);
   void halve(OutPut& out, size_t index, uint64_t sequence);
   uint32_t crc_of(const OutPut& out, const Chunk& chunk) const;

@@ -179,9 +179,7 @@ std::string Communicator::left(int rank) const {
   const DriverLock held(engine_);
   const auto found = departures_.find(rank);
   return fmt::format("rank {} on {} has {}", rank, parts_.nodes[static_cast<size_t>(rank)].host,
-                     found == departures_.end() ? "given nothing"
-                     : found->second.at_exit    ? "ended"
-                                                : "closed its communicator");
+                     found == departures_.end() ? "given nothing" : found->second.verb());
 }
 
 Result<std::vector<UniqueIdBytes>> Communicator::share_id(const std::vector<int>& members) {

@@ -38,7 +38,7 @@ constexpr uint64_t kStartGathers = 3;
 
 // Control messages by sender, in the order in which they came.
 using EarlyMessages = std::vector<std::pair<int, std::vector<std::byte>>>;
-using EarlyGoodbyes = std::vector<std::pair<int, Departure>>;  // by rank
+using EarlyGoodbyes = std::vector<std::pair<int, Departure>>;  // rank, how
 
 class ExplainOutput;
 class MetricsOutput;

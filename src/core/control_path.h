@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "src/base/clock.h"
@@ -23,6 +24,8 @@ struct Departure {
   uint64_t operations = 0;  // of all ranks, that it had begun
   bool at_exit = false;     // its process has come to its end, and nobody had closed
   bool operator==(const Departure&) const = default;
+  // "rank 3 has ..."
+  std::string_view verb() const { return at_exit ? "ended" : "closed its communicator"; }
 };
 
 class ControlSink {

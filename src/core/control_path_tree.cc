@@ -299,10 +299,9 @@ void TreeControlPath::probe_host_of(int silent) {
 }
 
 std::string TreeControlPath::departure_text(int rank) const {
-  const bool at_exit = std::ranges::any_of(goodbyes_, [rank](const Goodbye& goodbye) {
-    return goodbye.rank == rank && goodbye.departure.at_exit;
-  });
-  return fmt::format("{} has {}", describe(rank), at_exit ? "ended" : "closed its communicator");
+  const auto said = std::ranges::find(goodbyes_, rank, &Goodbye::rank);
+  const Departure departure = said == goodbyes_.end() ? Departure{} : said->departure;
+  return fmt::format("{} has {}", describe(rank), departure.verb());
 }
 
 std::string TreeControlPath::loss_text(int peer, DownCause cause, const std::string& reason) const {

@@ -1,7 +1,7 @@
 // What the tracking of chunks costs: one link with two rails, in one thread, over simulated rails
 // without data and over verbs rails whose NICs copy at once (the processor's part alone), and over
-// TCP on loopback. The program is built twice,
-// as link_cost and as link_cost_untracked; tests/benchmarks/tracking_cost.py runs them in turn.
+// TCP on loopback. The program is built twice, as link_cost and as link_cost_untracked;
+// tests/benchmarks/tracking_cost.py runs them in turn.
 #include <benchmark/benchmark.h>
 
 #include <array>
