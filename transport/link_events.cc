@@ -185,13 +185,13 @@ Status LinkImpl::on_message(LinkPair& pair, const wire::NoteHeader& header, cons
                             TimeNs now) {
   if (header.epoch != pair.epoch()) return Status::ok();
   const wire::MessageNote note = wire::decode_message(event.notification);
-  if (messages_->is_damaged(header, note)) {
+  if (messages_->is_damaged(header, note, event)) {
     on_damaged(pair, fmt::format("message {} of {} bytes", header.sequence, note.bytes));
     return Status::ok();
   }
   follow(pair);
   RAILCCL_TRY(on_ack(note.ack, now));
-  RAILCCL_TRY(messages_->on_arrived(pair, header, note, event.bytes));
+  RAILCCL_TRY(messages_->on_arrived(pair, header, note, event));
   while (!ended_) {
     const LinkMessages::Incoming* message = messages_->next();
     if (message == nullptr) break;

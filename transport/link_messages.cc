@@ -15,9 +15,9 @@ constexpr uint64_t align(uint64_t bytes) {
 constexpr uint32_t kMinRingBytes = 3 * kMaxMessageBytes;
 
 Result<RegisteredBuffer> register_on(std::span<std::byte> memory, std::span<Rail* const> rails,
-                                     const LinkPairs& pairs) {
+                                     const LinkPairs& pairs, bool by_view) {
   RegisteredBuffer buffer;
-  buffer.region = {.kind = MemoryKind::kHost, .address = memory.data(), .bytes = memory.size()};
+  buffer.region = {.address = memory.data(), .bytes = memory.size(), .by_view = by_view};
   buffer.on_rail.resize(rails.size());
   for (const LinkPair& pair : pairs) {
     const auto rail = static_cast<size_t>(pair.local_rail());
@@ -58,8 +58,8 @@ Result<std::unique_ptr<LinkMessages>> LinkMessages::create(const LinkOptions& op
 }
 
 Status LinkMessages::register_rings(std::span<Rail* const> rails) {
-  RAILCCL_ASSIGN(outbox_registered_, register_on(outbox_, rails, pairs_));
-  RAILCCL_ASSIGN(inbox_registered_, register_on(inbox_, rails, pairs_));
+  RAILCCL_ASSIGN(outbox_registered_, register_on(outbox_, rails, pairs_, false));
+  RAILCCL_ASSIGN(inbox_registered_, register_on(inbox_, rails, pairs_, true));
   return Status::ok();
 }
 
@@ -241,7 +241,8 @@ uint32_t LinkMessages::oldest_carrier() const {
 // --- Receiving -------------------------------------------------------------------------------
 
 Status LinkMessages::on_arrived(LinkPair& pair, const wire::NoteHeader& header,
-                                const wire::MessageNote& note, size_t bytes) {
+                                const wire::MessageNote& note, const RailEvent& event) {
+  const size_t bytes = event.bytes;
   const uint64_t sequence = widen(header.sequence, next_in_);
   const auto ahead = static_cast<int64_t>(sequence - next_in_);
   if (!in_ring(note) || note.bytes != bytes || bytes > kMaxMessageBytes ||
@@ -255,15 +256,28 @@ Status LinkMessages::on_arrived(LinkPair& pair, const wire::NoteHeader& header,
   Arrived& slot = in_[sequence % in_.size()];
   if (slot.here) return Status::ok();
   pair.count_message_received(bytes);
-  slot = {.here = true, .flags = header.flags, .position = note.position, .bytes = note.bytes};
+  std::span<const std::byte> data = shown(note, event);
+  std::byte* const kept = inbox_.data() + note.position;
+  if (ahead > 0 && bytes > 0 && data.data() != kept) {
+    std::memcpy(kept, data.data(), bytes);
+    data = {kept, bytes};
+  }
+  slot = {.here = true, .flags = header.flags, .bytes = data};
   return Status::ok();
 }
 
-bool LinkMessages::is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note) const {
+std::span<const std::byte> LinkMessages::shown(const wire::MessageNote& note,
+                                               const RailEvent& event) const {
+  if (event.data == nullptr) return inbox_.subspan(note.position, note.bytes);
+  return {event.data, event.bytes};
+}
+
+bool LinkMessages::is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note,
+                              const RailEvent& event) const {
   const uint64_t sequence = widen(header.sequence, next_in_);
   const bool is_new = sequence >= next_in_ && !in_[sequence % in_.size()].here;
   if ((header.flags & wire::kCheckedFlag) == 0 || !is_new || !in_ring(note)) return false;
-  return crc32c(inbox_.subspan(note.position, note.bytes)) != note.crc;
+  return crc32c(shown(note, event)) != note.crc;
 }
 
 const LinkMessages::Incoming* LinkMessages::next() {
@@ -275,7 +289,7 @@ const LinkMessages::Incoming* LinkMessages::next() {
   if (!slot.here) return nullptr;
   slot.here = false;
   ++next_in_;
-  incoming_ = {.bytes = inbox_.subspan(slot.position, slot.bytes), .flags = slot.flags};
+  incoming_ = {.bytes = slot.bytes, .flags = slot.flags};
   return &incoming_;
 }
 

@@ -55,10 +55,12 @@ class LinkMessages {
   bool blocked() const { return blocked_; }
 
   // --- Receiving.
+  // `event` is that of its put; what it shows and next() does not return during it is kept.
   Status on_arrived(LinkPair& pair, const wire::NoteHeader& header, const wire::MessageNote& note,
-                    size_t bytes);
-  // It is new, and its bytes in the ring are not those that were sent.
-  bool is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note) const;
+                    const RailEvent& event);
+  // It is new, and its bytes are not those that were sent.
+  bool is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note,
+                  const RailEvent& event) const;
   // The next message in order, until the following call of on_arrived or next; null: not here yet.
   struct Incoming {
     std::span<const std::byte> bytes;
@@ -91,8 +93,7 @@ class LinkMessages {
   struct Arrived {
     bool here = false;
     uint8_t flags = 0;
-    uint32_t position = 0;
-    uint32_t bytes = 0;
+    std::span<const std::byte> bytes;
   };
 
   LinkMessages(const LinkOptions& options, LinkPairs& pairs, LinkReceipts& receipts);
@@ -101,6 +102,8 @@ class LinkMessages {
   void release();
   uint64_t place(uint64_t bytes) const;
 
+  // Where the bytes of a put into the inbox are.
+  std::span<const std::byte> shown(const wire::MessageNote& note, const RailEvent& event) const;
   bool in_ring(const wire::MessageNote& note) const {
     return note.bytes <= ring_bytes_ && note.position <= ring_bytes_ - note.bytes;
   }

@@ -40,7 +40,8 @@ Status MemoryTable::check(const MemoryRegion& region, std::string_view transport
   return Status::ok();
 }
 
-Result<std::byte*> MemoryTable::locate(uint64_t key, uint64_t offset, uint64_t bytes) const {
+Result<MemoryTable::Place> MemoryTable::locate(uint64_t key, uint64_t offset,
+                                               uint64_t bytes) const {
   const Registration* found = find(key);
   if (found == nullptr) {
     return error(Code::kRailFailed, "a put of {} bytes used a key that is not registered", bytes);
@@ -51,7 +52,7 @@ Result<std::byte*> MemoryTable::locate(uint64_t key, uint64_t offset, uint64_t b
                  "a put of {} bytes at offset {} is outside its registration of {} bytes", bytes,
                  offset, region.bytes);
   }
-  return region.address + offset;
+  return Place{.address = region.address + offset, .by_view = region.by_view};
 }
 
 const Registration* MemoryTable::find(uint64_t key) const {

@@ -34,9 +34,13 @@ class MemoryTable {
   // `on_gone(key)` is called when a registration is destroyed, before its destructor returns.
   void set_on_gone(std::function<void(uint64_t key)> on_gone) { on_gone_ = std::move(on_gone); }
 
+  struct Place {
+    std::byte* address = nullptr;
+    bool by_view = false;
+  };
   // Where bytes [offset, offset + bytes) of the registration are; an error when that is not wholly
   // inside, or when there is no such key.
-  Result<std::byte*> locate(uint64_t key, uint64_t offset, uint64_t bytes) const;
+  Result<Place> locate(uint64_t key, uint64_t offset, uint64_t bytes) const;
   const Registration* find(uint64_t key) const;  // null: none
   // Whether this object is a registration of this table.
   bool owns(const Registration* registration) const;

@@ -11,7 +11,8 @@
 //  close
 //     or a failure.
 //  2. Events come only from progress() and flush(), never from inside put(), connect() or close().
-//  3. A notification is seen only after all bytes of its own put are visible at the target.
+//  3. A notification is seen only after all bytes of its own put are visible at the target, or,
+//     of memory registered by_view, where the event shows them.
 //  4. Puts are otherwise unordered, on one endpoint and between endpoints.
 //  5. Back-pressure is not an error: put() answers kBackPressure, accepts nothing, and the same put
 //  is
@@ -53,6 +54,9 @@ struct MemoryRegion {
   size_t bytes = 0;
   int dmabuf_fd = -1;  // kDmabuf only
   uint64_t dmabuf_offset = 0;
+  // A notified put's bytes may be shown where they came instead of being placed here, for an owner
+  // that uses them at once or copies them itself (RailEvent::data).
+  bool by_view = false;
 };
 
 struct RailInfo {
@@ -119,7 +123,8 @@ struct RailEvent {
   Notification notification{};
   size_t bytes = 0;
   // kNotification: where the bytes of its put are, until the owner of that memory uses it again;
-  // null when there are none, or when the transport does not know or the host cannot read it.
+  // null when there are none, or when the transport does not know or the host cannot read it. Of
+  // memory registered by_view perhaps elsewhere, and there during on_event only.
   const std::byte* data = nullptr;
   // kPutDone: how long the target kept its acknowledgement back, so that it could travel with
   // something else; not a part of the way. kNever: not known.

@@ -30,7 +30,7 @@ using Nonce = std::array<uint8_t, 32>;
 using Mac = std::array<uint8_t, 32>;
 
 constexpr uint32_t kHandshakeMagic = 0x48424352;  // "RCBH"
-constexpr uint16_t kProtocolVersion = 1;
+constexpr uint16_t kProtocolVersion = 2;
 constexpr uint32_t kToRoot = 0xffffffff;  // Hello::to of a connection to a root
 
 enum class Purpose : uint16_t {

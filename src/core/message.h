@@ -18,15 +18,15 @@ enum class MessageType : uint8_t {
   kData = 2,      // small put: body goes to (buffer, offset), then notification `tag`
   kP2pReady = 3,  // receive number `sequence` of this pair is posted: body = RemoteBuffer
   kP2pData = 4,   // the whole of small send number `sequence`
-  kCredit = 5,    // `offset` = bytes of small data consumed so far by the sender of this message
+  kCredit = 5,    // nothing but `consumed`, which every message has
 };
 
-// | type 1 | buffer 1 | pad 2 | sequence 4 | kind 8 | count 8 | tag 8 | offset 8 | = 40 bytes, then
-// the body
+// | type 1 | buffer 1 | consumed 2 | sequence 4 | kind 8 | count 8 | tag 8 | offset 8 | = 40 bytes,
+// then the body
 struct MessageHeader {
   MessageType type = MessageType::kReady;
-  uint8_t buffer = 0;  // kData: BufferId
-  uint16_t pad = 0;
+  uint8_t buffer = 0;     // kData: BufferId
+  uint16_t consumed = 0;  // of the receiver's small data: CreditWindow::to_tell
   uint32_t sequence = 0;
   Fingerprint fingerprint;
   uint64_t tag = 0;

@@ -7,6 +7,7 @@
 
 #include "src/base/log.h"
 #include "src/base/trace.h"
+#include "src/core/credit_window.h"
 
 namespace railccl {
 namespace {
@@ -61,12 +62,9 @@ struct Peers::PeerLink final : EndpointEventSink {
   uint64_t tag_base = 0;
   bool connected = false;
   RemoteBuffer scratch;
-  uint64_t small_sent = 0;      // bytes of small data sent to the peer
-  uint64_t small_credited = 0;  // of them, consumed by the peer as far as we know
-  uint64_t small_consumed = 0;  // of the peer's, consumed here
-  uint64_t small_reported = 0;  // of them, told
-  bool small_just_sent = false;
+  CreditWindow credit;  // for small data
 
+  explicit PeerLink(uint64_t credit_bytes) : credit(credit_bytes) {}
   void on_endpoint_event(int pair, const RailEvent& event, TimeNs now) override {
     link->on_rail_event(pair, event, now);
   }
@@ -122,7 +120,7 @@ Status Peers::begin(int peer, TimeNs now) {
                       "between them (RAILCCL_CROSS_NIC=1 uses all of one transport)",
                       options_.rank, peer, nodes_[static_cast<size_t>(peer)].host, unpaired);
   }
-  auto peer_link = std::make_unique<PeerLink>();
+  auto peer_link = std::make_unique<PeerLink>(options_.credit_bytes);
   peer_link->peer = peer;
   peer_link->tag_base = host_.add_endpoint_sink(peer_link.get());
   auto link = Link::create(link_options, host_.rails(), peer_link->tag_base, *this);
@@ -172,31 +170,26 @@ Result<bool> Peers::send(int peer, const MessageHeader& header, std::span<const 
   if (!peer_link.connected) return false;
   const bool is_data = header.type == MessageType::kData || header.type == MessageType::kP2pData;
   const uint64_t cost = is_data ? body.size() : 0;
-  const uint64_t unconsumed = peer_link.small_sent - peer_link.small_credited;
-  if (cost > 0 && unconsumed + cost > options_.credit_bytes) return false;
-  const Status status = peer_link.link->send(as_bytes(header), body, now);
+  if (!peer_link.credit.allows(cost)) return false;
+  MessageHeader told = header;
+  told.consumed = peer_link.credit.to_tell();
+  const Status status = peer_link.link->send(as_bytes(told), body, now);
   if (status.code() == Code::kBackPressure) return false;
   RAILCCL_TRY(status);
-  peer_link.small_sent += cost;
-  peer_link.small_just_sent = peer_link.small_just_sent || cost > 0;
+  peer_link.credit.sent(cost);
+  peer_link.credit.told();
   return true;
 }
 
 void Peers::consumed(int peer, size_t bytes) {
-  if (PeerLink* peer_link = find(peer)) peer_link->small_consumed += bytes;
+  if (PeerLink* peer_link = find(peer)) peer_link->credit.consumed(bytes);
 }
 
 bool Peers::report_consumption(PeerLink& peer_link, TimeNs now) {
-  const uint64_t unreported = peer_link.small_consumed - peer_link.small_reported;
-  // Early if it can leave with data.
-  const uint64_t part = std::exchange(peer_link.small_just_sent, false) ? 4 : 2;
-  if (unreported < options_.credit_bytes / part) return false;
-  const MessageHeader header{
-      .type = MessageType::kCredit, .fingerprint = {}, .offset = peer_link.small_consumed};
-  const Result<bool> sent = send(peer_link.peer, header, {}, now);
-  if (!sent || !*sent) return false;
-  peer_link.small_reported = peer_link.small_consumed;
-  return true;
+  if (!peer_link.credit.due()) return false;
+  const Result<bool> sent =
+      send(peer_link.peer, {.type = MessageType::kCredit, .fingerprint = {}}, {}, now);
+  return sent && *sent;
 }
 
 Status Peers::on_control_message(int peer, std::span<const std::byte> bytes, TimeNs now) {
@@ -288,6 +281,11 @@ void Peers::on_message(int peer, std::span<const std::byte> bytes) {
 
 Status Peers::accept_message(int peer, const Message& message) {
   const MessageHeader& header = message.header;
+  if (!find(peer)->credit.on_told(header.consumed)) {
+    return error(Code::kPeerFailed,
+                 "it says that it consumed more small data than were sent to it: it is broken or "
+                 "runs another version");
+  }
   Inbox& box = inbox(peer);
   switch (header.type) {
     case MessageType::kReady:
@@ -314,15 +312,8 @@ Status Peers::accept_message(int peer, const Message& message) {
       queue.push_back({.header = header, .body = {message.body.begin(), message.body.end()}});
       return Status::ok();
     }
-    case MessageType::kCredit: {
-      PeerLink& peer_link = *find(peer);
-      if (header.offset > peer_link.small_sent) {
-        return error(Code::kPeerFailed, "credit for {} bytes, but only {} were sent", header.offset,
-                     peer_link.small_sent);
-      }
-      peer_link.small_credited = std::max(peer_link.small_credited, header.offset);
+    case MessageType::kCredit:
       return Status::ok();
-    }
   }
   return error(Code::kInternalError, "message type was checked but not handled");
 }

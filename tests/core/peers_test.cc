@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
+#include "src/core/credit_window.h"
 #include "src/core/rail_memory.h"
 #include "transport/sim/sim_network.h"
 
@@ -41,7 +44,8 @@ class Rank final : public RailHost, public PeersObserver, public EventSink {
   void on_peers_failed(const Status& status) override { ADD_FAILURE() << status.message(); }
   void on_put_done(uint64_t, const Status&) override {}
   bool on_small_data(int, const MessageHeader&, std::span<const std::byte>) override {
-    return false;
+    ++consumed;
+    return true;
   }
   void send_to_peers(int, std::span<const std::byte> bytes) override {
     sent.emplace_back(bytes.begin(), bytes.end());
@@ -52,6 +56,7 @@ class Rank final : public RailHost, public PeersObserver, public EventSink {
   }
 
   std::vector<std::vector<std::byte>> sent;
+  int consumed = 0;  // small data
 
  private:
   std::unique_ptr<Rail> rail_;
@@ -81,6 +86,103 @@ TEST(Peers, AnOfferThatComesAfterTheCloseMakesNoLink) {
   late.peers->close(Status(Code::kAborted, "the test ends"), 0);
   while (network.advance()) late.progress();
   EXPECT_TRUE(late.peers->closed());
+}
+
+// Two ranks whose link is connected.
+class SmallData : public testing::Test {
+ protected:
+  static constexpr size_t kBytes = 8192;
+
+  void SetUp() override {
+    ASSERT_TRUE(ranks_[0].peers->ensure(1, 0).is_ok());
+    ASSERT_TRUE(ranks_[1].peers->ensure(0, 0).is_ok());
+    ASSERT_TRUE(ranks_[0].peers->on_control_message(1, ranks_[1].sent.at(0), 0).is_ok());
+    ASSERT_TRUE(ranks_[1].peers->on_control_message(0, ranks_[0].sent.at(0), 0).is_ok());
+  }
+  // False: it does not go on.
+  bool send(int from) {
+    const MessageHeader header{.type = MessageType::kData, .fingerprint = {}};
+    for (int round = 0; round < 10'000; ++round) {
+      const auto sent = ranks_[static_cast<size_t>(from)].peers->send(1 - from, header, body_, 0);
+      if (!sent) return false;
+      progress();
+      if (*sent) return true;
+    }
+    return false;
+  }
+  void progress() {
+    network_.advance();
+    for (Rank& rank : ranks_) rank.progress();
+  }
+  uint64_t message_bytes_received(int rank) {
+    return ranks_[static_cast<size_t>(rank)]
+        .peers->rail_reports()
+        .at(0)
+        .stats.message_bytes_received;
+  }
+
+  SimNetwork network_;
+  std::array<Rank, 2> ranks_{Rank(network_, 0), Rank(network_, 1)};
+  std::vector<std::byte> body_ = std::vector<std::byte>(kBytes);
+};
+
+TEST_F(SmallData, OneWayItsCreditComesInMessagesOfItsOwn) {
+  constexpr int kPuts = 200;  // six windows
+  for (int i = 0; i < kPuts; ++i) ASSERT_TRUE(send(0)) << i;
+  while (network_.advance()) progress();
+  EXPECT_EQ(ranks_[1].consumed, kPuts);
+  EXPECT_GE(message_bytes_received(0), 10 * sizeof(MessageHeader));
+}
+
+TEST_F(SmallData, BothWaysItsCreditTravelsWithIt) {
+  constexpr int kPuts = 200;
+  for (int i = 0; i < kPuts; ++i) {
+    ASSERT_TRUE(send(0)) << i;
+    ASSERT_TRUE(send(1)) << i;
+  }
+  while (network_.advance()) progress();
+  for (const int rank : {0, 1}) {
+    EXPECT_EQ(ranks_[static_cast<size_t>(rank)].consumed, kPuts);
+    EXPECT_EQ(message_bytes_received(rank), kPuts * (sizeof(MessageHeader) + kBytes));
+  }
+}
+
+TEST(CreditWindow, AllowsNoMoreThanIsConsumed) {
+  CreditWindow sender(1000);
+  CreditWindow receiver(1000);
+  ASSERT_TRUE(sender.allows(1000));
+  EXPECT_FALSE(sender.allows(1001));
+  sender.sent(1000);
+  EXPECT_TRUE(sender.allows(0));
+  EXPECT_FALSE(sender.allows(1));
+  receiver.consumed(499);
+  EXPECT_FALSE(receiver.due());
+  receiver.consumed(1);
+  EXPECT_TRUE(receiver.due());
+  ASSERT_TRUE(sender.on_told(receiver.to_tell()));
+  receiver.told();
+  EXPECT_FALSE(receiver.due());
+  EXPECT_TRUE(sender.allows(500 / CreditWindow::kUnit * CreditWindow::kUnit));
+  EXPECT_FALSE(sender.allows(500));
+}
+
+TEST(CreditWindow, CountsBeyondWhatIsTold) {
+  CreditWindow sender(100'000);
+  CreditWindow receiver(100'000);
+  for (int i = 0; i < 200; ++i) {  // of 16 bits of units 4 times as many
+    ASSERT_TRUE(sender.allows(99'900)) << i;
+    sender.sent(99'900);
+    receiver.consumed(99'900);
+    ASSERT_TRUE(sender.on_told(receiver.to_tell())) << i;
+  }
+}
+
+TEST(CreditWindow, RefusesMoreThanWasSent) {
+  CreditWindow sender(100'000);
+  sender.sent(10 * CreditWindow::kUnit);
+  EXPECT_FALSE(sender.on_told(11));
+  EXPECT_TRUE(sender.on_told(10));
+  EXPECT_FALSE(sender.on_told(9)) << "it goes back";
 }
 
 }  // namespace

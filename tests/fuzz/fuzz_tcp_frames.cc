@@ -16,16 +16,21 @@ constexpr uint64_t kKey = 7;
 // Memory of one registration; a put outside of it must not be begun.
 class Handler final : public FrameHandler {
  public:
-  Handler() : memory_(4096) {}
-  Result<std::byte*> locate_put(const PutHeader& header) override {
-    if (header.bytes == 0) return nullptr;
+  Handler() : memory_(4096), last_(4096) {}
+  Result<MemoryTable::Place> locate_put(const PutHeader& header) override {
+    if (header.bytes == 0) return MemoryTable::Place{};
     if (header.key != kKey || header.offset > memory_.size() ||
         header.bytes > memory_.size() - header.offset) {
       return error(Code::kRailFailed, "refused");
     }
-    return memory_.data() + header.offset;
+    return MemoryTable::Place{.address = memory_.data() + header.offset,
+                              .by_view = header.offset % 2 == 1};
   }
-  void on_put_placed(LaneId, const PutHeader&) override { ++placed_; }
+  void on_put_here(LaneId, const PutHeader& header, const std::byte* data) override {
+    require((data == nullptr) == (header.bytes == 0), "a put without its bytes");
+    if (data != nullptr) std::memcpy(last_.data(), data, header.bytes);  // all of them can be read
+    ++placed_;
+  }
   Status on_acknowledgement(const AckFrame& ack) override {
     return ack.placed[0] > 1000 ? Status(Code::kRailFailed, "too many") : Status::ok();
   }
@@ -37,6 +42,7 @@ class Handler final : public FrameHandler {
 
  private:
   std::vector<std::byte> memory_;
+  std::vector<std::byte> last_;
   int placed_ = 0;
 };
 

@@ -177,6 +177,34 @@ TEST(TcpData, TwoHundredEndpointsOnOneRail) {
   }
 }
 
+// Small ones that come whole are used where they came; the rest of a put is received in its place.
+TEST(TcpData, PutsIntoMemoryByViewAreNotCopiedAgain) {
+  constexpr size_t kBytes = 16 << 10;
+  Fabric fabric;
+  fabric.connect(1);
+  TestBuffer source = make_buffer(fabric.rail(0), kBytes, 0);
+  TestBuffer target = make_buffer(fabric.rail(1), kBytes, 0, true);
+  fill_pattern(source.bytes, 8);
+  const std::byte* shown = nullptr;
+  fabric.sink(1).set_reaction([&](const RailEvent& event) {
+    if (event.kind != Kind::kNotification) return;
+    shown = event.data;
+    EXPECT_TRUE(has_pattern({event.data, event.bytes}, 8));
+  });
+  Put put{.source = source.registration.get(),
+          .bytes = kBytes,
+          .remote_key = target.registration->key()};
+  ASSERT_TRUE(fabric.endpoint(0, 0).put(put));
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(1).count(Kind::kNotification) == 1; }));
+  EXPECT_NE(shown, target.bytes.data());
+  EXPECT_TRUE(all_equal(target.bytes, 0));
+  // What nobody is told of can be nowhere else.
+  put.notify = false;
+  ASSERT_TRUE(fabric.endpoint(0, 0).put(put));
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).count(Kind::kPutDone) == 2; }));
+  EXPECT_TRUE(has_pattern(target.bytes, 8));
+}
+
 // A put that nothing answers: its sender waits for it no longer than this where the rail is polled.
 TEST(TcpData, ALonePutIsAcknowledgedSoon) {
   Fabric fabric;

@@ -227,10 +227,15 @@ void SimEndpoint::land(SimNetwork& network, const FlightRef& flight) {
 void SimEndpoint::place(SimNetwork& network, const Flight& flight, SimEndpoint& target) {
   const Put& put = flight.put;
   std::byte* to = nullptr;
+  std::vector<std::byte> shown;
   if (put.bytes != 0 && network.copy_data()) {
     to = target.rail_.target(put.remote_key, put.remote_offset, put.bytes);
     const std::byte* from =
         flight.completed ? flight.data.data() : put.source->region().address + put.source_offset;
+    if (put.notify && target.rail_.shows(put.remote_key)) {
+      shown.resize(put.bytes);
+      to = shown.data();
+    }
     std::memmove(to, from, put.bytes);
     if (network.happens(network.rail(flight.from_rail)->port().corruption)) {
       to[network.random() % put.bytes] ^= std::byte{0x10};
@@ -247,7 +252,8 @@ void SimEndpoint::place(SimNetwork& network, const Flight& flight, SimEndpoint& 
                         .endpoint_tag = target.tag_,
                         .notification = put.notification,
                         .bytes = put.bytes,
-                        .data = to});
+                        .data = to},
+                       shown);
   }
 }
 

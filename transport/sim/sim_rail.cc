@@ -62,8 +62,8 @@ Result<std::unique_ptr<Endpoint>> SimRail::open_endpoint(uint64_t endpoint_tag) 
   return std::make_unique<SimEndpoint>(network_, *this, endpoint_tag);
 }
 
-void SimRail::raise(const RailEvent& event) {
-  events_.push_back(event);
+void SimRail::raise(const RailEvent& event, std::span<const std::byte> shown) {
+  events_.push_back({.event = event, .shown = {shown.begin(), shown.end()}});
   if (SimObserver* observer = network_.options_.observer) observer->on_raised(index_);
 }
 
@@ -71,9 +71,10 @@ bool SimRail::progress(TimeNs, EventSink& sink) {
   // Only what is there now: an event that its handling causes waits for the next call.
   const size_t due = events_.size();
   for (size_t i = 0; i < due; ++i) {
-    const RailEvent event = std::move(events_.front());
+    Raised raised = std::move(events_.front());
     events_.pop_front();
-    sink.on_event(event);
+    if (!raised.shown.empty()) raised.event.data = raised.shown.data();
+    sink.on_event(raised.event);
   }
   return due != 0;
 }
@@ -97,6 +98,13 @@ std::byte* SimRail::target(uint64_t key, uint64_t offset, uint64_t bytes) const 
   const MemoryRegion& region = found->second;
   if (offset > region.bytes || bytes > region.bytes - offset) return nullptr;
   return region.address + offset;
+}
+
+bool SimRail::shows(uint64_t key) {
+  const auto found = registered_.find(key);
+  if (found == registered_.end() || !found->second.by_view) return false;
+  showed_ = !showed_;
+  return showed_;
 }
 
 void SimRail::fail_endpoints(const Status& status) {

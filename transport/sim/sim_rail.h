@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -55,7 +56,9 @@ class SimRail final : public Rail {
   const SimRailConfig& config() const { return config_; }
   SimPort& port() { return port_; }
   double bytes_per_second() const;
-  void raise(const RailEvent& event);
+  void raise(const RailEvent& event) { raise(event, {}); }
+  // The event shows a copy of these bytes while it is handled.
+  void raise(const RailEvent& event, std::span<const std::byte> shown);
   void apply(const SimFault& fault);
 
   // When `bytes` posted now have left; the other side's queue for what arrives.
@@ -64,6 +67,8 @@ class SimRail final : public Rail {
 
   // The memory that a peer's put may write; null: refused.
   std::byte* target(uint64_t key, uint64_t offset, uint64_t bytes) const;
+  // Whether a notified put into this memory is shown instead of placed: every other one that may.
+  bool shows(uint64_t key);
 
  private:
   friend class SimEndpoint;
@@ -79,7 +84,12 @@ class SimRail final : public Rail {
   SimQueue bulk_out_, small_out_, bulk_in_, small_in_;
   std::unordered_map<uint64_t, MemoryRegion> registered_;
   std::vector<SimEndpoint*> endpoints_;
-  std::deque<RailEvent> events_;
+  struct Raised {
+    RailEvent event;
+    std::vector<std::byte> shown;
+  };
+  std::deque<Raised> events_;
+  bool showed_ = false;
 };
 
 }  // namespace railccl

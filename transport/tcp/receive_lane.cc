@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace railccl::tcp {
 namespace {
@@ -74,14 +75,7 @@ void ReceiveLane::advance_payload(size_t bytes, FrameHandler& handler) {
   if (bytes == 0) return;
   payload_to_ += bytes;
   payload_left_ -= bytes;
-  if (payload_left_ == 0) handler.on_put_placed(lane_, header_);
-}
-
-Status ReceiveLane::begin_put(FrameHandler& handler) {
-  RAILCCL_ASSIGN(payload_to_, handler.locate_put(header_));
-  payload_left_ = header_.bytes;
-  if (payload_left_ == 0) handler.on_put_placed(lane_, header_);
-  return Status::ok();
+  if (payload_left_ == 0) handler.on_put_here(lane_, header_, place_.address);
 }
 
 Status ReceiveLane::handle_header(uint32_t magic, std::span<const std::byte> bytes,
@@ -97,11 +91,21 @@ Status ReceiveLane::handle_header(uint32_t magic, std::span<const std::byte> byt
     return handler.on_farewell(farewell);
   }
   std::memcpy(&header_, bytes.data(), sizeof header_);
-  return begin_put(handler);
+  RAILCCL_ASSIGN(place_, handler.locate_put(header_));
+  payload_to_ = place_.address;
+  payload_left_ = header_.bytes;
+  if (payload_left_ == 0) handler.on_put_here(lane_, header_, nullptr);
+  return Status::ok();
 }
 
 Status ReceiveLane::parse(std::span<const std::byte> bytes, FrameHandler& handler) {
   while (!bytes.empty() && handler.receiving()) {
+    if (can_show(bytes.size())) {
+      const auto shown = bytes.first(std::exchange(payload_left_, 0));
+      bytes = bytes.subspan(shown.size());
+      handler.on_put_here(lane_, header_, shown.data());
+      continue;
+    }
     if (payload_left_ > 0) {
       const size_t part = static_cast<size_t>(std::min<uint64_t>(payload_left_, bytes.size()));
       std::memcpy(payload_to_, bytes.data(), part);

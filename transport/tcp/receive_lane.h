@@ -8,6 +8,7 @@
 #include <span>
 
 #include "src/base/status.h"
+#include "transport/memory_table.h"
 #include "transport/tcp/wire.h"
 
 namespace railccl::tcp {
@@ -17,9 +18,9 @@ class FrameHandler {
  public:
   virtual ~FrameHandler() = default;
   // Where the payload goes (null when there is none), or why the put is refused.
-  virtual Result<std::byte*> locate_put(const PutHeader& header) = 0;
-  // All bytes of the put are in place.
-  virtual void on_put_placed(LaneId lane, const PutHeader& header) = 0;
+  virtual Result<MemoryTable::Place> locate_put(const PutHeader& header) = 0;
+  // All bytes of the put are here: in place or, by view, at `data` during the call.
+  virtual void on_put_here(LaneId lane, const PutHeader& header, const std::byte* data) = 0;
   virtual Status on_acknowledgement(const AckFrame& ack) = 0;
   // The peer ends the connection; the error to end it with here.
   virtual Status on_farewell(const FarewellFrame& farewell) = 0;
@@ -50,11 +51,16 @@ class ReceiveLane {
  private:
   Status parse(std::span<const std::byte> bytes, FrameHandler& handler);
   Status handle_header(uint32_t magic, std::span<const std::byte> bytes, FrameHandler& handler);
-  Status begin_put(FrameHandler& handler);
   void advance_payload(size_t bytes, FrameHandler& handler);
+  // All of the put, of which nothing has been placed, is among these bytes and need not be.
+  bool can_show(size_t bytes) const {
+    return place_.by_view && payload_left_ > 0 && payload_left_ == header_.bytes &&
+           payload_left_ <= bytes && (header_.flags & kNotifyFlag) != 0;
+  }
 
   LaneId lane_;
   PutHeader header_;                 // of the put being received, while payload_left_ > 0
+  MemoryTable::Place place_;         // of it
   std::byte* payload_to_ = nullptr;  // where its next byte goes
   uint64_t payload_left_ = 0;
   std::array<std::byte, kMaxHeaderBytes> partial_;  // the beginning of a header

@@ -205,16 +205,16 @@ bool TcpEndpoint::on_lane_readable(LaneId id) {
   return !outcome || *outcome != ReceiveLane::Outcome::kNothing;
 }
 
-Result<std::byte*> TcpEndpoint::locate_put(const PutHeader& header) {
+Result<MemoryTable::Place> TcpEndpoint::locate_put(const PutHeader& header) {
   if ((header.flags & ~kNotifyFlag) != 0 || header.bytes > kMaxPutBytes) {
     return error(Code::kRailFailed, "a put's header is damaged: flags {:#x}, {} bytes",
                  header.flags, header.bytes);
   }
-  if (header.bytes == 0) return nullptr;
+  if (header.bytes == 0) return MemoryTable::Place{};
   return core_.memory().locate(header.key, header.offset, header.bytes);
 }
 
-void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
+void TcpEndpoint::on_put_here(LaneId id, const PutHeader& header, const std::byte* data) {
   ++placed_.placed[lane_index(id)];
   owes_ = true;
   const bool small = id == LaneId::kSmall;
@@ -223,12 +223,11 @@ void TcpEndpoint::on_put_placed(LaneId id, const PutHeader& header) {
   const bool soon = !small || small_unacknowledged_ >= kSmallPutsPerAcknowledgement;
   if (!lane(LaneId::kSmall).is_blocked()) core_.want_acknowledge(*this, soon);
   if ((header.flags & kNotifyFlag) == 0) return;
-  const auto place = locate_put(header);
   core_.raise({.kind = RailEvent::Kind::kNotification,
                .endpoint_tag = tag_,
                .notification = header.notification,
                .bytes = header.bytes,
-               .data = place ? *place : nullptr});
+               .data = data});
 }
 
 Status TcpEndpoint::on_acknowledgement(const AckFrame& ack) {

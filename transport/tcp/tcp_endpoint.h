@@ -58,8 +58,8 @@ class TcpEndpoint final : public Endpoint, public RailMember, public LaneHost, p
   // LaneHost:
   bool on_lane_readable(LaneId lane) override;
   void on_lane_writable(LaneId lane) override;
-  Result<std::byte*> locate_put(const PutHeader& header) override;
-  void on_put_placed(LaneId lane, const PutHeader& header) override;
+  Result<MemoryTable::Place> locate_put(const PutHeader& header) override;
+  void on_put_here(LaneId lane, const PutHeader& header, const std::byte* data) override;
   Status on_acknowledgement(const AckFrame& ack) override;
   Status on_farewell(const FarewellFrame& farewell) override;
   bool receiving() const override { return state_ == State::kConnected; }

@@ -252,7 +252,8 @@ Result<std::byte*> Channel::locate(const PutHeader& put, size_t size, size_t byt
     return error(Code::kRailFailed, "the peer has more than {} puts on their way", kMostReceives);
   }
   if (bytes == 0) return nullptr;
-  return memory_.locate(put.key, put.offset, put.bytes);
+  RAILCCL_ASSIGN(const MemoryTable::Place place, memory_.locate(put.key, put.offset, put.bytes));
+  return place.address;
 }
 
 ucs_status_t Channel::on_put(const void* header, size_t size, void* data, size_t bytes,

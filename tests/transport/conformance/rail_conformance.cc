@@ -30,11 +30,11 @@ const RailEvent* RecordingSink::find(RailEvent::Kind kind, uint64_t endpoint_tag
   return found == events_.end() ? nullptr : &*found;
 }
 
-TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill) {
+TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill, bool by_view) {
   TestBuffer buffer;
   buffer.bytes.assign(bytes, std::byte{fill});
-  auto registration =
-      rail.register_memory({.address = buffer.bytes.data(), .bytes = buffer.bytes.size()});
+  auto registration = rail.register_memory(
+      {.address = buffer.bytes.data(), .bytes = buffer.bytes.size(), .by_view = by_view});
   if (registration) {
     buffer.registration = std::move(*registration);
   } else {
@@ -140,6 +140,31 @@ Status RailConformance::put(int side, const Put& put) {
     status = endpoint(side).put(put);
   }
   return status;
+}
+
+void RailConformance::put_patterns(bool by_view, const CheckNotified& check) {
+  constexpr uint64_t kPuts = 100;
+  constexpr size_t kLarge = 30'000;
+  connect();
+  TestBuffer source = make_buffer(rail(0), kPuts * kLarge, 0);
+  TestBuffer target = make_buffer(rail(1), kPuts * kLarge, 0, by_view);
+  const auto bytes_of = [](uint64_t token) {
+    return token % 2 == 0 ? 100 + token : kLarge - token;
+  };
+  sink(1).set_reaction([&](const RailEvent& event) {
+    if (event.kind != RailEvent::Kind::kNotification) return;
+    const uint64_t token = event.notification[0];
+    ASSERT_LT(token, kPuts);
+    EXPECT_EQ(event.bytes, bytes_of(token));
+    check(event, std::span(target.bytes).subspan(token * kLarge, bytes_of(token)));
+  });
+  for (uint64_t token = 0; token < kPuts; ++token) {
+    Put one = make_put(source, target, bytes_of(token), token);
+    one.source_offset = one.remote_offset = token * kLarge;
+    fill_pattern(std::span(source.bytes).subspan(one.source_offset, one.bytes), token);
+    ASSERT_TRUE(put(0, one));
+  }
+  ASSERT_TRUE(progress_until([&] { return count(1, RailEvent::Kind::kNotification) == kPuts; }));
 }
 
 void RailConformance::close_both() {

@@ -96,7 +96,7 @@ struct TestBuffer {
   std::vector<std::byte> bytes;
   std::unique_ptr<Registration> registration;
 };
-TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill);
+TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill, bool by_view = false);
 // `bytes` from the beginning of `source` to that of `target`, the token in the notification.
 Put make_put(const TestBuffer& source, const TestBuffer& target, size_t bytes, uint64_t token);
 // bytes[i] depends on seed and i in a way that shifted or mixed data does not repeat.
@@ -127,6 +127,10 @@ class RailConformance : public testing::TestWithParam<RailPairFactory> {
   // put() that progresses through back-pressure.
   Status put(int side, const Put& put);
   void close_both();
+  // Puts of many sizes into memory registered so, each with the pattern of its token; `check` sees
+  // every notification and the place of its bytes.
+  using CheckNotified = std::function<void(const RailEvent&, std::span<const std::byte> place)>;
+  void put_patterns(bool by_view, const CheckNotified& check);
 
   std::unique_ptr<RailPair> pair_;
   std::array<RecordingSink, 2> sinks_;
