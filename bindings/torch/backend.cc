@@ -40,10 +40,11 @@ ncclComm_t RailcclBackend::take_comm() {
   return std::exchange(comm_, nullptr);
 }
 
+// What is under way ends first, and its futures fire.
 void RailcclBackend::shutdown() {
   const ncclComm_t comm = take_comm();
-  completer_.reset();
   if (comm != nullptr) ncclCommDestroy(comm);
+  completer_.reset();
 }
 
 // What is under way ends with an error, in whichever thread waits for it.

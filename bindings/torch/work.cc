@@ -160,12 +160,12 @@ void Completer::add(const c10::intrusive_ptr<RailcclWork>& work) {
 }
 
 // Whoever waits for a work drives it and must not find it taken; so works are looked at only now
-// and then.
+// and then, and once more at the end: what their communicator's end has ended.
 void Completer::run(State& state) {
   std::unique_lock<std::mutex> lock(state.mutex);
-  for (;;) {
+  for (bool stop = false; !stop;) {
     state.added.wait(lock, [&state] { return state.stop || !state.works.empty(); });
-    if (state.added.wait_for(lock, kLookEvery, [&state] { return state.stop; })) return;
+    stop = state.added.wait_for(lock, kLookEvery, [&state] { return state.stop; });
     std::deque<c10::intrusive_ptr<RailcclWork>> works;
     works.swap(state.works);
     lock.unlock();

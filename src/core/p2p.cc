@@ -7,6 +7,15 @@
 #include <utility>
 
 namespace railccl {
+namespace {
+
+// "sends ... to rank 3", of the rank that called it.
+std::string say(const P2pTransfer& call) {
+  return fmt::format("{} {} {} rank {}", call.is_send ? "sends" : "receives",
+                     to_string(call.fingerprint()), call.is_send ? "to" : "from", call.peer);
+}
+
+}  // namespace
 
 P2p::P2p(const ExecutorServices& services)
     : services_(services),
@@ -71,10 +80,8 @@ void P2p::trace_transfer(TraceKind kind, const Transfer& transfer) const {
 Status P2p::mismatch(const Transfer& transfer, const Fingerprint& theirs) const {
   const Fingerprint mine = transfer.call.fingerprint();
   if (mine == theirs) return Status::ok();
-  const bool is_send = transfer.call.is_send;
-  return error(Code::kMismatch, "rank {} {} {} rank {}, which {} {} (number {} of this pair)",
-               services_.rank, is_send ? "sends to" : "receives from", to_string(mine),
-               transfer.call.peer, is_send ? "receives" : "sends", to_string(theirs),
+  return error(Code::kMismatch, "rank {} {}, which {} {} (number {} of this pair)", services_.rank,
+               say(transfer.call), transfer.call.is_send ? "receives" : "sends", to_string(theirs),
                transfer.sequence);
 }
 
@@ -146,10 +153,7 @@ std::optional<P2p::Partner> P2p::waiting_for(const std::map<int, Departure>& dep
   for (const Group& group : groups_) {
     for (const Transfer& transfer : group.transfers) {
       if (transfer.stage == Stage::kDone || !departures.contains(transfer.call.peer)) continue;
-      return Partner{.rank = transfer.call.peer,
-                     .transfer = fmt::format(
-                         "{} {} rank {}", transfer.call.is_send ? "sends to" : "receives from",
-                         to_string(transfer.call.fingerprint()), transfer.call.peer)};
+      return Partner{.rank = transfer.call.peer, .transfer = say(transfer.call)};
     }
   }
   return std::nullopt;

@@ -1,11 +1,9 @@
 #include "src/core/runtime.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <cstdlib>
 
 #include "src/base/log.h"
+#include "src/base/process_exit.h"
 #include "src/base/setting.h"
 #include "src/base/trace.h"
 #include "src/core/wiring.h"
@@ -30,21 +28,9 @@ void warn_of_unserved(const Settings& settings) {
 // For operations under way and for what has to get through, when the process ends.
 constexpr TimeNs kExitTimeout = kSecond;
 
-struct Exiting {
-  Engine* engine = nullptr;
-  pid_t process = 0;
-};
+Engine* engine_at_exit = nullptr;
 
-Exiting& exiting() {
-  static Exiting what;
-  return what;
-}
-
-void depart_at_exit() {
-  const auto& [engine, process] = exiting();
-  if (process != getpid()) return;  // a forked child has neither the engine's thread nor its peers
-  engine->depart(kExitTimeout);
-}
+void depart_at_exit() { engine_at_exit->depart(kExitTimeout); }
 
 }  // namespace
 
@@ -79,8 +65,8 @@ Result<std::unique_ptr<Runtime>> Runtime::make() {
   runtime->drive(runtime->trace_output_.get());
   runtime->drive(runtime->metrics_output_.get());
   // After the trace's own, and so called before it: what goes on at exit is in the trace.
-  exiting() = {.engine = runtime->engine_.get(), .process = getpid()};
-  std::atexit(depart_at_exit);
+  engine_at_exit = runtime->engine_.get();
+  call_at_exit<depart_at_exit>();
   return runtime;
 }
 

@@ -1,14 +1,13 @@
 #include "src/core/trace_output.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 
 #include "src/base/log.h"
 #include "src/base/mutex.h"
 #include "src/base/path_pattern.h"
+#include "src/base/process_exit.h"
 #include "src/base/trace.h"
 #include "src/base/trace_dump.h"
 #include "src/core/output_file.h"
@@ -39,20 +38,13 @@ void write(const std::string& pattern, std::string_view why) {
   }
 }
 
-// What the handler at the end of the process needs; never destroyed.
-struct AtExit {
-  std::string pattern;
-  pid_t process = 0;
-};
-AtExit& at_exit() {
-  static AtExit* const instance = new AtExit;
-  return *instance;
+// Never destroyed: it is read at exit.
+std::string& exit_pattern() {
+  static auto* const pattern = new std::string;
+  return *pattern;
 }
 
-void write_at_exit() {
-  // A forked child that ends has no trace of its own.
-  if (getpid() == at_exit().process) write(at_exit().pattern, "at exit");
-}
+void write_at_exit() { write(exit_pattern(), "at exit"); }
 
 Status listen(const Settings& settings) {
   const auto choice = settings.get_choice<SignalChoice>(Setting::kTraceSignal);
@@ -88,8 +80,8 @@ Result<std::unique_ptr<TraceOutput>> TraceOutput::create(const Settings& setting
   if (where != "off" && where != "ring") {
     RAILCCL_TRY(check_output_file(settings, Setting::kTrace));
     output->pattern_ = where;
-    at_exit() = {.pattern = where, .process = getpid()};
-    std::atexit(write_at_exit);
+    exit_pattern() = where;
+    call_at_exit<write_at_exit>();
   }
   RAILCCL_TRY(listen(settings));
   if (output->pattern_.empty() && !listens) output.reset();

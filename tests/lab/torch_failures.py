@@ -103,6 +103,24 @@ def dropped(rank, size):
     print(f"sum {tensor[0].item():.0f}", flush=True)
 
 
+def unwaited(rank, size):
+    """A group is destroyed while its last operations are under way and nobody waits for them."""
+    for _ in range(5):
+        group = dist.new_group(list(range(size)))
+        fired = threading.Semaphore(0)
+        tensors = [torch.full((COUNT,), float(rank)) for _ in range(20)]
+        for tensor in tensors:
+            work = dist.all_reduce(tensor, group=group, async_op=True)
+            work.get_future().then(lambda _future, fired=fired: fired.release())
+        del work
+        dist.destroy_process_group(group)
+        for number in range(len(tensors)):
+            if not fired.acquire(timeout=20):
+                raise RuntimeError(f"{number} of {len(tensors)} futures have fired")
+    dist.destroy_process_group()
+    print(f"sum {tensors[-1][0].item():.0f}", flush=True)
+
+
 def disagreement(rank, size):
     """The last rank calls something else; a rank may hear of it while it is still in the operation before."""
     def differ():
@@ -118,8 +136,8 @@ def disagreement(rank, size):
 def main():
     dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
     rank, size = dist.get_rank(), dist.get_world_size()
-    {each.__name__: each for each in (death, abort, timeout, forgotten, dropped, disagreement)}[sys.argv[1]](rank, size)
-    if sys.argv[1] in (forgotten.__name__, dropped.__name__):
+    {each.__name__: each for each in (death, abort, timeout, forgotten, dropped, unwaited, disagreement)}[sys.argv[1]](rank, size)
+    if sys.argv[1] in (forgotten.__name__, dropped.__name__, unwaited.__name__):
         return
     own_backend().abort()
     sys.stdout.flush()

@@ -145,6 +145,13 @@ class Torch(unittest.TestCase):
             self.assertIn(f"[{rank}] sum {RANKS}", output)
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_futures_that_nobody_waits_for_fire_when_their_group_is_destroyed(self):
+        code, _, _, output = self.failure("unwaited")
+        self.assertEqual(code, 0, output)
+        for rank in range(RANKS):
+            self.assertIn(f"[{rank}] sum {sum(range(RANKS))}", output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_calls_that_disagree_are_exceptions_on_every_rank(self):
         code, caught, said, output = self.failure("disagreement")
         self.assertEqual(code, 0, output)

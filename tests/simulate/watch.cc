@@ -168,33 +168,31 @@ class WatchRail final : public testing_support::ForwardingRail, private EventSin
   std::unordered_map<uint64_t, uint64_t> numbers_;  // by tag, of its present endpoint
 };
 
-class WatchEndpoint final : public Endpoint {
+class WatchEndpoint final : public testing_support::ForwardingEndpoint {
  public:
   WatchEndpoint(std::unique_ptr<Endpoint> inner, Watch& watch, uint64_t link)
-      : inner_(std::move(inner)),
+      : ForwardingEndpoint(std::move(inner)),
         watch_(watch),
         link_(link),
-        number_(endpoint_number(inner_->address())) {
+        number_(endpoint_number(address())) {
     watch_.on_opened(number_);
   }
-  std::vector<std::byte> address() const override { return inner_->address(); }
   Status connect(const std::vector<std::byte>& peer_address) override {
     watch_.on_connect(number_, endpoint_number(peer_address));
-    return inner_->connect(peer_address);
+    return ForwardingEndpoint::connect(peer_address);
   }
   Status put(const Put& put) override {
-    RAILCCL_TRY(inner_->put(put));
+    RAILCCL_TRY(ForwardingEndpoint::put(put));
     watch_.on_put(number_, link_, put);
     return Status::ok();
   }
   void close() override {
     watch_.on_fence_begun(number_);
-    inner_->close();
+    ForwardingEndpoint::close();
   }
   uint64_t number() const { return number_; }
 
  private:
-  std::unique_ptr<Endpoint> inner_;
   Watch& watch_;
   uint64_t link_;
   uint64_t number_;

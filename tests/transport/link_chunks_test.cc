@@ -19,32 +19,15 @@ struct Puts {
   uint64_t longest = 0;
 };
 
-class ChoosyEndpoint final : public Endpoint {
+class ChoosyEndpoint final : public ForwardingEndpoint {
  public:
   ChoosyEndpoint(std::unique_ptr<Endpoint> inner, Puts& puts)
-      : inner_(std::move(inner)), puts_(puts) {}
-  std::vector<std::byte> address() const override { return inner_->address(); }
-  Status connect(const std::vector<std::byte>& peer) override { return inner_->connect(peer); }
+      : ForwardingEndpoint(std::move(inner)), puts_(puts) {}
   Status put(const Put& put) override {
     puts_.longest = std::max<uint64_t>(puts_.longest, put.bytes);
     Put changed = put;
     if (puts_.refuses(put)) changed.remote_key += 1;  // nothing is registered with it
-    return inner_->put(changed);
-  }
-  void close() override { inner_->close(); }
-
- private:
-  std::unique_ptr<Endpoint> inner_;
-  Puts& puts_;
-};
-
-class ChoosyRail final : public ForwardingRail {
- public:
-  ChoosyRail(std::unique_ptr<Rail> inner, Puts& puts)
-      : ForwardingRail(std::move(inner)), puts_(puts) {}
-  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
-    RAILCCL_ASSIGN(auto inner, ForwardingRail::open_endpoint(tag));
-    return std::unique_ptr<Endpoint>(std::make_unique<ChoosyEndpoint>(std::move(inner), puts_));
+    return ForwardingEndpoint::put(changed);
   }
 
  private:
@@ -58,6 +41,7 @@ LinkWorldOptions choosy_world(size_t rails, std::vector<Puts>& puts) {
   options.decorate = [&puts](int rank, int rail,
                              std::unique_ptr<Rail> inner) -> std::unique_ptr<Rail> {
     if (rank != 0) return inner;
+    using ChoosyRail = RailOfEndpoints<ChoosyEndpoint, Puts>;
     return std::make_unique<ChoosyRail>(std::move(inner), puts[static_cast<size_t>(rail)]);
   };
   return options;

@@ -73,17 +73,13 @@ class Completions {
 
 class UntrackedRail;
 
-class UntrackedEndpoint final : public Endpoint {
+class UntrackedEndpoint final : public testing_support::ForwardingEndpoint {
  public:
   UntrackedEndpoint(std::unique_ptr<Endpoint> inner, UntrackedRail& rail, uint64_t tag)
-      : inner_(std::move(inner)), rail_(rail), tag_(tag) {}
-  std::vector<std::byte> address() const override { return inner_->address(); }
-  Status connect(const std::vector<std::byte>& peer) override { return inner_->connect(peer); }
+      : ForwardingEndpoint(std::move(inner)), rail_(rail), tag_(tag) {}
   Status put(const Put& put) override;
-  void close() override { inner_->close(); }
 
  private:
-  std::unique_ptr<Endpoint> inner_;
   UntrackedRail& rail_;
   uint64_t tag_;
 };
@@ -146,7 +142,7 @@ Status UntrackedEndpoint::put(const Put& put) {
     rail_.swallow(tag_, put.token);
     return Status::ok();
   }
-  RAILCCL_TRY(inner_->put(put));
+  RAILCCL_TRY(ForwardingEndpoint::put(put));
   if (header && header->kind == wire::NoteKind::kChunk) {
     rail_.completions().on_posted(header->sequence,
                                   wire::decode_chunk(put.notification, put.bytes).total);

@@ -51,35 +51,20 @@ TEST(Link, OnePutArrivesWholeAndIsAcknowledged) {
 }
 
 // Counts the notes that do nothing but acknowledge.
-class CountsAcks final : public Endpoint {
+class CountsAcks final : public ForwardingEndpoint {
  public:
-  CountsAcks(std::unique_ptr<Endpoint> inner, int& acks) : inner_(std::move(inner)), acks_(acks) {}
-  std::vector<std::byte> address() const override { return inner_->address(); }
-  Status connect(const std::vector<std::byte>& peer) override { return inner_->connect(peer); }
+  CountsAcks(std::unique_ptr<Endpoint> inner, int& acks)
+      : ForwardingEndpoint(std::move(inner)), acks_(acks) {}
   Status put(const Put& put) override {
     const auto header = wire::decode_header(put.notification);
     if (header && header->kind == wire::NoteKind::kAck) ++acks_;
-    return inner_->put(put);
-  }
-  void close() override { inner_->close(); }
-
- private:
-  std::unique_ptr<Endpoint> inner_;
-  int& acks_;
-};
-
-class RailThatCountsAcks final : public ForwardingRail {
- public:
-  RailThatCountsAcks(std::unique_ptr<Rail> inner, int& acks)
-      : ForwardingRail(std::move(inner)), acks_(acks) {}
-  Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override {
-    RAILCCL_ASSIGN(std::unique_ptr<Endpoint> inner, ForwardingRail::open_endpoint(tag));
-    return std::make_unique<CountsAcks>(std::move(inner), acks_);
+    return ForwardingEndpoint::put(put);
   }
 
  private:
   int& acks_;
 };
+using RailThatCountsAcks = RailOfEndpoints<CountsAcks, int>;
 
 TEST(Link, AnAnswerCarriesTheAcknowledgement) {
   constexpr uint64_t kPuts = 100;
