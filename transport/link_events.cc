@@ -193,8 +193,8 @@ Status LinkImpl::on_message(LinkPair& pair, const wire::NoteHeader& header, cons
   RAILCCL_TRY(on_ack(note.ack, now));
   RAILCCL_TRY(messages_->on_arrived(pair, header, note, event));
   while (!ended_) {
-    const LinkMessages::Incoming* message = messages_->next();
-    if (message == nullptr) break;
+    const std::optional<LinkMessages::Incoming> message = messages_->next();
+    if (!message) break;
     if ((message->flags & wire::kLinkControlFlag) != 0) {
       RAILCCL_ASSIGN(const wire::Frame frame, wire::decode_frame(message->bytes));
       RAILCCL_TRY(on_frame(frame, now));

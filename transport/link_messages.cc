@@ -259,7 +259,7 @@ Status LinkMessages::on_arrived(LinkPair& pair, const wire::NoteHeader& header,
   std::span<const std::byte> data = shown(note, event);
   std::byte* const kept = inbox_.data() + note.position;
   if (ahead > 0 && bytes > 0 && data.data() != kept) {
-    std::memcpy(kept, data.data(), bytes);
+    std::memmove(kept, data.data(), bytes);  // a peer may lie about where it has put them
     data = {kept, bytes};
   }
   slot = {.here = true, .flags = header.flags, .bytes = data};
@@ -280,17 +280,17 @@ bool LinkMessages::is_damaged(const wire::NoteHeader& header, const wire::Messag
   return crc32c(shown(note, event)) != note.crc;
 }
 
-const LinkMessages::Incoming* LinkMessages::next() {
+std::optional<LinkMessages::Incoming> LinkMessages::next() {
   if (consumed_in_ != next_in_) {
     consumed_in_ = next_in_;
-    bytes_since_credit_ += align(std::max<uint64_t>(incoming_.bytes.size(), 1));
+    bytes_since_credit_ += align(std::max<uint64_t>(incoming_bytes_, 1));
   }
   Arrived& slot = in_[next_in_ % in_.size()];
-  if (!slot.here) return nullptr;
+  if (!slot.here) return std::nullopt;
   slot.here = false;
   ++next_in_;
-  incoming_ = {.bytes = slot.bytes, .flags = slot.flags};
-  return &incoming_;
+  incoming_bytes_ = slot.bytes.size();
+  return Incoming{.bytes = slot.bytes, .flags = slot.flags};
 }
 
 wire::MessagesArrived LinkMessages::arrived() const {

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -61,12 +62,13 @@ class LinkMessages {
   // It is new, and its bytes are not those that were sent.
   bool is_damaged(const wire::NoteHeader& header, const wire::MessageNote& note,
                   const RailEvent& event) const;
-  // The next message in order, until the following call of on_arrived or next; null: not here yet.
+  // The next message in order; none: not here yet. Its bytes are there during the rail's event and
+  // until the following call of next.
   struct Incoming {
     std::span<const std::byte> bytes;
     uint8_t flags = 0;
   };
-  const Incoming* next();
+  std::optional<Incoming> next();
   uint32_t consumed() const { return static_cast<uint32_t>(consumed_in_); }
   wire::MessagesArrived arrived() const;
   // The peer has to be told what was consumed: half of its room, or less in a small ring.
@@ -132,7 +134,7 @@ class LinkMessages {
   uint64_t consumed_in_ = 0;  // delivered, and done with
   uint64_t credited_in_ = 0;  // of which the peer was told
   uint64_t bytes_since_credit_ = 0;
-  Incoming incoming_;
+  uint64_t incoming_bytes_ = 0;  // of the last one
 };
 
 }  // namespace railccl

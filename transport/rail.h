@@ -24,9 +24,9 @@
 //  8. close() is the fence: after its kClosed event nothing of this endpoint lands in local memory,
 //     nothing of it is sent any more, and every accepted put has completed. kClosed comes exactly
 //     once, also when the endpoint had failed, and in bounded time whatever the peer does.
-//  9. A local completion with success means that the target's transport has placed the data (or,
-//     for RDMA, that its NIC acknowledged it). It is a measure for rates and a hint for delivery,
-//     no more.
+//  9. A local completion with success means that the target's transport has placed or shown the
+//     data (or, for RDMA, that its NIC acknowledged it). It is a measure for rates and a hint for
+//     delivery, no more.
 // 10. Destroying a Registration ends the peers' right to write there; it must outlive the local
 //     puts that read from it.
 #pragma once
@@ -55,7 +55,8 @@ struct MemoryRegion {
   int dmabuf_fd = -1;  // kDmabuf only
   uint64_t dmabuf_offset = 0;
   // A notified put's bytes may be shown where they came instead of being placed here, for an owner
-  // that uses them at once or copies them itself (RailEvent::data).
+  // that uses them at once or copies them itself (RailEvent::data). Who holds events takes this
+  // back.
   bool by_view = false;
 };
 

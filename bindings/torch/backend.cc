@@ -35,26 +35,54 @@ RailcclBackend::RailcclBackend(const c10::intrusive_ptr<c10d::Store>& store, int
 
 RailcclBackend::~RailcclBackend() { shutdown(); }
 
-ncclComm_t RailcclBackend::take_comm() {
-  const std::lock_guard<std::mutex> guard(comm_mutex_);
-  return std::exchange(comm_, nullptr);
-}
-
-// What is under way ends first, and its futures fire.
+// What is under way ends first, and its futures fire. A callback of one of them may come here, too,
+// so nothing is locked while their thread is waited for.
 void RailcclBackend::shutdown() {
-  const ncclComm_t comm = take_comm();
-  if (comm != nullptr) ncclCommDestroy(comm);
-  completer_.reset();
+  std::unique_lock<std::mutex> lock(comm_mutex_);
+  if (comm_ != nullptr && !ending_) {
+    end(lock, [this](ncclComm_t comm, auto& held) {
+      held.unlock();
+      ncclCommFinalize(comm);
+      held.lock();
+      comm_ = nullptr;  // out of reach of abort()
+      held.unlock();
+      ncclCommDestroy(comm);
+    });
+  }
+  ended_.wait(lock, [this] { return !ending_; });
+  const std::shared_ptr<Completer> completer = std::move(completer_);
+  lock.unlock();
 }
 
-// What is under way ends with an error, in whichever thread waits for it.
+// What is under way ends with an error, in whichever thread waits for it; so does a shutdown that
+// waits for it in another thread.
 void RailcclBackend::abort() {
-  const ncclComm_t comm = take_comm();
-  if (comm != nullptr) ncclCommAbort(comm);
+  std::unique_lock<std::mutex> lock(comm_mutex_);
+  if (comm_ != nullptr && ending_) {
+    ncclCommRevoke(comm_, NCCL_REVOKE_DEFAULT);
+  } else if (comm_ != nullptr) {
+    end(lock, [this](ncclComm_t comm, auto& held) {
+      comm_ = nullptr;
+      held.unlock();
+      ncclCommAbort(comm);
+    });
+  }
+  ended_.wait(lock, [this] { return !ending_; });
+}
+
+// `how` lets go of the lock.
+template <typename How>
+void RailcclBackend::end(std::unique_lock<std::mutex>& lock, const How& how) {
+  ending_ = true;
+  coalesced_.clear();  // has operators of the communicator
+  how(comm_, lock);
+  lock.lock();
+  ending_ = false;
+  ended_.notify_all();
 }
 
 void RailcclBackend::check_alive() const {
-  TORCH_CHECK(comm_ != nullptr, "railccl: the process group was shut down or aborted");
+  TORCH_CHECK(comm_ != nullptr && !ending_, "railccl: the process group was shut down or aborted");
 }
 
 RailcclBackend::WorkPtr RailcclBackend::start(Job job) {
@@ -62,8 +90,7 @@ RailcclBackend::WorkPtr RailcclBackend::start(Job job) {
   check_alive();
   if (coalescing_) {
     coalesced_.push_back(std::move(job));
-    // Completed together with the others, by endCoalescing.
-    return c10::make_intrusive<c10d::Work>(rank_, coalesced_.back().type);
+    return c10::make_intrusive<NoWork>(rank_, coalesced_.back().type);
   }
   ++sequence_;
   const auto timeout = job.timeout == c10d::kUnsetTimeout ? timeout_ : job.timeout;
@@ -76,6 +103,24 @@ RailcclBackend::WorkPtr RailcclBackend::start(Job job) {
   return work;
 }
 
+// What `issue` calls, as one operation; none of it begins when one is refused. Within a group of
+// the caller's it is a part of that one.
+RailcclBackend::WorkPtr RailcclBackend::together(const std::function<void()>& issue) {
+  if (coalescing_) {
+    issue();
+    return c10::make_intrusive<NoWork>(rank_, c10d::OpType::COALESCED);
+  }
+  startCoalescing();
+  try {
+    issue();
+  } catch (...) {
+    coalescing_ = false;
+    coalesced_.clear();
+    throw;
+  }
+  return endCoalescing();
+}
+
 void RailcclBackend::startCoalescing() {
   coalescing_ = true;
   coalesced_.clear();
@@ -83,10 +128,15 @@ void RailcclBackend::startCoalescing() {
 
 RailcclBackend::WorkPtr RailcclBackend::endCoalescing() {
   coalescing_ = false;
+  // Also of a group that has ended: torch aborts groups between startCoalescing and endCoalescing.
+  if (coalesced_.empty()) return c10::make_intrusive<NoWork>(rank_, c10d::OpType::COALESCED);
   auto jobs = std::make_shared<std::vector<Job>>(std::move(coalesced_));
   coalesced_.clear();
   Job all{.type = c10d::OpType::COALESCED};
+  // Without the jobs: they have operators, which must not outlive the communicator.
+  std::vector<std::function<void()>> finishes;
   for (const Job& job : *jobs) {
+    if (job.finish) finishes.push_back(job.finish);
     all.outputs.insert(all.outputs.end(), job.outputs.begin(), job.outputs.end());
     all.keep.insert(all.keep.end(), job.keep.begin(), job.keep.end());
   }
@@ -95,10 +145,8 @@ RailcclBackend::WorkPtr RailcclBackend::endCoalescing() {
     for (const Job& job : *jobs) job.begin(stream);
     check(ncclGroupEnd(), "group");
   };
-  all.finish = [jobs] {
-    for (const Job& job : *jobs) {
-      if (job.finish) job.finish();
-    }
+  all.finish = [finishes = std::move(finishes)] {
+    for (const auto& finish : finishes) finish();
   };
   return start(std::move(all));
 }

@@ -4,6 +4,8 @@
 
 #include <railccl/railccl.h>
 
+#include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -79,6 +81,7 @@ class RailcclBackend : public c10d::Backend {
   using Parts = std::vector<std::pair<void*, size_t>>;
 
   WorkPtr start(Job job);
+  WorkPtr together(const std::function<void()>& issue);
   // A job that gathers `input` of every rank in `memory`; begin and keep are filled in.
   WorkPtr start_allgather(Job job, const at::Tensor& memory, const at::Tensor& input);
   WorkPtr allgather_unequal(Tensors& outputs, at::Tensor& input,
@@ -87,10 +90,15 @@ class RailcclBackend : public c10d::Backend {
                    std::chrono::milliseconds timeout, std::function<void()> finish);
   Parts split(const at::Tensor& tensor, const std::vector<int64_t>& splits) const;
   void check_alive() const;
-  ncclComm_t take_comm();
+  template <typename How>
+  void end(std::unique_lock<std::mutex>& lock, const How& how);
 
-  std::mutex comm_mutex_;  // another thread may abort while one begins an operation
-  ncclComm_t comm_ = nullptr;
+  // Another thread may end the group while one begins an operation, or ends it, too: who comes
+  // second waits for the first.
+  std::mutex comm_mutex_;
+  std::condition_variable ended_;
+  bool ending_ = false;
+  ncclComm_t comm_ = nullptr;  // null from the moment on when nobody else may use it
   std::chrono::milliseconds timeout_;
   uint64_t sequence_ = 0;
   std::shared_ptr<Completer> completer_;

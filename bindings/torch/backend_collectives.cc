@@ -55,12 +55,12 @@ RailcclBackend::WorkPtr RailcclBackend::allreduce(Tensors& tensors,
 
 RailcclBackend::WorkPtr RailcclBackend::allreduce_coalesced(
     Tensors& tensors, const c10d::AllreduceCoalescedOptions& options) {
-  startCoalescing();
-  for (at::Tensor& tensor : tensors) {
-    Tensors one = {tensor};
-    allreduce(one, options);
-  }
-  return endCoalescing();
+  return together([&] {
+    for (at::Tensor& tensor : tensors) {
+      Tensors one = {tensor};
+      allreduce(one, options);
+    }
+  });
 }
 
 RailcclBackend::WorkPtr RailcclBackend::reduce(Tensors& tensors,
@@ -131,38 +131,38 @@ RailcclBackend::WorkPtr RailcclBackend::allgather_unequal(Tensors& outputs, at::
   TORCH_CHECK(outputs[static_cast<size_t>(rank_)].numel() == input.numel(),
               "railccl: this rank's output of all_gather has another size than its input");
   outputs[static_cast<size_t>(rank_)].copy_(input);
-  startCoalescing();
-  for (int root = 0; root < size_; ++root) {
-    Tensors one = {outputs[static_cast<size_t>(root)]};
-    c10d::BroadcastOptions from;
-    from.rootRank = root;
-    from.timeout = options.timeout;
-    broadcast(one, from);
-  }
-  return endCoalescing();
+  return together([&] {
+    for (int root = 0; root < size_; ++root) {
+      Tensors one = {outputs[static_cast<size_t>(root)]};
+      c10d::BroadcastOptions from;
+      from.rootRank = root;
+      from.timeout = options.timeout;
+      broadcast(one, from);
+    }
+  });
 }
 
 RailcclBackend::WorkPtr RailcclBackend::allgather_coalesced(std::vector<Tensors>& outputs,
                                                             Tensors& inputs,
                                                             const c10d::AllgatherOptions& options) {
-  startCoalescing();
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    // outputs[rank][i] is rank's i-th tensor.
-    Tensors parts;
-    for (Tensors& of_rank : outputs) parts.push_back(of_rank.at(i));
-    std::vector<Tensors> one_output = {parts};
-    Tensors one_input = {inputs[i]};
-    allgather(one_output, one_input, options);
-  }
-  return endCoalescing();
+  return together([&] {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      // outputs[rank][i] is rank's i-th tensor.
+      Tensors parts;
+      for (Tensors& of_rank : outputs) parts.push_back(of_rank.at(i));
+      std::vector<Tensors> one_output = {parts};
+      Tensors one_input = {inputs[i]};
+      allgather(one_output, one_input, options);
+    }
+  });
 }
 
 RailcclBackend::WorkPtr RailcclBackend::allgather_into_tensor_coalesced(
     Tensors& outputs, Tensors& inputs, const c10d::AllgatherOptions& options) {
   TORCH_CHECK(outputs.size() == inputs.size(), "railccl: as many outputs as inputs are needed");
-  startCoalescing();
-  for (size_t i = 0; i < inputs.size(); ++i) _allgather_base(outputs[i], inputs[i], options);
-  return endCoalescing();
+  return together([&] {
+    for (size_t i = 0; i < inputs.size(); ++i) _allgather_base(outputs[i], inputs[i], options);
+  });
 }
 
 RailcclBackend::WorkPtr RailcclBackend::gather(std::vector<Tensors>& outputs, Tensors& inputs,
@@ -256,9 +256,9 @@ RailcclBackend::WorkPtr RailcclBackend::reduce_scatter(Tensors& outputs,
 RailcclBackend::WorkPtr RailcclBackend::reduce_scatter_tensor_coalesced(
     Tensors& outputs, Tensors& inputs, const c10d::ReduceScatterOptions& options) {
   TORCH_CHECK(outputs.size() == inputs.size(), "railccl: as many outputs as inputs are needed");
-  startCoalescing();
-  for (size_t i = 0; i < inputs.size(); ++i) _reduce_scatter_base(outputs[i], inputs[i], options);
-  return endCoalescing();
+  return together([&] {
+    for (size_t i = 0; i < inputs.size(); ++i) _reduce_scatter_base(outputs[i], inputs[i], options);
+  });
 }
 
 RailcclBackend::WorkPtr RailcclBackend::exchange(c10d::OpType type, Parts outputs, Parts inputs,

@@ -59,6 +59,13 @@ class RailcclWork : public c10d::Work {
   std::exception_ptr error_;
 };
 
+// Nobody has to wait for it: a part of a group, of which the group's own work tells, or a group of
+// nothing.
+class NoWork : public c10d::Work {
+ public:
+  NoWork(int rank, c10d::OpType type) : Work(rank, type) { finish(); }
+};
+
 // Completes works that nobody waits for, so that their futures fire.
 class Completer {
  public:

@@ -208,8 +208,8 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm);
 ncclResult_t ncclCommAbort(ncclComm_t comm);
 /* Ends everything in flight here with an error, but keeps the handle: ncclCommGetAsyncError says
  * ncclInProgress until all is quiet, then ncclSuccess, and ncclCommSplit, ncclCommShrink,
- * ncclCommDestroy and ncclCommAbort may follow (ncclCommFinalize not). Any thread; each rank calls
- * it for itself. revokeFlags: NCCL_REVOKE_DEFAULT. */
+ * ncclCommDestroy and ncclCommAbort may follow (ncclCommFinalize not; one that waits ends). Any
+ * thread; each rank calls it for itself. revokeFlags: NCCL_REVOKE_DEFAULT. */
 ncclResult_t ncclCommRevoke(ncclComm_t comm, int revokeFlags);
 
 /* --- communicators from communicators --- */

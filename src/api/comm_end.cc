@@ -63,7 +63,8 @@ Status revoke(ncclComm_t comm, int flags) {
   if (flags != NCCL_REVOKE_DEFAULT) {
     return error(Code::kInvalidArgument, "argument revokeFlags of {} is {}", kFunction, flags);
   }
-  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, core_of(comm, kFunction));
+  RAILCCL_ASSIGN(const std::shared_ptr<Communicator> core, started_core_of(comm, kFunction));
+  if (!core->registered()) return was_finalized(kFunction);
   core->fail(Status(Code::kAborted, fmt::format("rank {} called ncclCommRevoke", core->rank())));
   return Status::ok();
 }

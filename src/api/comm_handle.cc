@@ -16,7 +16,7 @@ Status check_handle(const ncclComm* comm, std::string_view function) {
   return Status::ok();
 }
 
-Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view function) {
+Result<std::shared_ptr<Communicator>> started_core_of(ncclComm_t comm, std::string_view function) {
   RAILCCL_TRY(check_handle(comm, function));
   if (!comm->started.load(std::memory_order_acquire)) {
     return error(
@@ -26,10 +26,17 @@ Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view 
         function);
   }
   RAILCCL_TRY(comm->start_status);
-  if (comm->finalized.load(std::memory_order_relaxed)) {
-    return error(Code::kInvalidUsage, "{}: the communicator was finalized", function);
-  }
   return comm->core;
+}
+
+Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view function) {
+  RAILCCL_ASSIGN(std::shared_ptr<Communicator> core, started_core_of(comm, function));
+  if (comm->finalized.load(std::memory_order_relaxed)) return was_finalized(function);
+  return core;
+}
+
+Error was_finalized(std::string_view function) {
+  return error(Code::kInvalidUsage, "{}: the communicator was finalized", function);
 }
 
 Result<std::shared_ptr<DeviceCalls>> device_calls_of(ncclComm& comm,

@@ -54,8 +54,12 @@ struct ncclComm {
 namespace railccl {
 
 // The communicator behind the handle; errors: NULL, not a communicator (any more), still starting,
-// failed to start. Shared, because another thread may abort it and free the handle meanwhile.
+// failed to start, finalized. Shared, because another thread may abort it and free the handle
+// meanwhile.
 Result<std::shared_ptr<Communicator>> core_of(ncclComm_t comm, std::string_view function);
+// Likewise, also while it is being finalized or was.
+Result<std::shared_ptr<Communicator>> started_core_of(ncclComm_t comm, std::string_view function);
+Error was_finalized(std::string_view function);
 // Of a GPU communicator; made at its first call on memory of a GPU, which is that of `memory`. An
 // error: the GPU cannot be served, or is another one than before.
 Result<std::shared_ptr<DeviceCalls>> device_calls_of(ncclComm& comm,

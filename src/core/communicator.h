@@ -106,6 +106,8 @@ class Communicator final : private EngineClient,
   Status error() const;
   // Fails the communicator on all ranks. Returns at once.
   void fail(const Status& status);
+  // Until it has been closed, by whichever end.
+  bool registered();
 
   // Ends in order: waits for queued operations, takes leave of the peers. Bounded.
   Status finalize();
@@ -249,7 +251,6 @@ class Communicator final : private EngineClient,
   void say_goodbye(TimeNs deadline);
   // Under the driver lock: an operation is queued, or runs, also on its caller's own thread.
   bool busy() const { return queued_.load() > 0 || driving_.load(); }
-  bool registered();
   // Of several threads that end the communicator the first one closes, the others wait for it.
   void close_paths(const Status& reason, TimeNs links_deadline, TimeNs control_deadline);
   bool begin_closing();

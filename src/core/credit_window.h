@@ -12,7 +12,11 @@ class CreditWindow {
   // What is told is rounded down to this many bytes.
   static constexpr uint64_t kUnit = 64;
 
-  // At most `bytes` unconsumed; far less than kUnit << 16, since 16 bits are told.
+  // At most `bytes` unconsumed. Less than half of that and a unit may stay untold, so what is sent
+  // at once must fit into the other half; and what may be told at once into 16 bits.
+  static constexpr bool fits(uint64_t bytes, uint64_t largest) {
+    return largest + kUnit <= bytes / 2 && bytes + 2 * kUnit < kUnit << 16;
+  }
   explicit CreditWindow(uint64_t bytes) : bytes_(bytes) {}
 
   // --- What this rank sends.

@@ -10,7 +10,7 @@ namespace railccl {
 namespace {
 
 // "sends ... to rank 3", of the rank that called it.
-std::string say(const P2pTransfer& call) {
+std::string phrase(const P2pTransfer& call) {
   return fmt::format("{} {} {} rank {}", call.is_send ? "sends" : "receives",
                      to_string(call.fingerprint()), call.is_send ? "to" : "from", call.peer);
 }
@@ -81,8 +81,8 @@ Status P2p::mismatch(const Transfer& transfer, const Fingerprint& theirs) const 
   const Fingerprint mine = transfer.call.fingerprint();
   if (mine == theirs) return Status::ok();
   return error(Code::kMismatch, "rank {} {}, which {} {} (number {} of this pair)", services_.rank,
-               say(transfer.call), transfer.call.is_send ? "receives" : "sends", to_string(theirs),
-               transfer.sequence);
+               phrase(transfer.call), transfer.call.is_send ? "receives" : "sends",
+               to_string(theirs), transfer.sequence);
 }
 
 Result<bool> P2p::step(TimeNs now) {
@@ -153,7 +153,7 @@ std::optional<P2p::Partner> P2p::waiting_for(const std::map<int, Departure>& dep
   for (const Group& group : groups_) {
     for (const Transfer& transfer : group.transfers) {
       if (transfer.stage == Stage::kDone || !departures.contains(transfer.call.peer)) continue;
-      return Partner{.rank = transfer.call.peer, .transfer = say(transfer.call)};
+      return Partner{.rank = transfer.call.peer, .transfer = phrase(transfer.call)};
     }
   }
   return std::nullopt;

@@ -7,7 +7,6 @@
 
 #include "src/base/log.h"
 #include "src/base/trace.h"
-#include "src/core/credit_window.h"
 
 namespace railccl {
 namespace {

@@ -15,6 +15,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/status.h"
+#include "src/core/credit_window.h"
 #include "src/core/inbox.h"
 #include "src/core/message.h"
 #include "src/core/node_info.h"
@@ -40,8 +41,10 @@ struct PeersOptions {
   int rank = 0;
   LinkOptions link;  // pairs, self and peer are filled in per link
   CrossRail cross = CrossRail::kAligned;
-  uint64_t credit_bytes = 262144;  // small data that a sender may have unconsumed at one peer
+  static constexpr uint64_t kCreditBytes = 262144;
+  uint64_t credit_bytes = kCreditBytes;  // small data that a sender may have unconsumed at one peer
 };
+static_assert(CreditWindow::fits(PeersOptions::kCreditBytes, kMaxMessageBytes));
 
 class Peers final : private LinkSink {
  public:

@@ -270,6 +270,29 @@ TEST(ThreadsEnd, AnAbortFromAnotherThreadEndsAFinalization) {
   EXPECT_EQ(ncclCommAbort(comms[1]), ncclSuccess);
 }
 
+// What is under way waits for a rank that does not come.
+TEST(ThreadsEnd, ARevocationFromAnotherThreadEndsAFinalization) {
+  const std::vector<ncclComm_t> comms = start_ranks(2);
+  railcclStream_t stream = nullptr;
+  ASSERT_EQ(railcclStreamCreate(&stream), ncclSuccess);
+  double value = 1;
+  ASSERT_EQ(ncclAllReduce(&value, &value, 1, ncclDouble, ncclSum, comms[0], stream), ncclSuccess);
+  Blocked blocked;
+  std::thread finalizing([&] {
+    blocked.about_to_call();
+    EXPECT_NE(ncclCommFinalize(comms[0]), ncclSuccess);
+    EXPECT_THAT(last_error(), HasSubstr("rank 0 called ncclCommRevoke"));
+    blocked.returned();
+  });
+  blocked.await();
+  EXPECT_EQ(ncclCommRevoke(comms[0], NCCL_REVOKE_DEFAULT), ncclSuccess) << last_error();
+  finalizing.join();
+  EXPECT_NE(railcclStreamDestroy(stream), ncclSuccess);
+  EXPECT_EQ(ncclCommRevoke(comms[0], NCCL_REVOKE_DEFAULT), ncclInvalidUsage);
+  EXPECT_THAT(last_error(), HasSubstr("was finalized"));
+  for (ncclComm_t comm : comms) EXPECT_EQ(ncclCommDestroy(comm), ncclSuccess);
+}
+
 TEST(ThreadsEnd, AStartThatWaitsForItsPeersIsAborted) {
   ncclUniqueId id;
   ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);

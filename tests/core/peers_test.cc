@@ -5,7 +5,6 @@
 
 #include <array>
 
-#include "src/core/credit_window.h"
 #include "src/core/rail_memory.h"
 #include "transport/sim/sim_network.h"
 
@@ -107,6 +106,7 @@ class SmallData : public testing::Test {
       if (!sent) return false;
       progress();
       if (*sent) return true;
+      ++refused_;
     }
     return false;
   }
@@ -121,6 +121,7 @@ class SmallData : public testing::Test {
         .stats.message_bytes_received;
   }
 
+  int refused_ = 0;
   SimNetwork network_;
   std::array<Rank, 2> ranks_{Rank(network_, 0), Rank(network_, 1)};
   std::vector<std::byte> body_ = std::vector<std::byte>(kBytes);
@@ -132,6 +133,7 @@ TEST_F(SmallData, OneWayItsCreditComesInMessagesOfItsOwn) {
   while (network_.advance()) progress();
   EXPECT_EQ(ranks_[1].consumed, kPuts);
   EXPECT_GE(message_bytes_received(0), 10 * sizeof(MessageHeader));
+  EXPECT_GT(refused_, 0) << "nothing was ever waited for";
 }
 
 TEST_F(SmallData, BothWaysItsCreditTravelsWithIt) {
@@ -174,6 +176,25 @@ TEST(CreditWindow, CountsBeyondWhatIsTold) {
     sender.sent(99'900);
     receiver.consumed(99'900);
     ASSERT_TRUE(sender.on_told(receiver.to_tell())) << i;
+  }
+}
+
+// The receiver has consumed all and tells nothing more by itself.
+TEST(CreditWindow, WhatFitsIsNotWaitedForInVain) {
+  for (const uint64_t bytes : {uint64_t{8192}, PeersOptions::kCreditBytes}) {
+    const uint64_t largest = bytes / 2 - CreditWindow::kUnit;
+    ASSERT_TRUE(CreditWindow::fits(bytes, largest));
+    EXPECT_FALSE(CreditWindow::fits(bytes, largest + 1));
+    for (uint64_t untold = 0; untold <= bytes / 2; ++untold) {
+      CreditWindow sender(bytes);
+      CreditWindow receiver(bytes);
+      sender.sent(CreditWindow::kUnit - 1 + untold);
+      receiver.consumed(CreditWindow::kUnit - 1);
+      ASSERT_TRUE(sender.on_told(receiver.to_tell()));
+      receiver.told();
+      receiver.consumed(untold);
+      ASSERT_TRUE(receiver.due() || sender.allows(largest)) << bytes << ", untold " << untold;
+    }
   }
 }
 

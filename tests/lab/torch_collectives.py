@@ -135,6 +135,29 @@ def coalesced(rank, size):
             dist.all_gather_into_tensor(output, value(rank + i))
     for i, output in enumerate(outputs):
         check(output, torch.cat([value(r + i) for r in range(size)]))
+    device = torch.device("cpu")
+    # What is itself several operations, and what nobody may wait for within the group.
+    tensor, parts = value(rank), [torch.empty(each + 1) for each in range(size)]
+    with dist._coalescing_manager(device=device, async_ops=True) as manager:
+        dist.all_reduce(tensor)
+        dist.all_gather(parts, torch.full((rank + 1,), float(rank)))
+    manager.wait()
+    check(tensor, sum(value(r) for r in range(size)))
+    for each, part in enumerate(parts):
+        check(part, torch.full((each + 1,), float(each)))
+    with dist._coalescing_manager(device=device):
+        pass
+    # One that is refused leaves nothing behind.
+    try:
+        averages = dist.AllreduceCoalescedOptions()
+        averages.reduceOp = dist.ReduceOp.AVG
+        dist.group.WORLD._get_backend(device).allreduce_coalesced([value(rank), torch.zeros(3, dtype=torch.bool)], averages)
+    except RuntimeError:
+        tensor = value(rank)
+        dist.all_reduce(tensor)
+        check(tensor, sum(value(r) for r in range(size)))
+    else:
+        raise AssertionError("an average of truth values")
 
 
 def futures(rank, size):

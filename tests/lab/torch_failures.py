@@ -121,6 +121,33 @@ def unwaited(rank, size):
     print(f"sum {tensors[-1][0].item():.0f}", flush=True)
 
 
+def broken_off(rank, size):
+    """A shutdown waits for a rank that does not come, until another thread aborts, twice."""
+    reduce()
+    if rank == size - 1:
+        time.sleep(5)
+        return
+    backend = own_backend()
+    future = dist.all_reduce(torch.ones(COUNT), async_op=True).get_future()
+    for pause in (0.5, 0.6):
+        threading.Timer(pause, backend.abort).start()
+    dist.destroy_process_group()
+    expect_failure(future.wait)
+
+
+def premultiplied(rank, size):
+    """Operators of coalesced works that nobody waits for go before their communicator."""
+    for _ in range(5):
+        group = dist.new_group(list(range(size)))
+        tensors = [torch.full((COUNT,), float(rank)) for _ in range(4)]
+        with dist.distributed_c10d._coalescing_manager(group=group, device=CPU, async_ops=True):
+            for tensor in tensors:
+                dist.all_reduce(tensor, op=dist._make_nccl_premul_sum(2.0), group=group)
+        dist.destroy_process_group(group)
+    dist.destroy_process_group()
+    print(f"sum {tensors[-1][0].item():.0f}", flush=True)
+
+
 def disagreement(rank, size):
     """The last rank calls something else; a rank may hear of it while it is still in the operation before."""
     def differ():
@@ -136,8 +163,8 @@ def disagreement(rank, size):
 def main():
     dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
     rank, size = dist.get_rank(), dist.get_world_size()
-    {each.__name__: each for each in (death, abort, timeout, forgotten, dropped, unwaited, disagreement)}[sys.argv[1]](rank, size)
-    if sys.argv[1] in (forgotten.__name__, dropped.__name__, unwaited.__name__):
+    {each.__name__: each for each in (death, abort, timeout, forgotten, dropped, unwaited, broken_off, premultiplied, disagreement)}[sys.argv[1]](rank, size)
+    if not dist.is_initialized() or sys.argv[1] == forgotten.__name__:
         return
     own_backend().abort()
     sys.stdout.flush()

@@ -152,6 +152,20 @@ class Torch(unittest.TestCase):
             self.assertIn(f"[{rank}] sum {sum(range(RANKS))}", output)
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_an_abort_ends_a_shutdown_that_waits(self):
+        code, caught, _, output = self.failure("broken_off")
+        self.assertEqual(code, 0, output)
+        for rank in range(RANKS - 1):
+            self.assertIn("called ncclCommRevoke", caught.get(rank, ""), output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
+    def test_operators_of_coalesced_works_go_before_their_communicator(self):
+        code, _, _, output = self.failure("premultiplied")
+        self.assertEqual(code, 0, output)
+        for rank in range(RANKS):
+            self.assertIn(f"[{rank}] sum {2 * sum(range(RANKS))}", output)
+
+    @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_calls_that_disagree_are_exceptions_on_every_rank(self):
         code, caught, said, output = self.failure("disagreement")
         self.assertEqual(code, 0, output)
