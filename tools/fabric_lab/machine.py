@@ -1,5 +1,6 @@
 """One virtual machine: qemu under software emulation, its console, its monitor and the channel to its processes. It ends
 with the lab."""
+import contextlib
 import json
 import os
 import socket
@@ -49,6 +50,9 @@ class Machine:
             *self._network_options(cables)]
         self._process = process.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT, pass_fds=[one.fileno() for one in descriptors])
+        # Its first thread, which moves the packets, comes before those of its processors: one that polls leaves it little.
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(self._process.pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         for one in descriptors:
             one.close()
         threading.Thread(target=self._read_console, daemon=True).start()
