@@ -55,9 +55,14 @@ struct MemoryRegion {
   int dmabuf_fd = -1;  // kDmabuf only
   uint64_t dmabuf_offset = 0;
   // A notified put's bytes may be shown where they came instead of being placed here, for an owner
-  // that uses them at once or copies them itself (RailEvent::data). Who holds events takes this
-  // back.
+  // that uses them at once or copies them itself (RailEvent::data).
   bool by_view = false;
+  // For a rail that holds events, which a view does not outlive.
+  MemoryRegion always_placed() const {
+    MemoryRegion region = *this;
+    region.by_view = false;
+    return region;
+  }
 };
 
 struct RailInfo {

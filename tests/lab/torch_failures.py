@@ -163,7 +163,8 @@ def disagreement(rank, size):
 def main():
     dist.init_process_group("railccl", timeout=datetime.timedelta(seconds=30))
     rank, size = dist.get_rank(), dist.get_world_size()
-    {each.__name__: each for each in (death, abort, timeout, forgotten, dropped, unwaited, broken_off, premultiplied, disagreement)}[sys.argv[1]](rank, size)
+    scenarios = (death, abort, timeout, forgotten, dropped, unwaited, broken_off, premultiplied, disagreement)
+    {each.__name__: each for each in scenarios}[sys.argv[1]](rank, size)
     if not dist.is_initialized() or sys.argv[1] == forgotten.__name__:
         return
     own_backend().abort()

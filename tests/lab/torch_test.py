@@ -94,6 +94,14 @@ class Torch(unittest.TestCase):
                 said[int(found.group(1))] = found.group(2)
         return code, caught, said, output
 
+    def check_sums(self, scenario, total):
+        """Every rank ends well, with this sum; what they printed."""
+        code, _, _, output = self.failure(scenario)
+        self.assertEqual(code, 0, output)
+        for rank in range(RANKS):
+            self.assertIn(f"[{rank}] sum {total}", output)
+        return output
+
     def check_same_text(self, caught, said, ranks, output):
         for rank in ranks:
             self.assertTrue(caught.get(rank, "").startswith("DistBackendError: "), output)
@@ -131,25 +139,15 @@ class Torch(unittest.TestCase):
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_a_group_that_nobody_destroys_ends_with_the_script(self):
         for _ in range(3):
-            code, _, _, output = self.failure("forgotten")
-            self.assertEqual(code, 0, output)
-            for rank in range(RANKS):
-                self.assertIn(f"[{rank}] sum {sum(range(RANKS))}", output)
-            self.assertNotIn(" WARN ", output)
+            self.assertNotIn(" WARN ", self.check_sums("forgotten", sum(range(RANKS))))
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_a_group_may_be_destroyed_by_a_callback_of_its_own_work(self):
-        code, _, _, output = self.failure("dropped")
-        self.assertEqual(code, 0, output)
-        for rank in range(RANKS):
-            self.assertIn(f"[{rank}] sum {RANKS}", output)
+        self.check_sums("dropped", RANKS)
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_futures_that_nobody_waits_for_fire_when_their_group_is_destroyed(self):
-        code, _, _, output = self.failure("unwaited")
-        self.assertEqual(code, 0, output)
-        for rank in range(RANKS):
-            self.assertIn(f"[{rank}] sum {sum(range(RANKS))}", output)
+        self.check_sums("unwaited", sum(range(RANKS)))
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_an_abort_ends_a_shutdown_that_waits(self):
@@ -160,10 +158,7 @@ class Torch(unittest.TestCase):
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_operators_of_coalesced_works_go_before_their_communicator(self):
-        code, _, _, output = self.failure("premultiplied")
-        self.assertEqual(code, 0, output)
-        for rank in range(RANKS):
-            self.assertIn(f"[{rank}] sum {2 * sum(range(RANKS))}", output)
+        self.check_sums("premultiplied", 2 * sum(range(RANKS)))
 
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_calls_that_disagree_are_exceptions_on_every_rank(self):

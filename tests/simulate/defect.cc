@@ -32,11 +32,8 @@ class DefectRail final : public testing_support::ForwardingRail, private EventSi
   DefectRail(std::unique_ptr<Rail> inner, DefectRailConfig config)
       : ForwardingRail(std::move(inner)), config_(std::move(config)) {}
 
-  // Events are held here, which a view does not outlive.
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    MemoryRegion placed = region;
-    placed.by_view = false;
-    return ForwardingRail::register_memory(placed);
+    return ForwardingRail::register_memory(region.always_placed());
   }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t tag) override;
   bool progress(TimeNs now, EventSink& sink) override;

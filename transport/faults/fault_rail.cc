@@ -81,10 +81,7 @@ class FaultRail final : public Rail, private EventSink {
 
   const RailInfo& info() const override { return inner_->info(); }
   Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) override {
-    // Events are held here, which a view does not outlive.
-    MemoryRegion placed = region;
-    placed.by_view = false;
-    return inner_->register_memory(placed);
+    return inner_->register_memory(region.always_placed());
   }
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;

@@ -5,7 +5,7 @@
 // A frame is a header and, for puts, its payload. The first four bytes say which header it is:
 //
 //   small and bulk socket:  PutHeader payload PutHeader payload ...
-//   small socket also:      AckFrame      (cumulative: puts placed since the connection began)
+//   small socket also:      AckFrame      (cumulative: puts placed or shown since it began)
 //                           FarewellFrame (why the connection ends; nothing follows)
 #pragma once
 
@@ -45,7 +45,7 @@ static_assert(sizeof(PutHeader) == 64 && offsetof(PutHeader, bytes) == 8 &&
 
 struct AckFrame {
   uint32_t magic = kAckMagic;
-  uint32_t held_ns = 0;                   // since the newest small put of `placed` was placed
+  uint32_t held_ns = 0;                   // since the newest small put of `placed` came
   std::array<uint64_t, kLanes> placed{};  // by lane
 };
 static_assert(sizeof(AckFrame) == 24 && offsetof(AckFrame, placed) == 8);
