@@ -65,6 +65,9 @@ struct MemoryRegion {
   }
 };
 
+// Of one process: a process opens no more, and its peers expect no more.
+constexpr size_t kMaxRails = 32;
+
 struct RailInfo {
   std::string name;  // "eth0", "mlx5_0:1": unique in the process
   TransportKind transport = TransportKind::kTcp;

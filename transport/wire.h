@@ -20,7 +20,7 @@
 
 namespace railccl::wire {
 
-constexpr size_t kMaxPairs = 32;
+constexpr size_t kMaxPairs = kMaxRails;
 constexpr uint64_t kMaxOpenPuts = 1024;   // begun and not acknowledged: what a record may hold
 constexpr uint64_t kMessageWindow = 64;   // sent and not consumed: the bits of messages_above
 constexpr size_t kMessageAlignment = 64;  // in the ring

@@ -7,7 +7,7 @@ namespace railccl::perftest::fabric {
 namespace {
 
 using Stats = std::vector<railcclRailStats_t>;
-constexpr std::chrono::milliseconds kPoll{1};
+constexpr std::chrono::milliseconds kWaitForRails{1};
 constexpr Seconds kRailPatience{3};
 
 bool all_as(const Stats& rails, const std::vector<bool>& wanted, bool on) {
@@ -42,7 +42,7 @@ Outcome<bool> await_rails(Session& session, Seconds patience,
     if (!rails) return tl::unexpected(rails.error());
     if (done(*rails)) return true;
     if (seconds_since(begin) >= patience.count()) return false;
-    std::this_thread::sleep_for(kPoll);
+    std::this_thread::sleep_for(kWaitForRails);
   }
 }
 

@@ -5,12 +5,12 @@
 namespace railccl::perftest::fabric {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-Json nodes_json(const Fabric& fabric) {
-  Json nodes = Json::array();
+OrderedJson nodes_json(const Fabric& fabric) {
+  OrderedJson nodes = OrderedJson::array();
   for (const Node& node : fabric.nodes) {
-    Json rails = Json::array();
+    OrderedJson rails = OrderedJson::array();
     for (const Rail& rail : node.rails) {
       rails.push_back({{"name", rail.name},
                        {"transport", rail.transport},
@@ -22,10 +22,10 @@ Json nodes_json(const Fabric& fabric) {
   return nodes;
 }
 
-Json way_json(const PairValue& value) {
+OrderedJson way_json(const PairValue& value) {
   constexpr std::array<const char*, 4> kStates = {"not_measured", "measured", "unreachable",
                                                   "failed"};
-  Json way = {{"state", kStates[static_cast<size_t>(value.state)]}};
+  OrderedJson way = {{"state", kStates[static_cast<size_t>(value.state)]}};
   if (value.state == PairState::kMeasured) {
     way["gbps"] = value.gbps;
     way["latency_us"] = value.latency_us;
@@ -37,20 +37,20 @@ Json way_json(const PairValue& value) {
 }
 
 // By sender, then by receiver; null on the diagonal.
-Json matrix_json(const Matrix& matrix) {
-  Json rows = Json::array();
+OrderedJson matrix_json(const Matrix& matrix) {
+  OrderedJson rows = OrderedJson::array();
   for (int from = 0; from < static_cast<int>(matrix.nodes()); ++from) {
-    Json row = Json::array();
+    OrderedJson row = OrderedJson::array();
     for (int to = 0; to < static_cast<int>(matrix.nodes()); ++to) {
-      row.push_back(from == to ? Json(nullptr) : way_json(matrix.at(from, to)));
+      row.push_back(from == to ? OrderedJson(nullptr) : way_json(matrix.at(from, to)));
     }
     rows.push_back(row);
   }
   return rows;
 }
 
-Json rails_json(const Fabric& fabric, const Verdict& verdict) {
-  Json rails = Json::array();
+OrderedJson rails_json(const Fabric& fabric, const Verdict& verdict) {
+  OrderedJson rails = OrderedJson::array();
   for (size_t rail = 0; rail < fabric.rails.size(); ++rail) {
     const RailSummary& summary = verdict.rails[rail];
     rails.push_back({{"rail", rail},
@@ -66,10 +66,10 @@ Json rails_json(const Fabric& fabric, const Verdict& verdict) {
   return rails;
 }
 
-Json at_once_json(const Fabric& fabric) {
-  Json all = Json::array();
+OrderedJson at_once_json(const Fabric& fabric) {
+  OrderedJson all = OrderedJson::array();
   for (const AtOnce& each : fabric.at_once) {
-    all.push_back({{"rail", each.rail < 0 ? Json("all") : Json(each.rail)},
+    all.push_back({{"rail", each.rail < 0 ? OrderedJson("all") : OrderedJson(each.rail)},
                    {"gbps", each.gbps},
                    {"one_by_one_gbps", each.alone_gbps},
                    {"wrong", each.wrong},
@@ -78,8 +78,8 @@ Json at_once_json(const Fabric& fabric) {
   return all;
 }
 
-Json collectives_json(const Fabric& fabric) {
-  Json all = Json::array();
+OrderedJson collectives_json(const Fabric& fabric) {
+  OrderedJson all = OrderedJson::array();
   for (const CollectiveResult& each : fabric.collectives) {
     all.push_back({{"name", each.name},
                    {"bytes", each.bytes},
@@ -90,8 +90,8 @@ Json collectives_json(const Fabric& fabric) {
   return all;
 }
 
-Json drills_json(const Fabric& fabric) {
-  Json all = Json::array();
+OrderedJson drills_json(const Fabric& fabric) {
+  OrderedJson all = OrderedJson::array();
   for (const DrillResult& each : fabric.drills) {
     all.push_back({{"rail", each.rail},
                    {"operations", each.operations},
@@ -107,8 +107,8 @@ Json drills_json(const Fabric& fabric) {
   return all;
 }
 
-Json counters_json(const Fabric& fabric) {
-  Json all = Json::array();
+OrderedJson counters_json(const Fabric& fabric) {
+  OrderedJson all = OrderedJson::array();
   for (const CounterChange& each : fabric.counters) {
     all.push_back({{"node", fabric.nodes[static_cast<size_t>(each.node)].name},
                    {"rail", each.rail},
@@ -120,28 +120,28 @@ Json counters_json(const Fabric& fabric) {
   return all;
 }
 
-Json findings_json(const Fabric& fabric, const Verdict& verdict) {
-  Json all = Json::array();
+OrderedJson findings_json(const Fabric& fabric, const Verdict& verdict) {
+  OrderedJson all = OrderedJson::array();
   for (const Finding& each : verdict.findings) {
-    Json nodes = Json::array();
+    OrderedJson nodes = OrderedJson::array();
     for (const int node : each.nodes) {
       nodes.push_back(fabric.nodes[static_cast<size_t>(node)].name);
     }
     all.push_back({{"fails", each.fails},
                    {"likely", likely_name(each.likely)},
-                   {"rail", each.rail < 0 ? Json(nullptr) : Json(each.rail)},
+                   {"rail", each.rail < 0 ? OrderedJson(nullptr) : OrderedJson(each.rail)},
                    {"nodes", nodes},
                    {"text", each.text}});
   }
   return all;
 }
 
-Json missing_json(const Fabric& fabric) {
-  Json all = Json::array();
+OrderedJson missing_json(const Fabric& fabric) {
+  OrderedJson all = OrderedJson::array();
   for (const Missing& each : fabric.missing) {
     all.push_back(
-        {{"node",
-          each.node < 0 ? Json(nullptr) : Json(fabric.nodes[static_cast<size_t>(each.node)].name)},
+        {{"node", each.node < 0 ? OrderedJson(nullptr)
+                                : OrderedJson(fabric.nodes[static_cast<size_t>(each.node)].name)},
          {"stage", each.stage},
          {"why", each.why}});
   }
@@ -150,7 +150,7 @@ Json missing_json(const Fabric& fabric) {
 
 }  // namespace
 
-Json report_json(const Fabric& fabric, const Verdict& verdict) {
+OrderedJson report_json(const Fabric& fabric, const Verdict& verdict) {
   return {{"format", "railccl-fabric-report-1"},
           {"verdict", judgement_name(verdict.judgement)},
           {"findings", findings_json(fabric, verdict)},

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kAtOnceSeconds = 0.5;
 constexpr uint64_t kSmallBytes = 64 << 10;  // of a collective
-constexpr uint64_t kMostBytes = 16 << 20;
+constexpr uint64_t kMostStepBytes = 16 << 20;
 constexpr int kDrillOperations = 10;
 constexpr const char* kCollectives[] = {"all_reduce", "all_gather",     "broadcast",
                                         "reduce",     "reduce_scatter", "alltoall",
@@ -21,7 +21,7 @@ constexpr const char* kCollectives[] = {"all_reduce", "all_gather",     "broadca
 // So much data that it takes about `seconds` at this rate, in steps of 64 KiB.
 uint64_t bytes_for(double seconds, double gbps) {
   const auto bytes = static_cast<uint64_t>(std::max(gbps, 0.0) * 1e9 / 8 * seconds);
-  return std::clamp(bytes / kSmallBytes * kSmallBytes, kSmallBytes, kMostBytes);
+  return std::clamp(bytes / kSmallBytes * kSmallBytes, kSmallBytes, kMostStepBytes);
 }
 
 constexpr const char* kNotAll = "not all nodes reach each other on it";

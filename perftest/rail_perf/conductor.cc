@@ -11,10 +11,6 @@
 namespace railccl::perftest::railperf {
 namespace {
 
-SlotContent content_of(const Order& order) {
-  return {.seed = order.seed, .bytes = order.bytes, .slots = order.window};
-}
-
 uint64_t seed_of(uint32_t link, uint64_t bytes, bool back) {
   return static_cast<uint64_t>(link) << 48 ^ bytes << 1 ^ static_cast<uint64_t>(back);
 }
@@ -210,7 +206,7 @@ Status Conductor::check(uint32_t link, uint64_t bytes) {
 
 Status Conductor::check_there(const Order& order, CheckResult& check) {
   RAILCCL_TRY(tell(order));
-  fill(session_.send_area(), content_of(order));
+  fill(session_.send_area(), order.content());
   Stream unused;
   RAILCCL_TRY(stream(order.link, order.bytes, {.iterations = order.window}, unused));
   Order compare = order;
@@ -221,7 +217,7 @@ Status Conductor::check_there(const Order& order, CheckResult& check) {
 }
 
 Status Conductor::check_here(const Order& order, CheckResult& check) {
-  fill_wrong(session_.receive_area(), content_of(order));
+  fill_wrong(session_.receive_area(), order.content());
   fill_guard(session_.guard());
   Receiver receiver;
   session_.begin(order.link, receiver);
@@ -230,7 +226,7 @@ Status Conductor::check_here(const Order& order, CheckResult& check) {
   const Result<Answer> filled = ask(fill);
   session_.end_activity();
   if (!filled) return filled.error();
-  const Comparison found = compare(session_.receive_area(), content_of(order));
+  const Comparison found = compare(session_.receive_area(), order.content());
   const Comparison beyond = compare_guard(session_.guard());
   add(check, order, found.wrong + beyond.wrong,
       found.wrong > 0 ? found.first_mistake : beyond.first_mistake, report_.nodes[0].host);

@@ -4,13 +4,6 @@
 #include "perftest/rail_perf/ping_pong.h"
 
 namespace railccl::perftest::railperf {
-namespace {
-
-SlotContent content_of(const Order& order) {
-  return {.seed = order.seed, .bytes = order.bytes, .slots = order.window};
-}
-
-}  // namespace
 
 Status Follower::run() {
   for (;;) {
@@ -90,7 +83,7 @@ void Follower::keep(uint32_t link, std::unique_ptr<Activity> activity) {
 }
 
 Status Follower::expect(const Order& order) {
-  fill_wrong(session_.receive_area(), content_of(order));
+  fill_wrong(session_.receive_area(), order.content());
   fill_guard(session_.guard());
   auto receiver = std::make_unique<Receiver>();
   receiver_ = receiver.get();
@@ -101,7 +94,7 @@ Status Follower::expect(const Order& order) {
 void Follower::compare(const Order& order, Answer& answer) {
   answer.puts = receiver_ != nullptr ? receiver_->puts() : 0;
   receiver_ = nullptr;
-  Comparison found = railperf::compare(session_.receive_area(), content_of(order));
+  Comparison found = railperf::compare(session_.receive_area(), order.content());
   const Comparison beyond = compare_guard(session_.guard());
   if (found.wrong == 0) found.first_mistake = beyond.first_mistake;
   answer.wrong = found.wrong + beyond.wrong;
@@ -109,7 +102,7 @@ void Follower::compare(const Order& order, Answer& answer) {
 }
 
 Status Follower::fill(const Order& order) {
-  railperf::fill(session_.send_area(), content_of(order));
+  railperf::fill(session_.send_area(), order.content());
   PutStream stream(session_.slots(order.link, order.bytes, order.window),
                    {.iterations = order.window}, times_);
   return session_.run(order.link, stream);

@@ -14,10 +14,6 @@ constexpr std::string_view kWays =
     "start it on two nodes, by mpirun, srun, torchrun or fabric-lab, or try it on this machine "
     "with --local 2 --virtual-nodes 2";
 
-tl::unexpected<Failure> from(const Status& status) {
-  return failure(Exit::kLibrary, "{}", status.message());
-}
-
 struct Place {
   int rank = 0;
   int ranks = 1;
@@ -34,7 +30,7 @@ Outcome<Place> place_by_mpi(const BootstrapOptions& bootstrap, std::optional<Mpi
     // All zeros: the others need not wait.
     if (id) place.id = *id;
     PERFTEST_TRY(mpi->broadcast(place.id));
-    if (!id) return from(id.error());
+    if (!id) return library_failure(id.error());
     return place;
   }
   PERFTEST_TRY(mpi->broadcast(place.id));
@@ -48,7 +44,7 @@ Outcome<Place> place_by_environment(const Runtime& runtime) {
   BootstrapOptions bootstrap = runtime.comm_options().bootstrap;
   bootstrap.ranks = launch->ranks;
   const auto id = launch_unique_id(*launch, bootstrap);
-  if (!id) return from(id.error());
+  if (!id) return library_failure(id.error());
   return Place{.rank = launch->rank, .ranks = launch->ranks, .id = *id};
 }
 
@@ -74,11 +70,11 @@ Outcome<Meeting> meet(Runtime& runtime) {
   const std::vector<std::byte> info =
       pack(own_node_info(runtime.comm_options(), runtime.engine()->rails()));
   auto control = connect_bootstrap({&place->id, 1}, bootstrap, info, interrupted());
-  if (!control) return from(control.error());
+  if (!control) return library_failure(control.error());
   meeting.control = std::move(*control);
   for (int rank = 0; rank < place->ranks; ++rank) {
     auto node = unpack_node_info(meeting.control->info(rank));
-    if (!node) return from(node.error().with_context(fmt::format("rank {}", rank)));
+    if (!node) return library_failure(node.error().with_context(fmt::format("rank {}", rank)));
     meeting.ranks.push_back(std::move(*node));
   }
   meeting.node_of = number_nodes(meeting.ranks, runtime.comm_options().ranks_per_node);

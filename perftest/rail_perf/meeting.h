@@ -15,6 +15,10 @@
 
 namespace railccl::perftest::railperf {
 
+inline tl::unexpected<Failure> library_failure(const Status& status) {
+  return failure(Exit::kLibrary, "{}", status.message());
+}
+
 struct Meeting {
   std::optional<MpiProcess> mpi;  // ends last
   std::unique_ptr<ControlPath> control;

@@ -22,10 +22,6 @@ namespace {
 constexpr TimeNs kLinkTimeout = 10 * kSecond;
 constexpr TimeNs kPatience = 30 * kSecond;
 
-tl::unexpected<Failure> from(const Status& status) {
-  return failure(Exit::kLibrary, "{}", status.message());
-}
-
 std::string_view transport_of(const RailSummary& rail) { return transport_name(rail.transport); }
 
 // A rank that measures.
@@ -180,13 +176,13 @@ Outcome<Exit> MeasuringNode::run(const std::vector<std::string>& arguments) {
   Session session(session_options(), runtime_.engine(), std::move(meeting_.control));
   if (const Status sides = exchange_sides(session); !sides) {
     session.fail(sides);
-    return from(sides);
+    return library_failure(sides);
   }
   if (is_first_) return conduct(session, json, arguments);
   const Status followed = Follower(session, pairs_).run();
   if (followed) return Exit::kSuccess;
   session.fail(followed);
-  return from(followed);
+  return library_failure(followed);
 }
 
 Outcome<Exit> MeasuringNode::conduct(Session& session, std::optional<JsonFile>& json,
@@ -217,7 +213,7 @@ Outcome<Exit> MeasuringNode::conduct(Session& session, std::optional<JsonFile>& 
     whole["end_time"] = time_of_day();
     PERFTEST_TRY(json->write(whole));
   }
-  if (!status) return from(status);
+  if (!status) return library_failure(status);
   return exit_code();
 }
 
@@ -230,7 +226,7 @@ Exit MeasuringNode::exit_code() const {
 Outcome<Exit> wait_for_the_others(Runtime& runtime, Meeting& meeting) {
   Session session({.spin_ns = 0}, runtime.engine(), std::move(meeting.control));
   const Status ended = session.await_end();
-  if (!ended) return from(ended);
+  if (!ended) return library_failure(ended);
   return Exit::kSuccess;
 }
 
@@ -253,7 +249,7 @@ Outcome<Exit> run(const RailPerfOptions& options, const std::vector<std::string>
                    static_cast<double>(machine_bytes()) / 1e9);
   }
   const auto runtime = Runtime::get();
-  if (!runtime) return from(runtime.error());
+  if (!runtime) return library_failure(runtime.error());
   PERFTEST_TRY(check_rate_sizes(options, (*runtime)->comm_options().eager_bytes));
   auto meeting = meet(**runtime);
   if (!meeting) return tl::unexpected(meeting.error());

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "perftest/rail_perf/content.h"
 #include "perftest/rail_perf/result.h"
 #include "src/base/status.h"
 #include "transport/link.h"
@@ -44,6 +45,8 @@ struct Order {
   uint64_t time_ns = 0;
   uint64_t seed = 0;
   std::vector<uint32_t> links;  // kPrepare: the pairs of each, as bits
+
+  SlotContent content() const { return {.seed = seed, .bytes = bytes, .slots = window}; }
 };
 
 struct Answer {

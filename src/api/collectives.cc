@@ -151,12 +151,6 @@ Status call_transfer(const TransferArguments& arguments) {
   return enqueue(core, transfer, {.host = stream, .after = device_calls_so_far(*arguments.comm)});
 }
 
-ncclResult_t answer(const Status& status) {
-  if (status) return ncclSuccess;
-  fail_group(status);
-  return report(status);
-}
-
 }  // namespace
 }  // namespace railccl
 

@@ -170,11 +170,6 @@ Status shrink(ncclComm_t comm, const int* excluded, int count, ncclComm_t* newco
                                .options = comm->options});
 }
 
-ncclResult_t answer(const Status& status) {
-  if (!status) fail_group(status);
-  return report(status);
-}
-
 }  // namespace
 }  // namespace railccl
 

@@ -229,11 +229,8 @@ Status init_from_environment(ncclComm_t* comm) {
                             .options = runtime->comm_options()});
 }
 
-ncclResult_t answer(const Status& status, const ncclComm_t* comm) {
-  if (!status) {
-    fail_group(status);
-    return report(status);
-  }
+ncclResult_t begun(const Status& status, const ncclComm_t* comm) {
+  if (!status) return answer(status);
   if (!in_group() && comm != nullptr && *comm != nullptr && !(*comm)->blocking)
     return ncclInProgress;
   return ncclSuccess;
@@ -242,7 +239,7 @@ ncclResult_t answer(const Status& status, const ncclComm_t* comm) {
 }  // namespace
 }  // namespace railccl
 
-using railccl::answer;
+using railccl::begun;
 
 RAILCCL_API(ncclResult_t, GetUniqueId, (ncclUniqueId * uniqueId)) {
   return railccl::report(railccl::get_unique_id(uniqueId));
@@ -250,16 +247,16 @@ RAILCCL_API(ncclResult_t, GetUniqueId, (ncclUniqueId * uniqueId)) {
 
 RAILCCL_API(ncclResult_t, CommInitRank,
             (ncclComm_t * comm, int nranks, ncclUniqueId commId, int rank)) {
-  return answer(railccl::init_ranks(comm, nranks, {railccl::bytes_of(commId)}, rank, nullptr,
-                                    "ncclCommInitRank"),
-                comm);
+  return begun(railccl::init_ranks(comm, nranks, {railccl::bytes_of(commId)}, rank, nullptr,
+                                   "ncclCommInitRank"),
+               comm);
 }
 
 RAILCCL_API(ncclResult_t, CommInitRankConfig,
             (ncclComm_t * comm, int nranks, ncclUniqueId commId, int rank, ncclConfig_t* config)) {
-  return answer(railccl::init_ranks(comm, nranks, {railccl::bytes_of(commId)}, rank, config,
-                                    "ncclCommInitRankConfig"),
-                comm);
+  return begun(railccl::init_ranks(comm, nranks, {railccl::bytes_of(commId)}, rank, config,
+                                   "ncclCommInitRankConfig"),
+               comm);
 }
 
 RAILCCL_API(ncclResult_t, CommInitRankScalable,
@@ -278,7 +275,7 @@ RAILCCL_API(ncclResult_t, CommInitRankScalable,
   }
   std::vector<railccl::UniqueIdBytes> ids;
   for (int i = 0; i < nId; ++i) ids.push_back(railccl::bytes_of(commIds[i]));
-  return answer(railccl::init_ranks(newcomm, nranks, ids, myrank, config, kFunction), newcomm);
+  return begun(railccl::init_ranks(newcomm, nranks, ids, myrank, config, kFunction), newcomm);
 }
 
 RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* devlist)) {
@@ -286,5 +283,5 @@ RAILCCL_API(ncclResult_t, CommInitAll, (ncclComm_t * comm, int ndev, const int* 
 }
 
 extern "C" RAILCCL_EXPORTED ncclResult_t railcclCommInitFromEnv(ncclComm_t* comm) {
-  return answer(railccl::init_from_environment(comm), comm);
+  return begun(railccl::init_from_environment(comm), comm);
 }

@@ -184,6 +184,11 @@ void fail_group(const Status& status) {
   if (group.depth > 0 && group.first_error.is_ok()) group.first_error = status;
 }
 
+ncclResult_t answer(const Status& status) {
+  if (!status) fail_group(status);
+  return report(status);
+}
+
 }  // namespace railccl
 
 RAILCCL_API(ncclResult_t, GroupStart, (void)) {

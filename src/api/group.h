@@ -34,6 +34,8 @@ Status enqueue(const std::shared_ptr<Communicator>& communicator, const P2pTrans
                const CallStream& stream);
 // A call inside a group failed: the end of the group will say so, and runs nothing.
 void fail_group(const Status& status);
+// What a call returns that failed or not: reports the failure, and fails the group it is in.
+ncclResult_t answer(const Status& status);
 // As ncclGroupEnd.
 Status end_group();
 // Runs the start of a communicator now, or, in a group, together with the others at its end.

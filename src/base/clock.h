@@ -14,6 +14,10 @@ constexpr TimeNs kMillisecond = 1'000'000;
 constexpr TimeNs kSecond = 1'000'000'000;
 constexpr TimeNs kNever = ~TimeNs{0};
 
+constexpr double in_seconds(TimeNs time) {
+  return static_cast<double>(time) / static_cast<double>(kSecond);
+}
+
 class Clock {
  public:
   virtual ~Clock() = default;

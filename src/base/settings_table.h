@@ -70,7 +70,7 @@ constexpr std::array<SettingSpec, kSettings> kTable = {{
     text(Key::kUcxTls, "UCX_TLS", kNone, "^self,sm", kRails,
          "what UCX rails use of UCX, as its own UCX_TLS; never what works inside a host only"),
     text(Key::kRails, "RAILS", kNone, "", kRails,
-         "which rails to use, in order: name,name,...; empty: all that fit"),
+         "which rails to use, in order: name,name,...; empty: all that fit, at most 32"),
     choice(Key::kCrossNic, "CROSS_NIC", kShared, "2", "0|1|2", kRails,
            "rail k talks to rail k only (0, 2); 1: rails that one side has more go to any"),
     flag(Key::kTcpFallback, "TCP_FALLBACK", kNone, "1", kRails,

@@ -17,8 +17,6 @@ constexpr TimeNs kExplanationTime = kSecond;
 constexpr TimeNs kAbortCheck = 50 * kMillisecond;
 constexpr TimeNs kRootGrace = 5 * kSecond;  // the root, which can name who is missing, speaks first
 
-double seconds(TimeNs time) { return static_cast<double>(time) / static_cast<double>(kSecond); }
-
 std::string system_host_name() {
   std::array<char, 256> name{};
   if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
@@ -140,13 +138,13 @@ Status Meeting::check_times(TimeNs now) const {
                  "rank {} on host {} tried for {:.1f} s: {}. Is that process running, is the "
                  "address the one that all hosts reach (RAILCCL_COMM_ID, MASTER_ADDR, "
                  "RAILCCL_SOCKET_IFNAME), is the port open in the firewall?",
-                 options_.rank, host_, seconds(timeout), contact.link->problem());
+                 options_.rank, host_, in_seconds(timeout), contact.link->problem());
   }
   if (now < began_ + timeout + std::min(timeout, kRootGrace)) return Status::ok();
   return error(Code::kTimeout,
                "rank {} on host {} has met its root but not the other ranks in {:.1f} s; its "
                "listener is {}: can all hosts reach that address (RAILCCL_SOCKET_IFNAME)?",
-               options_.rank, host_, seconds(now - began_), address_.text());
+               options_.rank, host_, in_seconds(now - began_), address_.text());
 }
 
 void Meeting::wait(TimeNs now) {

@@ -16,8 +16,6 @@ constexpr TimeNs kLinger = 10 * kSecond;  // after a failure, to tell those who 
 constexpr size_t kNamesInText = 16;
 constexpr uint32_t kMaxRanks = 1u << 20;
 
-double seconds(TimeNs time) { return static_cast<double>(time) / static_cast<double>(kSecond); }
-
 int wait_ms_until(TimeNs deadline, TimeNs now) {
   constexpr TimeNs kLongest = 3600 * kSecond;
   const TimeNs wait = std::min(deadline - std::min(deadline, now), kLongest);
@@ -241,11 +239,11 @@ void RootServer::check_times() {
     fail(error(Code::kTimeout,
                "{} did not come: waited {:.1f} s after the first, {} of {} are here. Look why it "
                "did not start or cannot reach {}; RAILCCL_RANK_TIMEOUT_S sets how long to wait",
-               missing(), seconds(now_ - first_came_), by_rank_.size(), expected_,
+               missing(), in_seconds(now_ - first_came_), by_rank_.size(), expected_,
                options_.address));
   } else if (state_ == State::kAllHere) {
     fail(error(Code::kTimeout, "all ranks came, but {} of {} did not get through in {:.1f} s more",
-               expected_ - met_, expected_, seconds(options_.rank_timeout_ns)));
+               expected_ - met_, expected_, in_seconds(options_.rank_timeout_ns)));
   }
 }
 

@@ -19,8 +19,6 @@
 namespace railccl {
 namespace {
 
-constexpr uint64_t kUnknownCacheBytes = 1 << 20;
-
 // Serves the control path before the engine does. A rank that is through with the start may already
 // say something to one that is not; that is kept.
 class StartSink final : public ControlSink {
@@ -218,7 +216,7 @@ Starter::Facts Starter::own_facts(const Status& shared) const {
   facts.network.bytes_per_second /= static_cast<double>(local_ranks().size());
   facts.streaming_bytes = start_.options.topology
                               ? start_.options.topology->shape().cache_bytes_per_core
-                              : kUnknownCacheBytes;
+                              : MachineShape{}.cache_bytes_per_core;
   if (parts_.device) facts.device_piece = parts_.device->own();
   const std::string_view message = shared.message().substr(0, sizeof facts.error - 1);
   std::copy(message.begin(), message.end(), facts.error);

@@ -15,8 +15,6 @@ constexpr size_t kFloodWide = 64;
 constexpr size_t kProbesPerHost = 64;
 constexpr TimeNs kGoodbyePause = 2 * kMillisecond;
 
-double seconds(TimeNs time) { return static_cast<double>(time) / static_cast<double>(kSecond); }
-
 }  // namespace
 
 std::vector<std::byte> pack(const Place& place) {
@@ -307,7 +305,7 @@ std::string TreeControlPath::departure_text(int rank) const {
 std::string TreeControlPath::loss_text(int peer, DownCause cause, const std::string& reason) const {
   const TimeNs heard = connections_->heard_at(peer);
   const std::string last =
-      heard == 0 ? "" : fmt::format("; last heard from {:.1f} s before", seconds(now_ - heard));
+      heard == 0 ? "" : fmt::format("; last heard from {:.1f} s before", in_seconds(now_ - heard));
   const auto lost = [&](std::string why) {
     return fmt::format("{} is lost, noticed by rank {}: {}{}", describe(peer), rank(), why, last);
   };
@@ -320,7 +318,7 @@ std::string TreeControlPath::loss_text(int peer, DownCause cause, const std::str
       return lost(
           fmt::format("nothing was heard from it for {:.1f} s: its host or the network to "
                       "it is down, or its process is stopped{}{}",
-                      seconds(options_.silence_timeout_ns), reason.empty() ? "" : "; ", reason));
+                      in_seconds(options_.silence_timeout_ns), reason.empty() ? "" : "; ", reason));
     case DownCause::kStalled:
       return lost(fmt::format("its process is stopped or hangs ({})", reason));
     case DownCause::kBadFrame:

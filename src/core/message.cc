@@ -3,11 +3,6 @@
 #include <cstring>
 
 namespace railccl {
-namespace {
-
-constexpr size_t kMaxRails = 64;
-
-}  // namespace
 
 Result<Message> parse_message(std::span<const std::byte> bytes) {
   Message message;

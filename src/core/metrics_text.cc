@@ -25,8 +25,6 @@ std::string labels_of(const CommMetrics& comm) {
                      comm.rank);
 }
 
-double seconds(TimeNs time) { return static_cast<double>(time) / 1e9; }
-
 class Page {
  public:
   // All samples of one metric stand together, after its two lines of description.
@@ -120,7 +118,7 @@ void add_all_rails(Page& page, Communicators all) {
             [](const Stats& stats) { return stats.recoveries; });
   add_rails(page, all, "rail_stall_seconds_max", "gauge",
             "Longest time without delivery while something was in flight.",
-            [](const Stats& stats) { return seconds(stats.stall_ns_max); });
+            [](const Stats& stats) { return in_seconds(stats.stall_ns_max); });
 }
 
 }  // namespace
@@ -136,14 +134,14 @@ std::string metrics_as_text(Communicators all) {
   add_operations(page, all, "operation_bytes_total", "Their payload, as the caller's count says.",
                  [](const OperationTotals& totals) { return totals.bytes; });
   add_operations(page, all, "operation_seconds_total", "Their time, from begin to end.",
-                 [](const OperationTotals& totals) { return seconds(totals.took_ns); });
+                 [](const OperationTotals& totals) { return in_seconds(totals.took_ns); });
   add_predicted(page, all, "predicted_operations_total",
                 "Operations with a prediction, by bytes (up to this power of two).",
                 [](const PredictedTotals& totals) { return totals.operations; });
   add_predicted(page, all, "predicted_seconds_total", "What the cost model expected of them.",
-                [](const PredictedTotals& totals) { return seconds(totals.predicted_ns); });
+                [](const PredictedTotals& totals) { return in_seconds(totals.predicted_ns); });
   add_predicted(page, all, "measured_seconds_total", "What they took.",
-                [](const PredictedTotals& totals) { return seconds(totals.took_ns); });
+                [](const PredictedTotals& totals) { return in_seconds(totals.took_ns); });
   add_all_rails(page, all);
   return page.take();
 }

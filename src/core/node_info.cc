@@ -13,7 +13,6 @@ namespace railccl {
 namespace {
 
 constexpr size_t kMaxHostBytes = 63;
-constexpr size_t kMaxRails = 32;
 
 struct PackedRail {
   uint8_t transport;

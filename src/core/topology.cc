@@ -17,8 +17,6 @@
 namespace railccl {
 namespace {
 
-constexpr uint64_t kUnknownCacheBytes = 1 << 20;
-
 struct FreeBitmap {
   void operator()(hwloc_bitmap_t bitmap) const { hwloc_bitmap_free(bitmap); }
 };
@@ -69,8 +67,7 @@ MachineShape shape_of(hwloc_topology* topology, const std::vector<unsigned>& own
                      .cores = count(HWLOC_OBJ_CORE),
                      .threads = count(HWLOC_OBJ_PU),
                      .caches = caches_of(topology),
-                     .own_numa_nodes = numa_nodes_of(topology, bitmap_of(own_cpus).get()),
-                     .cache_bytes_per_core = kUnknownCacheBytes};
+                     .own_numa_nodes = numa_nodes_of(topology, bitmap_of(own_cpus).get())};
   // A private second-level cache may exceed the share in the third.
   uint64_t share = 0;
   for (const CacheLevel& cache : shape.caches) {

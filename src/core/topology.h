@@ -41,9 +41,10 @@ struct MachineShape {
   int numa_nodes = 0;
   int cores = 0;
   int threads = 0;
-  std::vector<CacheLevel> caches;     // data caches of one core, nearest first
-  std::vector<int> own_numa_nodes;    // of the cores of this process
-  uint64_t cache_bytes_per_core = 0;  // largest share of a core in any cache above it
+  std::vector<CacheLevel> caches;   // data caches of one core, nearest first
+  std::vector<int> own_numa_nodes;  // of the cores of this process
+  // Largest share of a core in any cache above it.
+  uint64_t cache_bytes_per_core = 1 << 20;  // where the machine does not say
 };
 
 class Topology {

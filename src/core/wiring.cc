@@ -24,7 +24,7 @@ namespace railccl {
 namespace {
 
 // A rail that discovery has found and that can be opened.
-struct Candidate {
+struct FoundRail {
   RailInfo info;
   std::function<Result<std::unique_ptr<Rail>>()> open;
 };
@@ -42,20 +42,23 @@ int socket_family(const Settings& settings) {
 }
 
 // RAILCCL_RAILS picks and orders what discovery has found.
-Result<std::vector<Candidate>> pick(const Settings& settings, const std::vector<Candidate>& found) {
+Result<std::vector<FoundRail>> pick(const Settings& settings, const std::vector<FoundRail>& found) {
   const auto wanted = split_words(settings.get_text(Setting::kRails), ',');
   if (wanted.empty()) return found;
-  std::vector<Candidate> picked;
+  std::vector<FoundRail> picked;
   for (const std::string_view name : wanted) {
     const auto match = std::find_if(found.begin(), found.end(),
-                                    [&](const Candidate& rail) { return rail.info.name == name; });
+                                    [&](const FoundRail& rail) { return rail.info.name == name; });
     if (match == found.end()) {
       std::vector<std::string> names;
-      for (const Candidate& rail : found) names.push_back(rail.info.name);
+      for (const FoundRail& rail : found) names.push_back(rail.info.name);
       return settings.bad_value(
           Setting::kRails,
           fmt::format("names of rails of this host, which has: {}", fmt::join(names, ", ")));
     }
+    const bool twice = std::any_of(picked.begin(), picked.end(),
+                                   [&](const FoundRail& rail) { return rail.info.name == name; });
+    if (twice) return settings.bad_value(Setting::kRails, "names of rails, each once");
     picked.push_back(*match);
   }
   return picked;
@@ -101,7 +104,7 @@ VerbsRailOptions verbs_options(const Settings& settings) {
           .relaxed_ordering = relaxed_ordering(settings)};
 }
 
-Result<std::vector<Candidate>> find_tcp(const Settings& settings) {
+Result<std::vector<FoundRail>> find_tcp(const Settings& settings) {
   const auto named = split_words(settings.get_text(Setting::kRails), ',');
   const auto found =
       discover_tcp_rails({.interface_spec = settings.get_text(Setting::kSocketIfname),
@@ -112,7 +115,7 @@ Result<std::vector<Candidate>> find_tcp(const Settings& settings) {
         "looking for TCP rails (RAILCCL_SOCKET_IFNAME, RAILCCL_SOCKET_FAMILY)"));
   }
   for (const std::string& warning : found->warnings) RAILCCL_WARN(Subsys::kNet, "{}", warning);
-  std::vector<Candidate> candidates;
+  std::vector<FoundRail> candidates;
   for (const TcpRailConfig& config : found->rails) {
     candidates.push_back({config.info, [config, options = tcp_options(settings)] {
                             return open_tcp_rail(config, options);
@@ -123,7 +126,7 @@ Result<std::vector<Candidate>> find_tcp(const Settings& settings) {
 
 // `wanted`: by name, so that to find none is an error; otherwise nothing is found where there is
 // nothing. Text that is wrong is an error either way.
-Result<std::vector<Candidate>> find_verbs(const Settings& settings, const VerbsLibrary& api,
+Result<std::vector<FoundRail>> find_verbs(const Settings& settings, const VerbsLibrary& api,
                                           bool wanted) {
   const VerbsDiscoveryOptions options{.hca_spec = settings.get_text(Setting::kIbHca),
                                       .gid = gid_wish(settings)};
@@ -134,7 +137,7 @@ Result<std::vector<Candidate>> find_verbs(const Settings& settings, const VerbsL
       return Error(found.error().with_context("looking for verbs rails (RAILCCL_IB_HCA)"));
     }
     RAILCCL_INFO(Subsys::kNet, "no verbs rails: {}", found.error().message());
-    return std::vector<Candidate>{};
+    return std::vector<FoundRail>{};
   }
   if (found->rails.empty() && wanted) {
     return error(Code::kInvalidUsage, "there is no verbs rail on this host: {}",
@@ -148,7 +151,7 @@ Result<std::vector<Candidate>> find_verbs(const Settings& settings, const VerbsL
     if (surprising) RAILCCL_WARN(Subsys::kNet, "verbs: {}", warning);
     if (!surprising) RAILCCL_INFO(Subsys::kNet, "verbs: {}", warning);
   }
-  std::vector<Candidate> candidates;
+  std::vector<FoundRail> candidates;
   for (const VerbsRailConfig& config : found->rails) {
     candidates.push_back({config.info, [config, options = verbs_options(settings), api] {
                             return open_verbs_rail(config, options, **api);
@@ -170,7 +173,7 @@ UcxRailOptions ucx_options(const Settings& settings) {
 }
 
 // UCX over the RDMA ports, or over the network interfaces where there is none.
-Result<std::vector<Candidate>> find_ucx(const Settings& settings, const VerbsLibrary& api,
+Result<std::vector<FoundRail>> find_ucx(const Settings& settings, const VerbsLibrary& api,
                                         const TransportWish& wish) {
   if (const Status available = ucx_available(); !available) {
     return settings.bad_value(
@@ -179,15 +182,15 @@ Result<std::vector<Candidate>> find_ucx(const Settings& settings, const VerbsLib
                     wish.from == Setting::kNet ? "IB, verbs, Socket or tcp" : "auto, verbs or tcp",
                     available.message()));
   }
-  std::vector<Candidate> ports;
+  std::vector<FoundRail> ports;
   if (!settings.get_bool(Setting::kIbDisable)) {
     RAILCCL_ASSIGN(ports, find_verbs(settings, api, false));
   }
   if (ports.empty()) {
     RAILCCL_ASSIGN(ports, find_tcp(settings));
   }
-  std::vector<Candidate> candidates;
-  for (const Candidate& port : ports) {
+  std::vector<FoundRail> candidates;
+  for (const FoundRail& port : ports) {
     const UcxRailConfig config = ucx_rail_over(port.info);
     candidates.push_back({config.info, [config, options = ucx_options(settings)] {
                             return open_ucx_rail(config, options);
@@ -197,8 +200,8 @@ Result<std::vector<Candidate>> find_ucx(const Settings& settings, const VerbsLib
 }
 
 // RDMA rails, and after them those of the last resort, if they are wanted and there are any.
-Result<std::vector<Candidate>> with_fallback(const Settings& settings,
-                                             std::vector<Candidate> rails) {
+Result<std::vector<FoundRail>> with_fallback(const Settings& settings,
+                                             std::vector<FoundRail> rails) {
   if (!settings.get_bool(Setting::kTcpFallback)) return rails;
   auto tcp = find_tcp(settings);
   if (!tcp) {
@@ -212,7 +215,7 @@ Result<std::vector<Candidate>> with_fallback(const Settings& settings,
 }
 
 // Verbs rails where there are any, else TCP, unless one was asked for.
-Result<std::vector<Candidate>> find_rails(const Settings& settings, const VerbsLibrary& api,
+Result<std::vector<FoundRail>> find_rails(const Settings& settings, const VerbsLibrary& api,
                                           const TransportWish& wish) {
   const bool disabled = settings.get_bool(Setting::kIbDisable);
   const bool wanted = wish.choice == TransportChoice::kVerbs;
@@ -244,13 +247,20 @@ Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings) 
 Result<std::vector<std::unique_ptr<Rail>>> open_rails(const Settings& settings,
                                                       const VerbsLibrary& api) {
   RAILCCL_ASSIGN(const TransportWish wish, wished_transport(settings));
-  RAILCCL_ASSIGN(const std::vector<Candidate> found, find_rails(settings, api, wish));
-  RAILCCL_ASSIGN(const std::vector<Candidate> picked, pick(settings, found));
+  RAILCCL_ASSIGN(const std::vector<FoundRail> found, find_rails(settings, api, wish));
+  RAILCCL_ASSIGN(const std::vector<FoundRail> picked, pick(settings, found));
   std::vector<std::unique_ptr<Rail>> rails;
   // A rail that was asked for by name has to open; of the others those that do are used.
   const bool named = settings.is_set(Setting::kRails);
   Status first_refusal;
-  for (const Candidate& candidate : picked) {
+  for (const FoundRail& candidate : picked) {
+    if (rails.size() == kMaxRails) {
+      RAILCCL_WARN(Subsys::kNet,
+                   "{} rails were found, {} are used: those from {} on are left out; RAILCCL_RAILS "
+                   "says which to use",
+                   picked.size(), kMaxRails, candidate.info.name);
+      break;
+    }
     auto rail = candidate.open();
     if (!rail) {
       if (named) return Error(rail.error());

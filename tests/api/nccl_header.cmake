@@ -8,6 +8,8 @@ if(CUDAToolkit_FOUND)
   endif()
 endif()
 railccl_test(nccl_header_test SOURCES ${header_sources} LABELS api)
+# One of its sources is C.
+set_target_properties(nccl_header_test PROPERTIES DISABLE_PRECOMPILE_HEADERS ON)
 target_include_directories(nccl_header_test PRIVATE "${PROJECT_SOURCE_DIR}/include")
 target_compile_definitions(
   nccl_header_test PRIVATE RAILCCL_GOLDEN_FILE="${CMAKE_CURRENT_SOURCE_DIR}/nccl_header_golden.txt")

@@ -2,6 +2,7 @@
 // interface: transports, the last resort, and what is left out.
 #include "src/core/wiring.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -56,6 +57,21 @@ TEST_F(Wiring, RailsByNameAreThoseAndNoOthers) {
   EXPECT_THAT(names({{"RAILCCL_RAILS", "mlx5_0:1"}}), ElementsAre("mlx5_0:1"));
   EXPECT_THAT(refusal({{"RAILCCL_RAILS", "mlx5_7:1"}}),
               AllOf(HasSubstr("mlx5_7:1"), HasSubstr("mlx5_0:1, lo")));
+  EXPECT_THAT(refusal({{"RAILCCL_RAILS", "lo,mlx5_0:1,lo"}}), HasSubstr("each once"));
+}
+
+TEST_F(Wiring, MoreRailsThanPeersExpectAreLeftOutAndThatIsSaid) {
+  for (size_t i = 0; i < kMaxRails + 1; ++i) {
+    fake_.add_device(fmt::format("mlx5_{}", i), fmt::format("10.{}.0.1", i + 1));
+  }
+  testing::internal::CaptureStderr();
+  const auto used = names({});
+  const std::string said = testing::internal::GetCapturedStderr();
+  ASSERT_EQ(used.size(), kMaxRails);
+  EXPECT_EQ(used.front(), "mlx5_0:1");
+  EXPECT_EQ(used.back(), fmt::format("mlx5_{}:1", kMaxRails - 1));
+  EXPECT_THAT(said, AllOf(HasSubstr("34 rails were found, 32 are used"),
+                          HasSubstr("from mlx5_32:1 on"), HasSubstr("RAILCCL_RAILS")));
 }
 
 TEST_F(Wiring, WithoutAnRdmaRailAutoIsTcpAndVerbsIsAnErrorThatSaysWhy) {

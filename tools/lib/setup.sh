@@ -34,11 +34,14 @@ install_packages() {
     fail "apt-get could not install: ${missing[*]}"
 }
 
+# What ccache has to pass over to keep what was compiled with a precompiled header.
+export CCACHE_SLOPPINESS=pch_defines,time_macros
+
 # build DIR "TARGET..." [cmake options...]: configures and builds the targets into DIR below the checkout.
 build() {
   local dir=$1 targets=$2
   shift 2
-  cmake -S "$root_dir" -B "$root_dir/$dir" -G Ninja -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"
+  cmake -S "$root_dir" -B "$root_dir/$dir" -G Ninja -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DRAILCCL_FROM_SCRATCH=ON "$@"
   # shellcheck disable=SC2086
   cmake --build "$root_dir/$dir" --parallel "$(nproc)" --target $targets
 }

@@ -20,7 +20,7 @@ struct FaultName {
   std::string_view name;
   FaultPlan::Kind kind;
 };
-constexpr std::array kNames = {
+constexpr std::array kFaultNames = {
     FaultName{"fail", FaultPlan::Kind::kFail},
     FaultName{"lose", FaultPlan::Kind::kLoseCompletion},
     FaultName{"blackhole", FaultPlan::Kind::kBlackhole},
@@ -42,9 +42,9 @@ Result<uint64_t> parse_number(std::string_view text, std::string_view item) {
 Result<FaultPlan> parse_fault_plan(std::string_view item) {
   const size_t at = item.find('@');
   const std::string_view name = item.substr(0, at);
-  const auto known = std::find_if(kNames.begin(), kNames.end(),
+  const auto known = std::find_if(kFaultNames.begin(), kFaultNames.end(),
                                   [&](const FaultName& each) { return each.name == name; });
-  if (known == kNames.end() || at == std::string_view::npos) {
+  if (known == kFaultNames.end() || at == std::string_view::npos) {
     return error(Code::kInvalidArgument,
                  "fault '{}': wanted fail, lose, blackhole, down, busy, corrupt or delay, then "
                  "@puts[xcount]",

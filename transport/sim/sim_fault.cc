@@ -10,19 +10,19 @@
 namespace railccl {
 namespace {
 
-constexpr std::array<std::string_view, 13> kNames = {"cut",
-                                                     "restore",
-                                                     "mute",
-                                                     "deaf",
-                                                     "fail endpoints",
-                                                     "acknowledge only",
-                                                     "lose completions",
-                                                     "late writes",
-                                                     "duplicate",
-                                                     "jitter",
-                                                     "rate",
-                                                     "loss",
-                                                     "corrupt"};
+constexpr std::array<std::string_view, 13> kSimFaultNames = {"cut",
+                                                             "restore",
+                                                             "mute",
+                                                             "deaf",
+                                                             "fail endpoints",
+                                                             "acknowledge only",
+                                                             "lose completions",
+                                                             "late writes",
+                                                             "duplicate",
+                                                             "jitter",
+                                                             "rate",
+                                                             "loss",
+                                                             "corrupt"};
 
 TimeNs between(std::mt19937_64& random, TimeNs low, TimeNs high) {
   return high <= low ? low : low + random() % (high - low);
@@ -45,11 +45,11 @@ SimFault::Kind random_kind(std::mt19937_64& random) {
 
 }  // namespace
 
-std::string_view name_of(SimFault::Kind kind) { return kNames[static_cast<size_t>(kind)]; }
+std::string_view name_of(SimFault::Kind kind) { return kSimFaultNames[static_cast<size_t>(kind)]; }
 
 std::string to_string(const SimFault& fault) {
   return fmt::format("{} us: rail {} {} ({} us, {:.3f})", fault.at / kMicrosecond, fault.rail,
-                     kNames[static_cast<size_t>(fault.kind)], fault.duration / kMicrosecond,
+                     kSimFaultNames[static_cast<size_t>(fault.kind)], fault.duration / kMicrosecond,
                      fault.value);
 }
 
