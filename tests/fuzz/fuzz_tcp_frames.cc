@@ -11,7 +11,7 @@ namespace {
 
 using namespace railccl::tcp;
 
-constexpr uint64_t kKey = 7;
+constexpr uint64_t kFrameKey = 7;
 
 // Memory of one registration; a put outside of it must not be begun.
 class Handler final : public FrameHandler {
@@ -19,7 +19,7 @@ class Handler final : public FrameHandler {
   Handler() : memory_(4096), last_(4096) {}
   Result<MemoryTable::Place> locate_put(const PutHeader& header) override {
     if (header.bytes == 0) return MemoryTable::Place{};
-    if (header.key != kKey || header.offset > memory_.size() ||
+    if (header.key != kFrameKey || header.offset > memory_.size() ||
         header.bytes > memory_.size() - header.offset) {
       return error(Code::kRailFailed, "refused");
     }
