@@ -23,11 +23,11 @@ class ManyProcesses : public ::testing::TestWithParam<int> {};
 
 TEST_P(ManyProcesses, MeetAndEnd) {
   const int ranks = GetParam();
-  const UniqueIdBytes id = loopback_id();
+  const ForkedRoot root;
   std::vector<std::unique_ptr<ForkedRank>> all;
   for (int rank = 0; rank < ranks; ++rank) {
-    all.push_back(std::make_unique<ForkedRank>([=](const ForkedRank::Report& report) {
-      const auto path = connect_rank({&id, 1}, loopback_options(rank, ranks));
+    all.push_back(std::make_unique<ForkedRank>([&, rank](const ForkedRank::Report& report) {
+      const auto path = connect_rank({&root.id(), 1}, loopback_options(rank, ranks));
       if (!path) return report("failed: " + std::string(path.error().message()));
       bool right = true;
       for (int other = 0; other < ranks; ++other) {
@@ -93,14 +93,14 @@ TEST(Processes, ARootThatNobodyCameToDoesNotDelayTheExit) {
 
 // A child that a rank forks (a data loader) does not hide the rank's death.
 TEST(Processes, AForkedChildDoesNotHideTheDeathOfItsParent) {
-  const UniqueIdBytes id = loopback_id();
+  const ForkedRoot root;
   const auto options = [](int rank) {
     BootstrapOptions result = loopback_options(rank, 2);
     result.silence_timeout_ns = 600 * kSecond;
     return result;
   };
   ForkedRank victim([&](const ForkedRank::Report& report) {
-    const auto path = connect_rank({&id, 1}, options(1));
+    const auto path = connect_rank({&root.id(), 1}, options(1));
     const pid_t child = ::fork();
     if (child == 0) {
       ::alarm(static_cast<unsigned>(2 * kPatience / kSecond));
@@ -109,7 +109,7 @@ TEST(Processes, AForkedChildDoesNotHideTheDeathOfItsParent) {
     report(std::to_string(child));
     ::pause();
   });
-  auto path = connect_rank({&id, 1}, options(0));
+  auto path = connect_rank({&root.id(), 1}, options(0));
   ASSERT_TRUE(path) << path.error().message();
   const pid_t child = std::stoi(victim.next_line());
   ASSERT_GT(child, 0);

@@ -181,4 +181,18 @@ std::string ForkedRank::next_line() {
   return line;
 }
 
+ForkedRoot::ForkedRoot()
+    : process_([](const ForkedRank::Report& report) {
+        std::string line;
+        for (const std::byte byte : loopback_id()) line += fmt::format("{:02x}", byte);
+        report(line);
+        ::pause();
+      }) {
+  const std::string line = process_.next_line();
+  if (line.size() != 2 * id_.size()) std::abort();
+  for (size_t i = 0; i < id_.size(); ++i) {
+    id_[i] = static_cast<std::byte>(std::stoi(line.substr(2 * i, 2), nullptr, 16));
+  }
+}
+
 }  // namespace railccl::test

@@ -84,4 +84,16 @@ class ForkedRank {
   std::string buffer_;
 };
 
+// An id whose root runs in a process of its own: what is forked after it is forked by a process
+// without threads (the address sanitizer's heap may be locked by one of them).
+class ForkedRoot {
+ public:
+  ForkedRoot();
+  const UniqueIdBytes& id() const { return id_; }
+
+ private:
+  ForkedRank process_;
+  UniqueIdBytes id_{};
+};
+
 }  // namespace railccl::test

@@ -52,12 +52,11 @@ void live(const UniqueIdBytes& id, const BootstrapOptions& options, const std::s
 struct Processes {
   Processes(int ranks, const std::set<int>& victims,
             const std::function<void(BootstrapOptions&)>& adjust = {}) {
-    const UniqueIdBytes id = loopback_id();
     for (int rank = 0; rank < ranks; ++rank) {
       BootstrapOptions options = loopback_options(rank, ranks);
       if (adjust) adjust(options);
       all.push_back(std::make_unique<ForkedRank>(
-          [=](const auto& report) { live(id, options, victims, report); }));
+          [=, id = root.id()](const auto& report) { live(id, options, victims, report); }));
     }
     for (auto& process : all) EXPECT_EQ(process->next_line(), "up");
   }
@@ -82,6 +81,7 @@ struct Processes {
       EXPECT_EQ(all[rank]->next_line(), fmt::format("closed, {} lost", victims.size()));
     }
   }
+  ForkedRoot root;
   std::vector<std::unique_ptr<ForkedRank>> all;
 };
 

@@ -146,12 +146,13 @@ def check_file(root, path, report):
 
 
 def source_files(root):
-    """Sources and headers of the rooms and of tests, relative to the root, sorted."""
+    """Sources and headers of the rooms and of tests, relative to the root, sorted; not what a build has written."""
     found = []
     for top in sorted({room.split("/")[0] for room in ROOMS} | {"tests"}):
         for file in (root / top).rglob("*"):
-            if file.suffix in SOURCE_SUFFIXES and file.is_file():
-                found.append(file.relative_to(root).as_posix())
+            path = file.relative_to(root)
+            if file.suffix in SOURCE_SUFFIXES and file.is_file() and "build" not in path.parts:
+                found.append(path.as_posix())
     return sorted(found)
 
 

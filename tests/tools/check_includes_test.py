@@ -98,6 +98,12 @@ class Includes(Tree):
         self.write("src/misc/a.cc", "int a;\n")
         self.assertIn("lies in no room", self.violations()[0])
 
+    def test_what_a_build_has_written_is_no_source(self):
+        self.write("bindings/torch/build/all.cc", '#include "src/core/core.h"\n')
+        self.assertEqual(self.violations(), [])
+        self.write("bindings/torch/all.cc", '#include "src/core/core.h"\n')
+        self.assertEqual(len(self.violations()), 1)
+
     def test_an_empty_tree_does_not_pass(self):
         with tempfile.TemporaryDirectory() as empty:
             self.assertTrue(check_includes.check_tree(pathlib.Path(empty)).violations)

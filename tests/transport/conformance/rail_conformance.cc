@@ -3,6 +3,7 @@
 #include "tests/transport/conformance/rail_conformance.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace railccl::testing_support {
 
@@ -61,19 +62,19 @@ uint64_t pattern_word(uint64_t seed, uint64_t index) {
   return value ^ (value >> 31);
 }
 
-std::byte pattern_byte(uint64_t seed, size_t i) {
-  return static_cast<std::byte>(pattern_word(seed, i / 8) >> (8 * (i % 8)));
-}
-
 }  // namespace
 
 void fill_pattern(std::span<std::byte> bytes, uint64_t seed) {
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = pattern_byte(seed, i);
+  for (size_t i = 0; i < bytes.size(); i += sizeof(uint64_t)) {
+    const uint64_t word = pattern_word(seed, i / sizeof(uint64_t));
+    std::memcpy(&bytes[i], &word, std::min(sizeof(word), bytes.size() - i));
+  }
 }
 
 bool has_pattern(std::span<const std::byte> bytes, uint64_t seed) {
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] != pattern_byte(seed, i)) return false;
+  for (size_t i = 0; i < bytes.size(); i += sizeof(uint64_t)) {
+    const uint64_t word = pattern_word(seed, i / sizeof(uint64_t));
+    if (std::memcmp(&bytes[i], &word, std::min(sizeof(word), bytes.size() - i)) != 0) return false;
   }
   return true;
 }
