@@ -87,7 +87,7 @@ class LogCapture {
 namespace log_internal {
 extern std::atomic<uint8_t> level;        // a LogLevel
 extern std::atomic<uint32_t> subsystems;  // bits of Subsys; for INFO and TRACE
-void write(LogLevel level, std::string_view text);
+[[gnu::cold]] void write(LogLevel level, std::string_view text);
 // True the first time for this key in this process. The table is bounded: when it is full every
 // new key answers false, so that strangers cannot fill memory or the log.
 bool first_time(std::string_view key);
@@ -102,7 +102,7 @@ inline bool log_enabled(LogLevel level, Subsys subsys) {
 }
 
 template <typename... Args>
-void log_line(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
+[[gnu::cold]] void log_line(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
   log_internal::write(level, fmt::format(format, std::forward<Args>(args)...));
 }
 

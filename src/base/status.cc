@@ -35,6 +35,16 @@ std::string_view code_name(Code code) {
   return "unknown code";
 }
 
+Status::Status(Code code, std::string message) {
+  if (code != Code::kOk) detail_ = new Detail{.code = code, .message = std::move(message)};
+}
+
+void Status::retain() const { detail_->holders.fetch_add(1, std::memory_order_relaxed); }
+
+void Status::release() const {
+  if (detail_->holders.fetch_sub(1, std::memory_order_acq_rel) == 1) delete detail_;
+}
+
 const Status& Status::back_pressure() {
   // Never destroyed: rails may be driven while the process exits.
   static const auto& status =
@@ -42,8 +52,7 @@ const Status& Status::back_pressure() {
   return status;
 }
 
-Status Status::with_context(std::string_view context) const {
-  if (is_ok()) return *this;
+Status Status::in_context(std::string_view context) const {
   return Status(code(), fmt::format("{}: {}", context, message()));
 }
 

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -33,13 +33,25 @@ enum class Code : uint8_t {
 std::string_view code_name(Code code);
 
 // A success, or a code with a text that says what happened, to whom, and the way out. Cheap to
-// copy; a success allocates nothing.
+// copy; a success allocates nothing and is a null pointer, and what failures need stands apart from
+// the code that succeeds.
 class [[nodiscard]] Status {
  public:
   Status() = default;
-  Status(Code code, std::string message)
-      : detail_(code == Code::kOk ? nullptr
-                                  : std::make_shared<const Detail>(code, std::move(message))) {}
+  [[gnu::cold]] Status(Code code, std::string message);
+  Status(const Status& other) : detail_(other.detail_) {
+    if (detail_ != nullptr) [[unlikely]]
+      retain();
+  }
+  Status(Status&& other) noexcept : detail_(std::exchange(other.detail_, nullptr)) {}
+  Status& operator=(Status other) noexcept {
+    std::swap(detail_, other.detail_);
+    return *this;
+  }
+  ~Status() {
+    if (detail_ != nullptr) [[unlikely]]
+      release();
+  }
 
   static Status ok() { return {}; }
   // Always the same one: who tries again after progress makes no text each time.
@@ -47,20 +59,24 @@ class [[nodiscard]] Status {
 
   bool is_ok() const { return detail_ == nullptr; }
   explicit operator bool() const { return is_ok(); }
-  Code code() const { return detail_ ? detail_->code : Code::kOk; }
-  std::string_view message() const {
-    return detail_ ? std::string_view(detail_->message) : std::string_view();
-  }
+  Code code() const { return is_ok() ? Code::kOk : detail_->code; }
+  std::string_view message() const { return is_ok() ? std::string_view() : detail_->message; }
   // The same error with `context` and ": " before its text; a success stays a success.
-  Status with_context(std::string_view context) const;
+  Status with_context(std::string_view context) const {
+    return is_ok() ? Status() : in_context(context);
+  }
 
  private:
   struct Detail {
-    Detail(Code c, std::string m) : code(c), message(std::move(m)) {}
     Code code;
     std::string message;
+    std::atomic<uint32_t> holders{1};
   };
-  std::shared_ptr<const Detail> detail_;
+  [[gnu::cold]] Status in_context(std::string_view context) const;
+  [[gnu::cold]] void retain() const;
+  [[gnu::cold]] void release() const;
+
+  Detail* detail_ = nullptr;
 };
 
 template <typename T>
@@ -82,21 +98,21 @@ class [[nodiscard]] Error {
 };
 
 template <typename... Args>
-Error error(Code code, fmt::format_string<Args...> format, Args&&... args) {
+[[gnu::cold]] Error error(Code code, fmt::format_string<Args...> format, Args&&... args) {
   return Error(Status(code, fmt::format(format, std::forward<Args>(args)...)));
 }
 
 // "what: strerror (errno N)" for a failed system call; reads errno_value, not errno.
-Error system_error(int errno_value, std::string_view what);
+[[gnu::cold]] Error system_error(int errno_value, std::string_view what);
 
 }  // namespace railccl
 
 // Returns the error of a Status or Result expression to the caller, if there is one.
-#define RAILCCL_TRY(expression)                                                      \
-  do {                                                                               \
-    if (const ::railccl::Status& railccl_status_ = (expression); !railccl_status_) { \
-      return ::railccl::Error(railccl_status_);                                      \
-    }                                                                                \
+#define RAILCCL_TRY(expression)                                                                   \
+  do {                                                                                            \
+    if (const ::railccl::Status& railccl_status_ = (expression); !railccl_status_) [[unlikely]] { \
+      return ::railccl::Error(railccl_status_);                                                   \
+    }                                                                                             \
   } while (false)
 
 #define RAILCCL_CONCAT_INNER_(a, b) a##b
@@ -106,7 +122,8 @@ Error system_error(int errno_value, std::string_view what);
 // error.
 #define RAILCCL_ASSIGN(target, expression) \
   RAILCCL_ASSIGN_IMPL_(RAILCCL_CONCAT_(railccl_result_, __LINE__), target, expression)
-#define RAILCCL_ASSIGN_IMPL_(result, target, expression)           \
-  auto result = (expression);                                      \
-  if (!result) return ::railccl::Error(std::move(result).error()); \
+#define RAILCCL_ASSIGN_IMPL_(result, target, expression) \
+  auto result = (expression);                            \
+  if (!result) [[unlikely]]                              \
+    return ::railccl::Error(std::move(result).error());  \
   target = std::move(*result)

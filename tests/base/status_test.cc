@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
+#include <vector>
 
 #include "src/base/path_pattern.h"
 #include "src/base/unique_fd.h"
@@ -36,6 +39,37 @@ TEST(Status, OkHasNoTextAndStaysOk) {
   EXPECT_TRUE(Status::ok().with_context("rank 1").is_ok());
   EXPECT_TRUE(Status(Code::kOk, "text").is_ok());
   EXPECT_EQ(Status::ok().message(), "");
+}
+
+TEST(Status, LastsAsLongAsOneOfItsCopies) {
+  Status first(Code::kTimeout, "a text too long to be kept in the string itself");
+  Status second = first;
+  const Status moved = std::move(first);
+  EXPECT_TRUE(
+      first.is_ok());  // NOLINT(bugprone-use-after-move): the state after a move is promised
+  second = second;     // NOLINT(clang-diagnostic-self-assign-overloaded): on purpose
+  EXPECT_EQ(second.message(), moved.message());
+  second = Status(Code::kAborted, "another");
+  EXPECT_EQ(second.code(), Code::kAborted);
+  EXPECT_EQ(moved.code(), Code::kTimeout);
+  EXPECT_EQ(moved.message(), "a text too long to be kept in the string itself");
+}
+
+TEST(Status, IsCopiedByManyThreads) {
+  const Status status(Code::kTimeout, "a text too long to be kept in the string itself");
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([copy = status, &right] {
+      for (int round = 0; round < 1000; ++round) {
+        const Status mine = copy;
+        right += mine.message() == "a text too long to be kept in the string itself" ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 4000);
+  EXPECT_EQ(status.code(), Code::kTimeout);
 }
 
 TEST(Status, NamesTheSystemsReason) {
