@@ -1,5 +1,6 @@
 """Runs ctest in one or more build folders and sums up: failures with their output, skips with their reasons."""
 import argparse
+import pathlib
 import re
 import subprocess
 import sys
@@ -16,7 +17,8 @@ def parse_suite(text):
 
 
 def run_ctest(directory, option):
-    junit = f"{directory}/junit.xml"
+    junit = pathlib.Path(directory) / "junit.xml"
+    junit.unlink(missing_ok=True)
     command = ["ctest", "--test-dir", directory, "--parallel", "2", "--output-junit", "junit.xml",
                "--timeout", "900", "--no-tests=error", "--repeat", "until-pass:2"]
     if option.startswith("only="):
@@ -31,6 +33,8 @@ def run_ctest(directory, option):
             failed = re.search(r"Test +#\d+: (\S+) .*\*\*\*", line)
             if failed and "Skipped" not in line:
                 repeated.append(failed.group(1))
+    if not junit.exists():  # ctest was ended, or found no build
+        return xml.etree.ElementTree.Element("testsuite"), repeated
     return xml.etree.ElementTree.parse(junit).getroot(), repeated
 
 
@@ -60,7 +64,7 @@ class Summary:
     def add(self, suite, root, repeated):
         cases = root.findall("testcase")
         if not cases:
-            self.failed.append((suite, "no test ran"))
+            self.failed.append((suite, "ctest left no report of a test: was it ended?"))
         for case in cases:
             name = f"{suite}: {case.get('name')}"
             if case.get("status") == "run" and case.get("name") in repeated:
