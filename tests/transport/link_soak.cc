@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/transport/all_equal.h"
+
 namespace railccl::testing_support {
 namespace {
 
-constexpr std::byte kReused{0xEE};
-constexpr std::byte kReleased{0x77};
+constexpr uint8_t kReused = 0xEE;
+constexpr uint8_t kReleased = 0x77;
 
 // Token and tag of a put say direction, slot and number.
 constexpr uint64_t name_of(int from, size_t slot, uint64_t put) {
@@ -16,14 +18,9 @@ constexpr uint64_t name_of(int from, size_t slot, uint64_t put) {
 constexpr size_t slot_in(uint64_t name) { return name >> 48 & 0xff; }
 constexpr uint64_t put_in(uint64_t name) { return name & 0xffffffffffff; }
 
-// Whole blocks at once: without optimisation a loop over bytes takes nearly all the time of these
-// tests.
-void fill(std::span<std::byte> bytes, std::byte value) {
-  std::memset(bytes.data(), static_cast<int>(value), bytes.size());
-}
-bool all_are(std::span<const std::byte> bytes, std::byte value) {
-  return bytes.empty() ||
-         (bytes[0] == value && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+// As a block, see all_equal.h.
+void fill(std::span<std::byte> bytes, uint8_t value) {
+  std::memset(bytes.data(), value, bytes.size());
 }
 
 }  // namespace
@@ -97,7 +94,7 @@ void LinkSoak::on_tag(int from, uint64_t tag) {
   EXPECT_TRUE(data.empty() || std::memcmp(data.data(), target.data(), data.size()) == 0)
       << "put " << slot.put << " of " << slot.bytes << " bytes from rank " << from
       << " has wrong bytes";
-  EXPECT_TRUE(all_are(target.subspan(slot.bytes), kReused))
+  EXPECT_TRUE(all_equal(target.subspan(slot.bytes), kReused))
       << "bytes beyond put " << slot.put << " were written";
   fill(target, kReused);
   slot.announced = true;
@@ -172,7 +169,7 @@ void LinkSoak::check() {
     EXPECT_TRUE(world_.side(from).done_with.empty());
     EXPECT_TRUE(world_.side(1 - from).messages == direction.messages)
         << "messages from rank " << from << " differ";
-    EXPECT_TRUE(all_are(direction.target->bytes, kReused))
+    EXPECT_TRUE(all_equal(direction.target->bytes, kReused))
         << "a buffer that was given back was written again";
   }
 }

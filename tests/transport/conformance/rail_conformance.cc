@@ -79,10 +79,6 @@ bool has_pattern(std::span<const std::byte> bytes, uint64_t seed) {
   return true;
 }
 
-bool all_equal(std::span<const std::byte> bytes, uint8_t value) {
-  return std::ranges::all_of(bytes, [&](std::byte byte) { return byte == std::byte{value}; });
-}
-
 void RailConformance::start(const RailPairOptions& options) {
   endpoints_ = {};
   sinks_ = {};

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "src/base/clock.h"
+#include "tests/transport/all_equal.h"
 #include "transport/rail.h"
 
 namespace railccl::testing_support {
@@ -102,7 +103,6 @@ Put make_put(const TestBuffer& source, const TestBuffer& target, size_t bytes, u
 // bytes[i] depends on seed and i in a way that shifted or mixed data does not repeat.
 void fill_pattern(std::span<std::byte> bytes, uint64_t seed);
 bool has_pattern(std::span<const std::byte> bytes, uint64_t seed);
-bool all_equal(std::span<const std::byte> bytes, uint8_t value);
 
 constexpr uint64_t kTag = 7000;  // endpoint tag of side s: kTag + s
 
