@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,6 +145,7 @@ ForkedRank::ForkedRank(const std::function<void(const Report& report)>& body) {
   pid_ = ::fork();
   if (pid_ < 0) std::abort();
   if (pid_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // also when the test is killed
     ::close(ends[0]);
     body([&](const std::string& line) {
       const std::string text = line + "\n";
