@@ -20,10 +20,7 @@ constexpr std::chrono::microseconds kSharedPause{200};  // the same for one with
 
 constexpr TimeNs kClientsRest = 5 * kMicrosecond;  // while a driver spins
 
-// What is held for a caller who does not come again: then the engine's thread sends it. Its looks
-// keep a core from the callers, so in a stream they are rare.
-constexpr std::chrono::microseconds kFirstLook{60};  // more than WaitHabit::kAtOnce
-constexpr std::chrono::microseconds kLaterLooks{150};
+// What is held for a caller who does not come again: then the engine's thread sends it.
 constexpr TimeNs kHeldAtMost = 40 * kMicrosecond;
 constexpr int kIdleLooks = 10;  // that found nothing held or begun, and it is over
 constexpr unsigned long kTimerSlack = kMicrosecond;  // the kernel's own would double a pause
@@ -214,7 +211,7 @@ void Engine::run() {
   }
 }
 
-void Engine::park(std::chrono::microseconds pause) {
+void Engine::park(std::chrono::nanoseconds pause) {
   const MutexLock parked(park_mutex_);
   const bool called = pause == kParkInterval && standby_.load();  // since run() looked
   if (!stop_.load() && !called) park_.wait_for(park_mutex_, pause);
@@ -223,30 +220,32 @@ void Engine::park(std::chrono::microseconds pause) {
 // What a stream holds is sent by its next calls; what is found old, nobody has called for. What was
 // begun and is not waited for is left to run().
 void Engine::watch_callers() {
-  std::chrono::microseconds pause = kFirstLook;
+  StandbyLooks looks(system_clock().now_ns());
+  TimeNs pause = looks.pause();
   uint64_t begun = 0;  // until the last look
   for (int idle_looks = 0; standby_.load() && !stop_.load();) {
-    park(pause);
-    pause = kLaterLooks;
-    if (habit_.overdue(system_clock().now_ns())) return standby_.store(false);
-    const bool idle = !look_after_held() && habit_.count() == begun;
+    park(std::chrono::nanoseconds(pause));
+    const TimeNs now = system_clock().now_ns();
+    pause = looks.pause_after(now);
+    if (habit_.overdue(now)) return standby_.store(false);
+    const Held held = look_after_held(now);
+    if (held == Held::kSent) looks.stream_ended(now);
+    const bool idle = held == Held::kNothing && habit_.count() == begun;
     begun = habit_.count();
     idle_looks = idle ? idle_looks + 1 : 0;
     if (idle_looks >= kIdleLooks) leave_standby();
   }
 }
 
-// True when anything is held. The lock is taken only if no caller has come for long: one who meets
-// it taken goes to sleep.
-bool Engine::look_after_held() {
+// The lock is taken only if no caller has come for long: one who meets it taken goes to sleep.
+Engine::Held Engine::look_after_held(TimeNs now) {
   const TimeNs since = held_since_.load();
-  if (since == kNothingHeld) return false;
-  const TimeNs now = system_clock().now_ns();
-  if (now - since < kHeldAtMost || !driver_.try_lock()) return true;
+  if (since == kNothingHeld) return Held::kNothing;
+  if (now - since < kHeldAtMost || !driver_.try_lock()) return Held::kForCaller;
   now_ = now;
   flush_rails(false);
   driver_.unlock();
-  return true;
+  return Held::kSent;
 }
 
 // Who holds or begins something meanwhile sees that nobody stands by, or is seen here.
@@ -295,7 +294,9 @@ bool Engine::leave_rails() {
   if (hold_.allows(now_, rails_moved_at_) && !has_work()) return flush_rails(true);
   const bool waited = now_ - rails_moved_at_ >= SendHold::kSendsMayWait;
   const bool worked = waited ? progress_rails() : flush_rails(false);
-  hold_.left(system_clock().now_ns());
+  const TimeNs now = system_clock().now_ns();
+  if (waited) rails_moved_at_ = now;  // sending to several may take longer than sends may wait
+  hold_.left(now);
   return worked;
 }
 

@@ -129,9 +129,10 @@ class Engine final : public RailHost, private EventSink {
   // The thread looks after what is held and what nobody drives, and leaves the driving to the
   // callers.
   void stand_by();
-  void park(std::chrono::microseconds pause);
+  void park(std::chrono::nanoseconds pause);
   void watch_callers();
-  bool look_after_held();
+  enum class Held : uint8_t { kNothing, kForCaller, kSent };
+  Held look_after_held(TimeNs now);
   void leave_standby();
   void on_event(const RailEvent& event) override RAILCCL_REQUIRES(driver_);
 

@@ -6,6 +6,7 @@
 // Atomic: any thread. Pure: the caller says the time.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -46,6 +47,33 @@ class WaitHabit {
   std::atomic<TimeNs> begun_at_{kNobody};  // and not waited for
   std::atomic<uint32_t> in_a_row_{0};      // waited for at once
   std::atomic<uint64_t> begun_{0};
+};
+
+// When the engine's thread looks after what its callers hold (SendHold) and have begun: soon after
+// a stream's begin, in case that no call follows. Its looks keep a core from the callers, so the
+// longer the stream goes on the rarer they are: its end comes late by no more than a share of the
+// time that it has taken.
+//
+// Pure. One thread.
+class StandbyLooks {
+ public:
+  static constexpr TimeNs kFirst = WaitHabit::kAtOnce + 10 * kMicrosecond;
+  static constexpr TimeNs kOften = 150 * kMicrosecond;
+  static constexpr TimeNs kRarely = kMillisecond;
+  static constexpr TimeNs kShare = 4;  // of the stream's time until now, one of so many
+
+  explicit StandbyLooks(TimeNs now) : since_(now) {}
+  // Until the first look.
+  TimeNs pause() const { return kFirst; }
+  // From this look to the next one.
+  TimeNs pause_after(TimeNs now) const {
+    return std::clamp((now - since_) / kShare, kOften, kRarely);
+  }
+  // No caller came: what follows is another stream.
+  void stream_ended(TimeNs now) { since_ = now; }
+
+ private:
+  TimeNs since_;
 };
 
 }  // namespace railccl

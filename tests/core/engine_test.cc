@@ -174,7 +174,11 @@ class CollectingRail final : public Rail {
   }
   bool progress(TimeNs now, EventSink& sink) override { return flush(now, sink); }
   bool flush(TimeNs /*now*/, EventSink& /*sink*/) override {
-    if (sent_.exchange(client_.put) != client_.put) ++sends_;
+    if (sent_.exchange(client_.put) == client_.put) return false;
+    ++sends_;
+    const TimeNs over = system_clock().now_ns() + send_takes;
+    while (system_clock().now_ns() < over) {
+    }
     return false;
   }
   void prepare_sleep() override {}
@@ -182,6 +186,7 @@ class CollectingRail final : public Rail {
 
   uint64_t sent() const { return sent_.load(); }
   uint64_t sends() const { return sends_.load(); }
+  std::atomic<TimeNs> send_takes{0};
 
  private:
   const StreamClient& client_;
@@ -229,6 +234,14 @@ class EngineStream : public testing::Test {
 
 TEST_F(EngineStream, SendsTogetherWhatManyCallsPut) {
   start(true);
+  call_often();
+  EXPECT_LT(rail_->sends(), kCalls / 2);
+}
+
+// As to several children over TCP.
+TEST_F(EngineStream, SendsTogetherWhereASendTakesLongerThanItMayWait) {
+  start(true);
+  rail_->send_takes = 2 * SendHold::kSendsMayWait;
   call_often();
   EXPECT_LT(rail_->sends(), kCalls / 2);
 }
@@ -352,6 +365,16 @@ TEST_F(Habit, WhoDoesNotComeIsOverdueAndNotBelievedAgain) {
   EXPECT_FALSE(habit_.overdue(now_ + WaitHabit::kAtOnce + 1));
   habit_.came(now_ + WaitHabit::kAtOnce + 2);
   EXPECT_FALSE(begin_and_wait(0));
+}
+
+TEST(StandbyLooks, AreRarerTheLongerAStreamGoesOn) {
+  StandbyLooks looks(1000);
+  EXPECT_GT(looks.pause(), WaitHabit::kAtOnce);
+  EXPECT_EQ(looks.pause_after(1000 + looks.pause()), StandbyLooks::kOften);
+  EXPECT_EQ(looks.pause_after(1000 + 2 * kMillisecond), 2 * kMillisecond / StandbyLooks::kShare);
+  EXPECT_EQ(looks.pause_after(1000 + kSecond), StandbyLooks::kRarely);
+  looks.stream_ended(kSecond);
+  EXPECT_EQ(looks.pause_after(kSecond), StandbyLooks::kOften);
 }
 
 // So many operations that had all they needed, one right after the other.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "tests/transport/all_equal.h"
+#include "tests/transport/test_bytes.h"
 
 namespace railccl::testing_support {
 namespace {
@@ -18,7 +18,7 @@ constexpr uint64_t name_of(int from, size_t slot, uint64_t put) {
 constexpr size_t slot_in(uint64_t name) { return name >> 48 & 0xff; }
 constexpr uint64_t put_in(uint64_t name) { return name & 0xffffffffffff; }
 
-// As a block, see all_equal.h.
+// As a block, see test_bytes.h.
 void fill(std::span<std::byte> bytes, uint8_t value) {
   std::memset(bytes.data(), value, bytes.size());
 }

@@ -1,7 +1,6 @@
 #include "tests/transport/link_world.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace railccl::testing_support {
 namespace {
@@ -208,13 +207,7 @@ LinkWorldOptions quick_world(uint64_t seed, size_t rails) {
 
 std::vector<std::byte> pattern(size_t bytes, uint64_t seed) {
   std::vector<std::byte> data(bytes);
-  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
-  for (size_t i = 0; i < bytes; i += sizeof(state)) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    std::memcpy(&data[i], &state, std::min(sizeof(state), bytes - i));
-  }
+  fill_pattern(data, seed);
   return data;
 }
 

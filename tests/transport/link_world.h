@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -15,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/transport/test_bytes.h"
 #include "transport/link.h"
 #include "transport/sim/sim_network.h"
 
@@ -115,9 +115,8 @@ class LinkWorld {
 LinkOptions quick_link_options();
 LinkWorldOptions quick_world(uint64_t seed, size_t rails);
 
+// As fill_pattern() does.
 std::vector<std::byte> pattern(size_t bytes, uint64_t seed);
-inline void fill(LinkBuffer& buffer, uint64_t seed) {
-  std::ranges::copy(pattern(buffer.bytes.size(), seed), buffer.bytes.begin());
-}
+inline void fill(LinkBuffer& buffer, uint64_t seed) { fill_pattern(buffer.bytes, seed); }
 
 }  // namespace railccl::testing_support

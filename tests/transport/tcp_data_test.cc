@@ -223,6 +223,29 @@ TEST(TcpData, ALonePutIsAcknowledgedSoon) {
   ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).completions(0, 1) == 1; }));
 }
 
+// Each peer's put waits for an answer of its own: what is owed to another one does not hurry it.
+TEST(TcpData, PutsOfTwoPeersAreAcknowledgedEachInItsTime) {
+  Fabric fabric;
+  fabric.connect(2);
+  const TimeNs start = fabric.now();
+  const TimeNs later = start + tcp::kAcknowledgeWhenPolled / 2;
+  for (const auto& [index, time] : {std::pair{0, start}, std::pair{1, later}}) {
+    fabric.stop_clock_at(time);
+    ASSERT_TRUE(fabric.endpoint(0, static_cast<size_t>(index)).put({.token = 1}));
+    const auto arrived = static_cast<size_t>(index) + 1;
+    ASSERT_TRUE(fabric.until([&] { return fabric.sink(1).count(Kind::kNotification) == arrived; }));
+  }
+  fabric.stop_clock_at(start + tcp::kAcknowledgeWhenPolled);
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).completions(0, 1) == 1; }));
+  for (int i = 0; i < 100; ++i) {
+    fabric.progress(1);
+    fabric.progress(0);
+  }
+  EXPECT_EQ(fabric.sink(0).completions(1, 1), 0U) << "it had half of its time left";
+  fabric.stop_clock_at(later + tcp::kAcknowledgeWhenPolled);
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).completions(1, 1) == 1; }));
+}
+
 TEST(TcpData, ABulkStreamDoesNotHoldUpOthers) {
   constexpr size_t kBulk = size_t{64} << 20;
   TcpRailOptions options = test_options();

@@ -10,10 +10,11 @@ void RailCore::want_flush(RailMember& member) {
 }
 
 void RailCore::want_acknowledge(RailMember& member, bool soon) {
-  member.owes_acknowledgement_ = true;
+  if (!std::exchange(member.owes_acknowledgement_, true)) {
+    member.acknowledge_at_ = now_ + kAcknowledgeWhenPolled;
+  }
   member.acknowledge_soon_ = member.acknowledge_soon_ || soon;
   soon_ = soon_ || soon;
-  if (to_acknowledge_.empty()) acknowledge_at_ = now_ + kAcknowledgeWhenPolled;
   if (!std::exchange(member.listed_, true)) to_acknowledge_.push_back(&member);
 }
 
@@ -44,11 +45,10 @@ bool RailCore::flush_members() {
 }
 
 bool RailCore::acknowledge_members() {
-  const bool all = now_ >= acknowledge_at_;
   soon_ = false;
-  std::erase_if(to_acknowledge_, [this, all](RailMember* member) {
+  std::erase_if(to_acknowledge_, [this](RailMember* member) {
     const bool owes = member->owes_acknowledgement_;
-    if (owes && !all && !member->acknowledge_soon_) return false;
+    if (owes && now_ < member->acknowledge_at_ && !member->acknowledge_soon_) return false;
     member->listed_ = false;
     acknowledged(*member);
     if (owes) want_flush(*member);

@@ -39,6 +39,7 @@ class RailMember {
   bool owes_acknowledgement_ = false;
   bool acknowledge_soon_ = false;  // with the next call of progress
   bool listed_ = false;            // in to_acknowledge_
+  TimeNs acknowledge_at_ = 0;      // by itself; while it owes
 };
 
 class RailCore {
@@ -105,8 +106,7 @@ class RailCore {
   std::vector<std::byte> staging_;
   EventSink* sink_ = nullptr;  // during progress
   TimeNs now_ = 0;
-  bool soon_ = false;          // acknowledgements that leave with the next call of progress
-  TimeNs acknowledge_at_ = 0;  // all that are owed; while there are any
+  bool soon_ = false;  // acknowledgements that leave with the next call of progress
   std::vector<RailMember*> to_flush_;
   std::vector<RailMember*> flushing_;
   std::vector<RailMember*> to_acknowledge_;

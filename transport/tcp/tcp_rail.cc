@@ -16,9 +16,11 @@ namespace {
 
 constexpr TimeNs kTickPeriod = 10 * kMillisecond;
 // While hot lanes are read, the poller is asked for the others so often: where nothing has come on
-// those, and where something has.
+// those for some rounds, and where something has. An answer is mostly there after a round or two,
+// and would wait for the poller.
 constexpr TimeNs kAskPollerEvery = 10 * kMicrosecond;
 constexpr TimeNs kAskPollerAtLeast = 100 * kMicrosecond;
+constexpr int kFruitlessReads = 3;
 
 }  // namespace
 
@@ -77,7 +79,8 @@ bool TcpRail::flush(TimeNs now, EventSink& sink) {
 
 bool TcpRail::serve_ready(TimeNs now) {
   const bool came = core_.hot_lanes().read();
-  const TimeNs pause = came ? kAskPollerAtLeast : kAskPollerEvery;
+  fruitless_reads_ = came ? 0 : fruitless_reads_ + 1;
+  const TimeNs pause = fruitless_reads_ < kFruitlessReads ? kAskPollerAtLeast : kAskPollerEvery;
   // Who sleeps in between has been away for longer, and was woken by the poller.
   const bool asks =
       now - asked_poller_at_ >= pause || core_.hot_lanes().empty() || core_.poller().expects_room();

@@ -54,6 +54,7 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   TimeNs tick_period_ = 0;  // of the poller; 0: none
   TimeNs quiet_at_ = 0;     // no acknowledgement has been held for a while
   TimeNs asked_poller_at_ = 0;
+  int fruitless_reads_ = 0;  // of hot lanes, in a row
 };
 
 }  // namespace railccl::tcp

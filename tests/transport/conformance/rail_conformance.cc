@@ -3,7 +3,6 @@
 #include "tests/transport/conformance/rail_conformance.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace railccl::testing_support {
 
@@ -50,33 +49,6 @@ Put make_put(const TestBuffer& source, const TestBuffer& target, size_t bytes, u
           .bytes = bytes,
           .remote_key = target.registration->key(),
           .notification = {token, 2, 3, 4}};
-}
-
-namespace {
-
-// splitmix64: eight bytes of the pattern.
-uint64_t pattern_word(uint64_t seed, uint64_t index) {
-  uint64_t value = seed + (index + 1) * 0x9e3779b97f4a7c15ULL;
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
-  return value ^ (value >> 31);
-}
-
-}  // namespace
-
-void fill_pattern(std::span<std::byte> bytes, uint64_t seed) {
-  for (size_t i = 0; i < bytes.size(); i += sizeof(uint64_t)) {
-    const uint64_t word = pattern_word(seed, i / sizeof(uint64_t));
-    std::memcpy(&bytes[i], &word, std::min(sizeof(word), bytes.size() - i));
-  }
-}
-
-bool has_pattern(std::span<const std::byte> bytes, uint64_t seed) {
-  for (size_t i = 0; i < bytes.size(); i += sizeof(uint64_t)) {
-    const uint64_t word = pattern_word(seed, i / sizeof(uint64_t));
-    if (std::memcmp(&bytes[i], &word, std::min(sizeof(word), bytes.size() - i)) != 0) return false;
-  }
-  return true;
 }
 
 void RailConformance::start(const RailPairOptions& options) {

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "src/base/clock.h"
-#include "tests/transport/all_equal.h"
+#include "tests/transport/test_bytes.h"
 #include "transport/rail.h"
 
 namespace railccl::testing_support {
@@ -100,9 +100,6 @@ struct TestBuffer {
 TestBuffer make_buffer(Rail& rail, size_t bytes, uint8_t fill, bool by_view = false);
 // `bytes` from the beginning of `source` to that of `target`, the token in the notification.
 Put make_put(const TestBuffer& source, const TestBuffer& target, size_t bytes, uint64_t token);
-// bytes[i] depends on seed and i in a way that shifted or mixed data does not repeat.
-void fill_pattern(std::span<std::byte> bytes, uint64_t seed);
-bool has_pattern(std::span<const std::byte> bytes, uint64_t seed);
 
 constexpr uint64_t kTag = 7000;  // endpoint tag of side s: kTag + s
 
