@@ -246,6 +246,26 @@ TEST(TcpData, PutsOfTwoPeersAreAcknowledgedEachInItsTime) {
   ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).completions(1, 1) == 1; }));
 }
 
+// Bulk goes over a socket of its own: what is owed on the other one would take a system call before
+// it.
+TEST(TcpData, BulkDoesNotWaitForAcknowledgements) {
+  Fabric fabric;
+  fabric.connect(1);
+  const size_t bytes = test_options().small_put_bytes + 1;
+  TestBuffer source = make_buffer(fabric.rail(1), bytes, 1);
+  TestBuffer target = make_buffer(fabric.rail(0), bytes, 0);
+  const TimeNs start = fabric.now();
+  fabric.stop_clock_at(start);
+  ASSERT_TRUE(fabric.endpoint(0, 0).put({.token = 1}));
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(1).count(Kind::kNotification) == 1; }));
+  ASSERT_TRUE(fabric.endpoint(1, 0).put(make_put(source, target, bytes, 2)));
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(1).completions(0, 2) == 1; }));
+  EXPECT_EQ(fabric.sink(0).completions(0, 1), 0U) << "its acknowledgement was sent before the bulk";
+  EXPECT_TRUE(all_equal(target.bytes, 1));
+  fabric.stop_clock_at(start + tcp::kAcknowledgeWhenPolled);
+  ASSERT_TRUE(fabric.until([&] { return fabric.sink(0).completions(0, 1) == 1; }));
+}
+
 TEST(TcpData, ABulkStreamDoesNotHoldUpOthers) {
   constexpr size_t kBulk = size_t{64} << 20;
   TcpRailOptions options = test_options();

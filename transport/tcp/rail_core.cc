@@ -50,7 +50,7 @@ bool RailCore::acknowledge_members() {
     const bool owes = member->owes_acknowledgement_;
     if (owes && now_ < member->acknowledge_at_ && !member->acknowledge_soon_) return false;
     member->listed_ = false;
-    acknowledged(*member);
+    member->acknowledge_now_ = owes;
     if (owes) want_flush(*member);
     return true;
   });

@@ -38,6 +38,7 @@ class RailMember {
   bool wants_report_ = false;
   bool owes_acknowledgement_ = false;
   bool acknowledge_soon_ = false;  // with the next call of progress
+  bool acknowledge_now_ = false;   // with the next flush, whatever else there is
   bool listed_ = false;            // in to_acknowledge_
   TimeNs acknowledge_at_ = 0;      // by itself; while it owes
 };
@@ -76,9 +77,11 @@ class RailCore {
   // It has changed and has events to report. Outside of progress this makes the rail's descriptor
   // readable.
   void want_report(RailMember& member);
-  // What the member owed went out with something else.
+  // What the member owes has waited for long enough.
+  bool must_acknowledge(const RailMember& member) const { return member.acknowledge_now_; }
+  // What it owed goes out.
   void acknowledged(RailMember& member) {
-    member.owes_acknowledgement_ = member.acknowledge_soon_ = false;
+    member.owes_acknowledgement_ = member.acknowledge_soon_ = member.acknowledge_now_ = false;
   }
   // The member is being destroyed.
   void forget(RailMember& member);

@@ -175,7 +175,9 @@ Status TcpEndpoint::put(const Put& put) {
 bool TcpEndpoint::flush(LaneId id) {
   TcpLane& to = lane(id);
   if (state_ != State::kConnected || to.is_blocked()) return false;
-  if (id == LaneId::kSmall) acknowledge(to);
+  if (id == LaneId::kSmall && (to.outgoing().has_work() || core_.must_acknowledge(*this))) {
+    acknowledge(to);
+  }
   Result<bool> more = to.flush(kSendBudget);
   if (!more) fail(more.error());
   return more && *more;
