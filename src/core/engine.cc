@@ -226,10 +226,10 @@ void Engine::watch_callers() {
   for (int idle_looks = 0; standby_.load() && !stop_.load();) {
     park(std::chrono::nanoseconds(pause));
     const TimeNs now = system_clock().now_ns();
-    pause = looks.pause_after(now);
     if (habit_.overdue(now)) return standby_.store(false);
     const Held held = look_after_held(now);
     if (held == Held::kSent) looks.stream_ended(now);
+    pause = looks.pause_after(now);
     const bool idle = held == Held::kNothing && habit_.count() == begun;
     begun = habit_.count();
     idle_looks = idle ? idle_looks + 1 : 0;

@@ -229,10 +229,10 @@ TEST(TcpData, PutsOfTwoPeersAreAcknowledgedEachInItsTime) {
   fabric.connect(2);
   const TimeNs start = fabric.now();
   const TimeNs later = start + tcp::kAcknowledgeWhenPolled / 2;
-  for (const auto& [index, time] : {std::pair{0, start}, std::pair{1, later}}) {
+  for (const auto& [index, time] : {std::pair{size_t{0}, start}, std::pair{size_t{1}, later}}) {
     fabric.stop_clock_at(time);
-    ASSERT_TRUE(fabric.endpoint(0, static_cast<size_t>(index)).put({.token = 1}));
-    const auto arrived = static_cast<size_t>(index) + 1;
+    ASSERT_TRUE(fabric.endpoint(0, index).put({.token = 1}));
+    const size_t arrived = index + 1;
     ASSERT_TRUE(fabric.until([&] { return fabric.sink(1).count(Kind::kNotification) == arrived; }));
   }
   fabric.stop_clock_at(start + tcp::kAcknowledgeWhenPolled);

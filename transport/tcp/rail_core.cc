@@ -13,7 +13,7 @@ void RailCore::want_acknowledge(RailMember& member, bool soon) {
   if (!std::exchange(member.owes_acknowledgement_, true)) {
     member.acknowledge_at_ = now_ + kAcknowledgeWhenPolled;
   }
-  member.acknowledge_soon_ = member.acknowledge_soon_ || soon;
+  if (soon) member.acknowledge_at_ = now_;
   soon_ = soon_ || soon;
   if (!std::exchange(member.listed_, true)) to_acknowledge_.push_back(&member);
 }
@@ -48,9 +48,8 @@ bool RailCore::acknowledge_members() {
   soon_ = false;
   std::erase_if(to_acknowledge_, [this](RailMember* member) {
     const bool owes = member->owes_acknowledgement_;
-    if (owes && now_ < member->acknowledge_at_ && !member->acknowledge_soon_) return false;
+    if (owes && now_ < member->acknowledge_at_) return false;
     member->listed_ = false;
-    member->acknowledge_now_ = owes;
     if (owes) want_flush(*member);
     return true;
   });

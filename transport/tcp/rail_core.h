@@ -37,10 +37,8 @@ class RailMember {
   bool wants_flush_ = false;
   bool wants_report_ = false;
   bool owes_acknowledgement_ = false;
-  bool acknowledge_soon_ = false;  // with the next call of progress
-  bool acknowledge_now_ = false;   // with the next flush, whatever else there is
-  bool listed_ = false;            // in to_acknowledge_
-  TimeNs acknowledge_at_ = 0;      // by itself; while it owes
+  bool listed_ = false;        // in to_acknowledge_
+  TimeNs acknowledge_at_ = 0;  // by itself; while it owes
 };
 
 class RailCore {
@@ -78,11 +76,11 @@ class RailCore {
   // readable.
   void want_report(RailMember& member);
   // What the member owes has waited for long enough.
-  bool must_acknowledge(const RailMember& member) const { return member.acknowledge_now_; }
-  // What it owed goes out.
-  void acknowledged(RailMember& member) {
-    member.owes_acknowledgement_ = member.acknowledge_soon_ = member.acknowledge_now_ = false;
+  bool must_acknowledge(const RailMember& member) const {
+    return member.owes_acknowledgement_ && !member.listed_;
   }
+  // What it owed goes out.
+  void acknowledged(RailMember& member) { member.owes_acknowledgement_ = false; }
   // The member is being destroyed.
   void forget(RailMember& member);
   // Serve the members that want it; true when there were any.
