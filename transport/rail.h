@@ -169,7 +169,8 @@ class Rail {
   virtual const RailInfo& info() const = 0;
   virtual Result<std::unique_ptr<Registration>> register_memory(const MemoryRegion& region) = 0;
   virtual Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) = 0;
-  // Moves data and reports what happened since; true when it did anything.
+  // Moves data and reports what happened since; true when it did anything. What comes where nothing
+  // has come for long may be found some calls later, but by the first call after a sleep.
   virtual bool progress(TimeNs now, EventSink& sink) = 0;
   // Sends what was put and, where that saves time, looks for nothing else: for an owner that has
   // what it waited for and will call progress soon.

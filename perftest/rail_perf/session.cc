@@ -9,7 +9,6 @@
 namespace railccl::perftest::railperf {
 namespace {
 
-constexpr TimeNs kControlInterval = 200 * kMicrosecond;  // as communicators look
 constexpr TimeNs kCloseTimeout = 2 * kSecond;
 constexpr TimeNs kGoodbyeTimeout = 5 * kSecond;
 constexpr TimeNs kParting = 50 * kMillisecond;
@@ -80,9 +79,9 @@ bool Session::is_over(const MeasuredLink* link) const {
 bool Session::progress(TimeNs now) {
   now_ = now;
   bool worked = false;
-  if (now >= control_next_) {
-    control_next_ = now + kControlInterval;
-    worked |= control_->progress(now, *this);
+  if (control_looks_.due(now)) {
+    worked = control_->progress(now, *this);
+    control_looks_.looked(now, worked);
   }
   for (const auto& link : links_) worked |= link->progress(now);
   if (completion_ != nullptr && (is_over(waited_link_) || (*condition_)())) {

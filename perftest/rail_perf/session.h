@@ -10,6 +10,7 @@
 
 #include "perftest/rail_perf/measured_link.h"
 #include "src/base/mapped_memory.h"
+#include "src/core/control_looks.h"
 #include "src/core/control_path.h"
 #include "src/core/engine.h"
 #include "src/core/rail_memory.h"
@@ -91,7 +92,7 @@ class Session final : private EngineClient, private ControlSink {
   bool has_work() const override { return busy_; }
   TimeNs next_deadline() const override;
   void prepare_sleep() override {}
-  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  void finish_sleep(TimeNs now, SleepEnd end) override { control_looks_.slept(now, end); }
   // ControlSink
   void on_control_message(int peer, std::span<const std::byte> message) override;
   void on_peer_lost(int peer, const Status& status) override;
@@ -122,7 +123,7 @@ class Session final : private EngineClient, private ControlSink {
   bool is_closing_ = false;
 
   TimeNs now_ = 0;
-  TimeNs control_next_ = 0;
+  ControlLooks control_looks_;
   TimeNs heard_at_ = 0;  // control message of the peer
 };
 

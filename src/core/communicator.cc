@@ -14,10 +14,8 @@
 namespace railccl {
 namespace {
 
-constexpr TimeNs kControlInterval = 200 * kMicrosecond;
-constexpr TimeNs kControlAtLeast = 2 * kMillisecond;  // looked at so often in any case
-constexpr TimeNs kLookAgain = 200 * kMicrosecond;     // at ranks of the node that are not out yet
-constexpr TimeNs kTracedAfter = 50 * kMicrosecond;    // an operation, in detail, whatever its size
+constexpr TimeNs kLookAgain = 200 * kMicrosecond;   // at ranks of the node that are not out yet
+constexpr TimeNs kTracedAfter = 50 * kMicrosecond;  // an operation, in detail, whatever its size
 
 int ranks_of_node(const Layout& layout, int rank) {
   const auto node = static_cast<size_t>(layout.node_of[static_cast<size_t>(rank)]);
@@ -188,10 +186,9 @@ void Communicator::wait(Operation& operation) {
 bool Communicator::progress(TimeNs now) {
   now_ = now;
   bool worked = false;
-  if (now >= control_next_) {
-    control_looked_ = now;
-    control_next_ = now + kControlInterval;
-    worked |= control_->progress(now, *this);
+  if (control_looks_.due(now) || announce_.load(std::memory_order_relaxed)) {
+    worked = control_->progress(now, *this);
+    control_looks_.looked(now, worked);
     if (announce_.exchange(false)) control_->announce_failure(error());
     if (rail_model_ && !failed_.load()) worked |= progress_rail_model(now);
   }
@@ -229,9 +226,8 @@ void Communicator::prepare_sleep() {
   stop_driving();
 }
 
-void Communicator::finish_sleep(TimeNs now, bool quiet) {
-  // The control path's descriptor is among those that were watched.
-  if (quiet && now < control_looked_ + kControlAtLeast) control_next_ = now + kControlInterval;
+void Communicator::finish_sleep(TimeNs now, SleepEnd end) {
+  control_looks_.slept(now, end);
   if (!try_drive()) return;
   wake_up();
   stop_driving();

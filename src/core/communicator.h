@@ -18,6 +18,7 @@
 #include "src/base/status.h"
 #include "src/base/trace.h"
 #include "src/core/comm_options.h"
+#include "src/core/control_looks.h"
 #include "src/core/control_path.h"
 #include "src/core/device_domain.h"
 #include "src/core/engine.h"
@@ -168,7 +169,7 @@ class Communicator final : private EngineClient,
   }
   TimeNs next_deadline() const override;
   void prepare_sleep() override;
-  void finish_sleep(TimeNs now, bool quiet) override;
+  void finish_sleep(TimeNs now, SleepEnd end) override;
   bool depart() override RAILCCL_REQUIRES(engine_.driver());
   // ControlSink
   void on_control_message(int peer, std::span<const std::byte> message) override;
@@ -306,8 +307,7 @@ class Communicator final : private EngineClient,
   std::atomic<bool> departed_{false};  // the process ends, and nothing is begun any more
 
   TimeNs now_ = 0;  // of the engine's round
-  TimeNs control_next_ = 0;
-  TimeNs control_looked_ = 0;
+  ControlLooks control_looks_;
   TimeNs last_progress_ = 0;
   TimeNs node_abort_seen_ = 0;  // 0: not seen
   Status unexplained_;          // an operation failed because a peer is gone; the reason may come

@@ -86,7 +86,7 @@ class DeviceCalls final : private EngineClient {
   bool polls() const override { return has_work(); }
   TimeNs next_deadline() const override;
   void prepare_sleep() override {}
-  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  void finish_sleep(TimeNs /*now*/, SleepEnd /*end*/) override {}
   bool depart() override { return !has_work(); }
 
   // The rest is the driver's.

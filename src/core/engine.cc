@@ -291,12 +291,10 @@ bool Engine::progress_for_waiter() {
 // looking costs a system call. So can, in a stream of such operations, what was put.
 bool Engine::leave_rails() {
   hold_.ended(now_);
-  if (hold_.allows(now_, rails_moved_at_) && !has_work()) return flush_rails(true);
-  const bool waited = now_ - rails_moved_at_ >= SendHold::kSendsMayWait;
+  if (hold_.allows(now_, rails_looked_at_) && !has_work()) return flush_rails(true);
+  const bool waited = now_ - rails_looked_at_ >= SendHold::kSendsMayWait;
   const bool worked = waited ? progress_rails() : flush_rails(false);
-  const TimeNs now = system_clock().now_ns();
-  if (waited) rails_moved_at_ = now;  // sending to several may take longer than sends may wait
-  hold_.left(now);
+  hold_.left(system_clock().now_ns());
   return worked;
 }
 
@@ -317,13 +315,14 @@ bool Engine::progress_clients() {
 }
 
 bool Engine::progress_rails() {
-  rails_moved_at_ = now_;
   bool moved = false;
   for (size_t i = 0; i < rail_pointers_.size(); ++i) {
     current_rail_ = static_cast<int>(i);
     moved |= rail_pointers_[i]->progress(now_, *this);
   }
   note_held(false);
+  // To send and receive may take longer than another look may wait.
+  rails_looked_at_ = moved ? system_clock().now_ns() : now_;
   if (moved) clients_rest_ = false;
   return moved;
 }
@@ -381,9 +380,9 @@ void Engine::sleep(TimeNs limit, Completion* own) {
   if (!found_work && !abandoned && deadline > now_) {
     const TimeNs asleep_at = now_;
     driver_.unlock();
-    const bool quiet = sleep_on_descriptors(deadline - asleep_at);
+    const SleepEnd end = sleep_on_descriptors(deadline - asleep_at);
     lock();
-    quiet_ = quiet;
+    sleep_end_ = end;
     now_ = system_clock().now_ns();
     budget_.slept(now_ - asleep_at);
     progress_rails();  // what has come is there when the clients look next
@@ -392,14 +391,14 @@ void Engine::sleep(TimeNs limit, Completion* own) {
   sleeper_.store(false);
 }
 
-bool Engine::sleep_on_descriptors(TimeNs timeout) {
+SleepEnd Engine::sleep_on_descriptors(TimeNs timeout) {
   const timespec limit{.tv_sec = static_cast<time_t>(timeout / kSecond),
                        .tv_nsec = static_cast<long>(timeout % kSecond)};
   const int shown = ppoll(slept_on_.data(), slept_on_.size(), &limit, nullptr);
-  if (shown > 0 && slept_on_.front().revents == 0) return true;
+  if (shown > 0 && slept_on_.front().revents == 0) return SleepEnd::kQuiet;
   uint64_t drained = 0;
   [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &drained, sizeof drained);
-  return false;
+  return SleepEnd::kCalled;
 }
 
 void Engine::yield_core() {
@@ -422,8 +421,8 @@ void Engine::arm() {
 
 void Engine::disarm() {
   armed_ = false;
-  for (EngineClient* client : clients_) client->finish_sleep(now_, quiet_);
-  quiet_ = false;
+  for (EngineClient* client : clients_) client->finish_sleep(now_, sleep_end_);
+  sleep_end_ = SleepEnd::kNotSlept;
 }
 
 void Engine::on_event(const RailEvent& event) {

@@ -42,8 +42,7 @@ class EngineClient {
   virtual bool polls() const { return false; }
   virtual TimeNs next_deadline() const = 0;
   virtual void prepare_sleep() = 0;  // arm doorbells that write to descriptors
-  // `quiet`: until now none of the watched descriptors has shown anything.
-  virtual void finish_sleep(TimeNs now, bool quiet) = 0;
+  virtual void finish_sleep(TimeNs now, SleepEnd end) = 0;
   // The process is about to end. True: others need nothing more of this client, else it is asked
   // again after progress.
   virtual bool depart() { return true; }
@@ -117,8 +116,7 @@ class Engine final : public RailHost, private EventSink {
   // Releases the lock meanwhile. One sleeper at a time waits on the descriptors; another one waits
   // on `own`.
   void sleep(TimeNs limit, Completion* own) RAILCCL_REQUIRES(driver_);
-  // True when a rail's descriptor ended it and none of the watched ones has shown anything.
-  bool sleep_on_descriptors(TimeNs timeout);
+  SleepEnd sleep_on_descriptors(TimeNs timeout);
   void make_room() RAILCCL_REQUIRES(driver_);
   void yield_core() RAILCCL_REQUIRES(driver_);
   void lock() RAILCCL_ACQUIRE(driver_);
@@ -150,16 +148,16 @@ class Engine final : public RailHost, private EventSink {
   YieldDelay yield_delay_ RAILCCL_GUARDED_BY(driver_);
   std::vector<EndpointEventSink*> sinks_ RAILCCL_GUARDED_BY(driver_);  // by tag >> kTagBits
   std::vector<EngineClient*> clients_ RAILCCL_GUARDED_BY(driver_);
-  int current_rail_ RAILCCL_GUARDED_BY(driver_) = 0;  // whose progress is running
-  TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;        // of the current round
-  TimeNs rails_moved_at_ RAILCCL_GUARDED_BY(driver_) = 0;
+  int current_rail_ RAILCCL_GUARDED_BY(driver_) = 0;        // whose progress is running
+  TimeNs now_ RAILCCL_GUARDED_BY(driver_) = 0;              // of the current round
+  TimeNs rails_looked_at_ RAILCCL_GUARDED_BY(driver_) = 0;  // until then
   SendHold hold_ RAILCCL_GUARDED_BY(driver_);
   std::atomic<TimeNs> held_since_{kNothingHeld};           // written by drivers
   WaitHabit habit_;                                        // of those who begin on streams
   bool clients_rest_ RAILCCL_GUARDED_BY(driver_) = false;  // nothing to do but what the rails bring
   TimeNs clients_rest_until_ RAILCCL_GUARDED_BY(driver_) = 0;
   bool armed_ RAILCCL_GUARDED_BY(driver_) = false;  // clients' doorbells write to descriptors
-  bool quiet_ RAILCCL_GUARDED_BY(driver_) = false;  // what finish_sleep() is told
+  SleepEnd sleep_end_ RAILCCL_GUARDED_BY(driver_) = SleepEnd::kNotSlept;  // of finish_sleep()
   UniqueFd epoll_;
   // The set above and the rails' descriptors, which are not in it: the kernel would tell the set of
   // every packet that comes while a driver polls.

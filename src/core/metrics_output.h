@@ -29,7 +29,7 @@ class MetricsOutput final : public EngineClient {
   bool has_work() const override { return false; }
   TimeNs next_deadline() const override { return next_; }
   void prepare_sleep() override {}
-  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  void finish_sleep(TimeNs /*now*/, SleepEnd /*end*/) override {}
 
  private:
   MetricsOutput() = default;

@@ -23,7 +23,7 @@ class TraceOutput final : public EngineClient {
   bool has_work() const override { return false; }
   TimeNs next_deadline() const override { return due_; }
   void prepare_sleep() override {}
-  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  void finish_sleep(TimeNs /*now*/, SleepEnd /*end*/) override {}
 
  private:
   TraceOutput() = default;

@@ -18,6 +18,13 @@ enum class WaitMode : uint8_t {
   kSleep,     // sleep at once when idle
 };
 
+// What the descriptors that a driver watches besides the rails' have shown to it in a sleep.
+enum class SleepEnd : uint8_t {
+  kNotSlept,
+  kQuiet,   // nothing
+  kCalled,  // perhaps something
+};
+
 // Where nobody has set it. Who spins on a machine's only processor keeps the threads of the kernel
 // from it by which what he waits for would come.
 constexpr TimeNs default_spin_ns(int processors) { return processors == 1 ? 0 : 50 * kMicrosecond; }

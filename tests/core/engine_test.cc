@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "src/base/unique_fd.h"
+#include "src/core/control_looks.h"
 
 namespace railccl {
 namespace {
@@ -72,7 +73,7 @@ class CountingClient final : public EngineClient {
   bool polls() const override { return looks_at_memory; }
   TimeNs next_deadline() const override { return kNever; }
   void prepare_sleep() override {}
-  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  void finish_sleep(TimeNs /*now*/, SleepEnd /*end*/) override {}
 
   bool looks_at_memory = false;
   Asked asked;
@@ -135,28 +136,31 @@ TEST_F(EngineWait, AsksTheClientsWhenOneWasStirred) {
   EXPECT_LT(asked.times, kRounds / 4);
 }
 
-// Every call puts something, and its operation is complete at the first look.
+// Every call puts something, and its operation is complete at the first look, or when `answered`
+// says so.
 class StreamClient final : public EngineClient {
  public:
   bool progress(TimeNs /*now*/) override {
-    if (const auto completion = std::exchange(pending_, nullptr)) {
-      ++put;
-      completion->complete(Status::ok());
-      return true;
-    }
-    return false;
+    if (pending_ == nullptr) return false;
+    if (!std::exchange(has_put_, true)) ++put;
+    if (answered && !answered()) return false;
+    has_put_ = false;
+    std::exchange(pending_, nullptr)->complete(Status::ok());
+    return true;
   }
   bool has_work() const override { return pending_ != nullptr || others_wait; }
   TimeNs next_deadline() const override { return kNever; }
   void prepare_sleep() override {}
-  void finish_sleep(TimeNs /*now*/, bool /*quiet*/) override {}
+  void finish_sleep(TimeNs /*now*/, SleepEnd /*end*/) override {}
 
   void begin(Completion& completion) { pending_ = &completion; }
   uint64_t put = 0;
   bool others_wait = false;
+  std::function<bool()> answered;
 
  private:
   Completion* pending_ = nullptr;
+  bool has_put_ = false;
 };
 
 // Counts what was put and has not been sent.
@@ -172,20 +176,24 @@ class CollectingRail final : public Rail {
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t /*endpoint_tag*/) override {
     return error(Code::kInvalidUsage, "has no endpoints");
   }
-  bool progress(TimeNs now, EventSink& sink) override { return flush(now, sink); }
+  bool progress(TimeNs now, EventSink& sink) override {
+    ++looks_;
+    return flush(now, sink);
+  }
   bool flush(TimeNs /*now*/, EventSink& /*sink*/) override {
     if (sent_.exchange(client_.put) == client_.put) return false;
     ++sends_;
     const TimeNs over = system_clock().now_ns() + send_takes;
     while (system_clock().now_ns() < over) {
     }
-    return false;
+    return true;
   }
   void prepare_sleep() override {}
   int wake_fd() const override { return wake_.get(); }
 
   uint64_t sent() const { return sent_.load(); }
   uint64_t sends() const { return sends_.load(); }
+  uint64_t looks() const { return looks_.load(); }  // at everything, not only at what to send
   std::atomic<TimeNs> send_takes{0};
 
  private:
@@ -194,6 +202,7 @@ class CollectingRail final : public Rail {
   RailInfo info_;
   std::atomic<uint64_t> sent_{0};
   std::atomic<uint64_t> sends_{0};
+  std::atomic<uint64_t> looks_{0};
 };
 
 class EngineStream : public testing::Test {
@@ -244,6 +253,15 @@ TEST_F(EngineStream, SendsTogetherWhereASendTakesLongerThanItMayWait) {
   rail_->send_takes = 2 * SendHold::kSendsMayWait;
   call_often();
   EXPECT_LT(rail_->sends(), kCalls / 2);
+}
+
+// The look that brought it was the last one, also where that took long.
+TEST_F(EngineStream, WhoHasHisResultLooksNoMore) {
+  start(true);
+  rail_->send_takes = 2 * SendHold::kSendsMayWait;
+  client_.answered = [this] { return rail_->sent() == client_.put; };
+  call_often();
+  EXPECT_LT(rail_->looks(), kCalls * 3 / 2);
 }
 
 TEST_F(EngineStream, WhatIsHeldLeavesWithoutAnotherCall) {
@@ -375,6 +393,54 @@ TEST(StandbyLooks, AreRarerTheLongerAStreamGoesOn) {
   EXPECT_EQ(looks.pause_after(1000 + kSecond), StandbyLooks::kRarely);
   looks.stream_ended(kSecond);
   EXPECT_EQ(looks.pause_after(kSecond), StandbyLooks::kOften);
+}
+
+// When the next look is due, a tenth of the least pause at a time.
+TimeNs next_look(const ControlLooks& looks, TimeNs now) {
+  while (!looks.due(now)) now += ControlLooks::kSoon / 10;
+  return now;
+}
+
+TEST(ControlLooks, AreRarerWhileNothingComes) {
+  ControlLooks looks;
+  TimeNs now = 1000;
+  EXPECT_TRUE(looks.due(now)) << "nobody has looked";
+  looks.looked(now, true);
+  EXPECT_EQ(next_look(looks, now), now + ControlLooks::kSoon);
+  TimeNs pause = 0;
+  for (int i = 0; i < 10; ++i) {
+    looks.looked(now, false);
+    const TimeNs next = next_look(looks, now);
+    EXPECT_GE(next - now, pause);
+    pause = next - now;
+    now = next;
+  }
+  EXPECT_EQ(pause, ControlLooks::kRarely);
+  looks.looked(now, true);
+  EXPECT_EQ(next_look(looks, now), now + ControlLooks::kSoon);
+}
+
+TEST(ControlLooks, ASleepThatWasCalledOffIsFollowedByOne) {
+  ControlLooks looks;
+  for (int i = 0; i < 10; ++i) looks.looked(1000, false);
+  looks.slept(1000 + ControlLooks::kSoon, SleepEnd::kNotSlept);
+  EXPECT_FALSE(looks.due(1000 + ControlLooks::kSoon));
+  looks.slept(1000 + ControlLooks::kSoon, SleepEnd::kCalled);
+  EXPECT_TRUE(looks.due(1000 + ControlLooks::kSoon));
+}
+
+// Quiet sleeps replace looks, but not for ever.
+TEST(ControlLooks, AQuietSleepIsAsGoodForAWhile) {
+  ControlLooks looks;
+  looks.looked(1000, true);
+  TimeNs now = 1000;
+  while (now < 1000 + ControlLooks::kRarely) {
+    looks.slept(now, SleepEnd::kQuiet);
+    EXPECT_FALSE(looks.due(now));
+    now += 2 * ControlLooks::kSoon;
+  }
+  looks.slept(now, SleepEnd::kQuiet);
+  EXPECT_TRUE(looks.due(now));
 }
 
 // So many operations that had all they needed, one right after the other.

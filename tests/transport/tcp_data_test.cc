@@ -51,8 +51,10 @@ class Fabric {
     return true;
   }
   void progress(int side) { sink(side).progress(rail(side), now()); }
-  // As an owner does before it sleeps.
-  void progress_while_busy(int side) {
+  // As one who has slept.
+  void wake_up(int side) {
+    rail(side).prepare_sleep();
+    progress(side);  // before the sleep
     while (sink(side).progress(rail(side), now())) {
     }
   }
@@ -323,26 +325,26 @@ TEST(TcpWakeFd, IsReadableWheneverThereIsSomethingToDo) {
   Fabric fabric;
   fabric.connect(1);
   ASSERT_TRUE(fabric.until([&] {
-    fabric.progress_while_busy(0);
-    fabric.progress_while_busy(1);
+    fabric.wake_up(0);
+    fabric.wake_up(1);
     return !is_readable(fabric.rail(0)) && !is_readable(fabric.rail(1));
   }));
   fabric.stop_clock_at(fabric.now());
   ASSERT_TRUE(fabric.endpoint(0, 0).put({.token = 1}));
-  fabric.progress_while_busy(0);
+  fabric.wake_up(0);
   EXPECT_FALSE(is_readable(fabric.rail(0)));
   EXPECT_TRUE(is_readable(fabric.rail(1))) << "a put has arrived";
-  fabric.progress_while_busy(1);
+  fabric.wake_up(1);
   EXPECT_EQ(fabric.sink(0).completions(0, 1), 0U);
   // Nothing answers it: its acknowledgement goes alone, some time later, and that wakes both.
   ASSERT_TRUE(becomes_readable(fabric.rail(1))) << "an acknowledgement waits to be sent";
   fabric.stop_clock_at(0);
-  while (!is_readable(fabric.rail(0))) fabric.progress_while_busy(1);
-  fabric.progress_while_busy(0);
+  while (!is_readable(fabric.rail(0))) fabric.wake_up(1);
+  fabric.wake_up(0);
   EXPECT_EQ(fabric.sink(0).completions(0, 1), 1U);
   EXPECT_GT(fabric.sink(0).find(Kind::kPutDone, 0)->held_back, 0U);
   ASSERT_TRUE(fabric.until([&] {
-    fabric.progress_while_busy(1);
+    fabric.wake_up(1);
     return !is_readable(fabric.rail(1));
   }));
   EXPECT_FALSE(is_readable(fabric.rail(0)));

@@ -15,12 +15,14 @@ namespace tcp {
 namespace {
 
 constexpr TimeNs kTickPeriod = 10 * kMillisecond;
-// While hot lanes are read, the poller is asked for the others so often: where nothing has come on
-// those for some rounds, and where something has. An answer is mostly there after a round or two,
-// and would wait for the poller.
-constexpr TimeNs kAskPollerEvery = 10 * kMicrosecond;
-constexpr TimeNs kAskPollerAtLeast = 100 * kMicrosecond;
-constexpr int kFruitlessReads = 3;
+// What hot lanes do not bring is asked of the poller after so many calls that found nothing: an
+// answer is mostly there after a call or two, and would wait for it. Counted and not timed, so that
+// it is as rare where everything takes longer.
+constexpr int kAskPollerAfter = 8;
+// And so often in any case: for a caller who does other things between his calls; and for peers
+// whose lanes are not hot while others bring much.
+constexpr TimeNs kAskPollerAtLeast = kMillisecond;
+constexpr TimeNs kAskPollerWhileBusy = 200 * kMicrosecond;
 
 }  // namespace
 
@@ -79,14 +81,16 @@ bool TcpRail::flush(TimeNs now, EventSink& sink) {
 
 bool TcpRail::serve_ready(TimeNs now) {
   const bool came = core_.hot_lanes().read();
-  fruitless_reads_ = came ? 0 : fruitless_reads_ + 1;
-  const TimeNs pause = fruitless_reads_ < kFruitlessReads ? kAskPollerAtLeast : kAskPollerEvery;
-  // Who sleeps in between has been away for longer, and was woken by the poller.
-  const bool asks =
-      now - asked_poller_at_ >= pause || core_.hot_lanes().empty() || core_.poller().expects_room();
+  fruitless_calls_ = came ? 0 : fruitless_calls_ + 1;
+  const bool woken = calls_to_wake_ > 0 && --calls_to_wake_ == 0;
+  const TimeNs pause = came ? kAskPollerWhileBusy : kAskPollerAtLeast;
+  const bool asks = woken || fruitless_calls_ >= kAskPollerAfter || core_.poller().expects_room() ||
+                    now - asked_poller_at_ >= pause;
   if (!asks) return came;
   asked_poller_at_ = now;
-  return ask_poller() || came;
+  const bool found = ask_poller();
+  fruitless_calls_ = found ? kAskPollerAfter : 0;
+  return found || came;
 }
 
 bool TcpRail::ask_poller() {

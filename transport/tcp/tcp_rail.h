@@ -24,7 +24,8 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   Result<std::unique_ptr<Endpoint>> open_endpoint(uint64_t endpoint_tag) override;
   bool progress(TimeNs now, EventSink& sink) override;
   bool flush(TimeNs now, EventSink& sink) override;
-  void prepare_sleep() override {}  // the descriptors are always watched
+  // The descriptors are always watched: the poller need not be asked before a sleep, but after it.
+  void prepare_sleep() override { calls_to_wake_ = 2; }
   int wake_fd() const override { return core_.poller().fd(); }
 
   // AcceptorHost:
@@ -54,7 +55,8 @@ class TcpRail final : public Rail, public AcceptorHost, public EndpointDirectory
   TimeNs tick_period_ = 0;  // of the poller; 0: none
   TimeNs quiet_at_ = 0;     // no acknowledgement has been held for a while
   TimeNs asked_poller_at_ = 0;
-  int fruitless_reads_ = 0;  // of hot lanes, in a row
+  int fruitless_calls_ = 0;  // of progress(), in a row
+  int calls_to_wake_ = 0;    // of progress(), until the owner has slept; 0: he does not
 };
 
 }  // namespace railccl::tcp
