@@ -13,7 +13,7 @@ namespace railccl::perftest::fabric {
 namespace {
 
 constexpr size_t kMessages = 4;  // in flight at a time
-constexpr size_t kLeastBytes = size_t{64} << 10;
+constexpr size_t kFirstBytes = size_t{64} << 10;
 constexpr size_t kMostBytes = size_t{8} << 20;
 constexpr int kLeastGroups = 3;
 constexpr int kMostGroups = 1000;
@@ -91,7 +91,7 @@ class PairTest {
 
   // Larger and larger groups, until one lasts for a good part of the time.
   Outcome<Burst> plan_burst() {
-    size_t bytes = kLeastBytes;
+    size_t bytes = kFirstBytes;
     double seconds = 0;
     while (true) {
       Burst probe{.bytes = bytes, .groups = 1};

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import lab, main
+from support import lab, long_case, main
 
 TOOLS = ["qemu-system-x86_64", "busybox", "cpio", "modprobe", "rdma"]
 
@@ -70,6 +70,7 @@ class Qemu(unittest.TestCase):
         self.assertIn("console logs", output)
         shutil.rmtree(re.search(r"console logs of the guests: (\S+)", output).group(1))
 
+    @long_case
     def test_a_cut_ends_and_restores_the_port_and_a_killed_rank_is_told(self):
         state = "cat /sys/class/infiniband/rxe1/ports/1/state"
         code, output = qemu(["--nodes", "1", "--rails", "2", "--ranks-per-node", "2", "--cut", "0:1@1+4", "--kill",

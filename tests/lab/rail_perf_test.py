@@ -5,7 +5,7 @@ import tempfile
 import unittest
 
 from qemu_test import machines, missing, qemu
-from support import BIN, lab, main, namespaces_possible, read_report, run
+from support import BIN, lab, long_case, main, namespaces_possible, read_report, run
 from verbs_test import remove_console_logs
 
 PROGRAM = os.path.join(BIN, "rail_perf")
@@ -107,6 +107,7 @@ class Verbs(Reports):
     def tearDown(self):
         self.assertEqual(machines() - self.before, set(), "a virtual machine was left behind")
 
+    @long_case
     def test_two_soft_roce_rails_with_what_is_there_without_options(self):
         code, output = qemu(["--nodes", "2", "--rails", "2"], f"exec {PROGRAM} -J {self.path}", timeout=600)
         self.assertEqual(code, 0, output)

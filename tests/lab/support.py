@@ -69,9 +69,32 @@ class LabTest(unittest.TestCase):
         return sums
 
 
+def long_case(test):
+    """Marks a case that takes a minute or more."""
+    test.is_long = True
+    return test
+
+
+class _Loader(unittest.TestLoader):
+    """Of the calling file's cases the long ones, the others, or all."""
+
+    def __init__(self, cases):
+        super().__init__()
+        self._cases = cases
+
+    def getTestCaseNames(self, testCaseClass):
+        names = super().getTestCaseNames(testCaseClass)
+        if self._cases not in ("long", "short"):
+            return names
+        wanted = self._cases == "long"
+        return [name for name in names if getattr(getattr(testCaseClass, name), "is_long", False) == wanted]
+
+
 def main():
-    """Runs the tests of the calling file; exits with 77 when all of them were skipped."""
-    program = unittest.main(argv=sys.argv[:1], exit=False, verbosity=2)
+    """Runs the tests of the calling file, with `long` or `short` after the folders only such cases; exits with 77 when all
+    of them were skipped."""
+    cases = sys.argv[3] if len(sys.argv) > 3 else ""
+    program = unittest.main(argv=sys.argv[:1], exit=False, verbosity=2, testLoader=_Loader(cases))
     result = program.result
     for test, reason in result.skipped:
         print(f"SKIP {test.id()}: {reason}")

@@ -5,7 +5,7 @@ import re
 import shutil
 import unittest
 
-from support import lab, main, namespaces_possible, run, SOURCE
+from support import lab, long_case, main, namespaces_possible, run, SOURCE
 
 PYTHON = os.path.join(SOURCE, ".venv", "bin", "python")
 MISSING = os.path.join(SOURCE, ".venv-missing")
@@ -67,6 +67,7 @@ class Torch(unittest.TestCase):
             self.assertAlmostEqual(accuracy, expected_accuracy, delta=0.02, msg=output)
         self.assertGreater(expected_accuracy, 0.9)
 
+    @long_case
     @unittest.skipUnless(namespaces_possible(), "network namespaces need root with CAP_SYS_ADMIN")
     def test_training_with_a_rail_cut_in_each_epoch_is_bit_identical(self):
         rate = ["--rate", "60"]
