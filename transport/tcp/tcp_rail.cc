@@ -22,7 +22,7 @@ constexpr int kAskPollerAfter = 8;
 // And so often in any case: for a caller who does other things between his calls; and for peers
 // whose lanes are not hot while others bring much.
 constexpr TimeNs kAskPollerAtLeast = kMillisecond;
-constexpr TimeNs kAskPollerWhileBusy = 200 * kMicrosecond;
+constexpr TimeNs kAskPollerWhileBusy = 100 * kMicrosecond;
 
 }  // namespace
 
