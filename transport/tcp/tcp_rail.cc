@@ -89,7 +89,7 @@ bool TcpRail::serve_ready(TimeNs now) {
   if (!asks) return came;
   asked_poller_at_ = now;
   const bool found = ask_poller();
-  fruitless_calls_ = found ? kAskPollerAfter : 0;
+  fruitless_calls_ = found ? kAskPollerAfter : 0;  // who has found something asks again at once
   return found || came;
 }
 
